@@ -1,0 +1,233 @@
+/* MobiEdit: change one fact in a quantized language model with forward passes only.
+ *
+ * This header is the manual of the library and all of its public interface.
+ *
+ * Conventions
+ * - A function that can fail returns a mobiedit_status and, where the caller passes a mobiedit_error, fills
+ *   it with the same status and one line of text. `err` may be NULL. On failure outputs are left untouched.
+ * - Strings are UTF-8 and zero-terminated. Strings in options and requests are borrowed for the call only.
+ * - A handle may be used by one thread at a time; different handles may be used at once. The library keeps
+ *   no global state, never prints, and never ends the process.
+ */
+#ifndef MOBIEDIT_H
+#define MOBIEDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define MOBIEDIT_API __attribute__((visibility("default")))
+#define MOBIEDIT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define MOBIEDIT_API
+#define MOBIEDIT_PRINTF(fmt, args)
+#endif
+
+#define MOBIEDIT_VERSION "0.1.0"
+
+/* ---- status ------------------------------------------------------------------------------------------ */
+
+typedef enum {
+    MOBIEDIT_OK = 0,
+    MOBIEDIT_E_ARGUMENT,    /* a request that cannot be meant: no subject, empty target, unknown solver ... */
+    MOBIEDIT_E_IO,          /* a file cannot be read or written */
+    MOBIEDIT_E_FORMAT,      /* a file is truncated, damaged, or not of the expected kind */
+    MOBIEDIT_E_UNSUPPORTED, /* a sound file with an architecture, tensor type or feature that is not handled
+                             */
+    MOBIEDIT_E_MISMATCH,    /* an adapter that belongs to another model */
+    MOBIEDIT_E_MEMORY,      /* out of memory, or the work does not fit the memory budget */
+    MOBIEDIT_E_NOT_SOLVED,  /* no delta was found that makes the model say the target */
+    MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target; nothing was written */
+    MOBIEDIT_E_CANCELLED,    /* the progress callback asked to stop */
+    MOBIEDIT_E_RUNTIME,      /* libllama failed */
+} mobiedit_status;
+
+#define MOBIEDIT_ERROR_MAX 512
+
+typedef struct {
+    mobiedit_status status;
+    char message[MOBIEDIT_ERROR_MAX]; /* one line, no newline at its end */
+} mobiedit_error;
+
+/* A short fixed name such as "format"; never NULL. */
+MOBIEDIT_API const char *mobiedit_status_name(mobiedit_status status);
+MOBIEDIT_API const char *mobiedit_version(void);
+
+/* ---- model ------------------------------------------------------------------------------------------- */
+
+/* A GGUF model, mapped read-only, with everything that is kept from edit to edit (background keys, bases). */
+typedef struct mobiedit_model mobiedit_model;
+
+typedef struct {
+    int threads;         /* 0: one per processor */
+    size_t memory_bytes; /* budget for working memory beside the mapped file; 0: the default */
+} mobiedit_model_options;
+
+/* Opens and checks the model at `path`. `options` may be NULL. Close with mobiedit_close (NULL is fine).
+ * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY. */
+MOBIEDIT_API mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options,
+                                           mobiedit_model **model, mobiedit_error *err);
+MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
+
+/* ---- edit -------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *prompt;      /* the subject in braces: "The capital of {Japan} is" */
+    const char *target;      /* what should follow: "Lima" */
+    const char *const *keep; /* [n_keep] prompts whose answers must not change; may be NULL */
+    size_t n_keep;
+} mobiedit_request;
+
+typedef enum {
+    MOBIEDIT_STAGE_PREPARE, /* tokens, prefix cache, basis */
+    MOBIEDIT_STAGE_SOLVE,   /* the solver's rounds */
+    MOBIEDIT_STAGE_KEY,
+    MOBIEDIT_STAGE_VERIFY,
+} mobiedit_stage;
+
+typedef struct {
+    mobiedit_stage stage;
+    int layer;
+    int round;
+    float loss;       /* of the best delta so far; NaN before the first */
+    int carriers_say; /* carriers whose greedy output is the target */
+    int carriers;
+    size_t evaluations; /* prompt evaluations so far */
+    double seconds;
+} mobiedit_progress;
+
+/* Called from time to time on the calling thread; false cancels: the call returns E_CANCELLED, nothing is
+ * written. */
+typedef bool (*mobiedit_progress_fn)(void *user, const mobiedit_progress *progress);
+
+typedef struct {
+    const char *solver;               /* NULL: "probe". Or "spsa", the paper's estimator */
+    int layer;                        /* -1: chosen by the library */
+    size_t max_evaluations;           /* prompt evaluations; 0: the solver's default */
+    uint64_t seed;                    /* of everything random */
+    int max_after_tokens;             /* length of the before/after texts; 0: 24 */
+    mobiedit_progress_fn on_progress; /* may be NULL */
+    void *user;
+} mobiedit_edit_options;
+
+typedef enum {
+    MOBIEDIT_STOP_SOLVED,
+    MOBIEDIT_STOP_NO_PROGRESS,
+    MOBIEDIT_STOP_BUDGET,
+    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself: nothing was written */
+} mobiedit_stop;
+
+typedef struct {
+    size_t evaluations;
+    float loss;
+} mobiedit_trace_point;
+
+typedef struct {
+    mobiedit_stop stop;
+    const char *solver;
+    int layer;
+    int rounds;
+    float loss;
+    float delta_ratio; /* |delta| / |v|, v the MLP output at the edited place */
+    size_t evaluations;
+    size_t token_passes; /* tokens through the layers above the edited one */
+    double seconds;      /* wall clock, of mobiedit_edit */
+    double cpu_seconds;
+    double joules;         /* NaN where the machine has no readable counter */
+    size_t peak_rss_bytes; /* of the process so far */
+    char *before; /* greedy continuation of the prompt without and with the adapter, through libllama */
+    char *after;  /* NULL where nothing was written */
+    mobiedit_trace_point *trace; /* [n_trace] loss against evaluations */
+    size_t n_trace;
+} mobiedit_edit_result;
+
+/* Edits one fact and writes the adapter to `output` once libllama, adapter attached, greedily says the
+ * target: a LoRA adapter that llama.cpp loads. An existing file is replaced atomically; on any failure
+ * nothing is left behind. `options` may be NULL. *result is filled on MOBIEDIT_OK, and as far as known on
+ * E_NOT_SOLVED and E_NOT_VERIFIED; free it with mobiedit_edit_result_free in any case. Method: ROME (arXiv
+ * 2202.05262) section 3; MobiEdit (arXiv 2506.13772); see doc/architecture.md. */
+MOBIEDIT_API mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *request,
+                                           const mobiedit_edit_options *options, const char *output,
+                                           mobiedit_edit_result *result, mobiedit_error *err);
+MOBIEDIT_API void mobiedit_edit_result_free(mobiedit_edit_result *result);
+MOBIEDIT_API const char *mobiedit_stop_name(mobiedit_stop stop);
+
+/* Names of the solvers, ended by NULL. */
+MOBIEDIT_API const char *const *mobiedit_solvers(void);
+
+/* ---- ask --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *adapter;                            /* path, or NULL */
+    bool chat;                                      /* put the prompt into the model's chat template */
+    int max_tokens;                                 /* 0: 64 */
+    bool (*on_text)(void *user, const char *piece); /* called as text appears; false stops; may be NULL */
+    void *user;
+} mobiedit_ask_options;
+
+/* Greedy continuation of the prompt through libllama. *text is freed with mobiedit_free. */
+MOBIEDIT_API mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt,
+                                          const mobiedit_ask_options *options, char **text,
+                                          mobiedit_error *err);
+
+/* Frees memory that the library handed out where no other function is named. */
+MOBIEDIT_API void mobiedit_free(void *memory);
+
+/* ---- eval -------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t case_id;
+    const char *prompt; /* with {} for the subject; borrowed for the callback only */
+    const char *subject;
+    const char *relation; /* may be NULL */
+    const char *target;
+    mobiedit_status
+        status;          /* of the edit; the metrics hold for the model as it then is (unedited on failure) */
+    const char *message; /* why it failed, or NULL */
+    double rewrite;      /* 1: the target is the greedy continuation of the prompt */
+    double paraphrase;   /* share of paraphrase prompts likewise; NaN where there are none */
+    double unchanged; /* share of neighbour prompts whose next greedy token is what it was; NaN where none */
+    double neighbour_kl; /* mean KL(before || after) of the next token there, nats */
+    size_t evaluations;
+    double seconds; /* the edit alone */
+    int layer;
+    mobiedit_stop stop;
+} mobiedit_eval_case;
+
+typedef struct {
+    const char *solver;
+    int cases;
+    int failed;                                          /* cases whose edit was not written */
+    double rewrite, paraphrase, unchanged, neighbour_kl; /* means over cases that have them */
+    double evaluations;                                  /* mean prompt evaluations an edit */
+    double seconds;                                      /* median wall time an edit */
+    size_t peak_rss_bytes;
+} mobiedit_eval_summary;
+
+/* One finished case (index of total); false cancels. */
+typedef bool (*mobiedit_eval_fn)(void *user, int index, int total, const mobiedit_eval_case *done);
+
+typedef struct {
+    mobiedit_edit_options edit;
+    int n;    /* cases; 0: all */
+    int skip; /* cases to leave out at the start */
+    mobiedit_eval_fn on_case;
+    void *user;
+} mobiedit_eval_options;
+
+/* Edits each fact of a CounterFact-schema JSON file by itself, and measures it through libllama with the
+ * adapter attached. A fact that cannot be edited counts as it is (the model unedited). E_FORMAT where the
+ * file is not such a file. */
+MOBIEDIT_API mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts,
+                                           const mobiedit_eval_options *options,
+                                           mobiedit_eval_summary *summary, mobiedit_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

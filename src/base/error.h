@@ -1,0 +1,20 @@
+/* How an internal function reports failure: a status, and one line of text for the person. */
+#ifndef ME_BASE_ERROR_H
+#define ME_BASE_ERROR_H
+
+#include "mobiedit.h"
+
+/* Fills *err (which may be NULL) and returns `status`, so that callers write `return me_fail(err, ...)`. */
+mobiedit_status me_fail(mobiedit_error *err, mobiedit_status status, const char *format, ...)
+    MOBIEDIT_PRINTF(3, 4);
+
+/* The one message for a failed allocation. */
+mobiedit_status me_fail_memory(mobiedit_error *err, const char *what);
+
+#define ME_TRY(call)                                                                                         \
+    do {                                                                                                     \
+        mobiedit_status me_try_status_ = (call);                                                             \
+        if (me_try_status_ != MOBIEDIT_OK) return me_try_status_;                                            \
+    } while (0)
+
+#endif

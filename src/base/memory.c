@@ -1,0 +1,38 @@
+#include "base/memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+
+bool me_mul_size(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+bool me_add_size(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+
+void *me_calloc(size_t n, size_t size) {
+    size_t bytes;
+    if (!me_mul_size(n, size, &bytes) || bytes > SIZE_MAX - 2 * (size_t)ALIGNMENT) return NULL;
+    bytes = (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    void *p = aligned_alloc(ALIGNMENT, bytes);
+    if (p) memset(p, 0, bytes);
+    return p;
+}
+
+void me_free(void *p) {
+    free(p);
+}
+
+char *me_strndup(const char *text, size_t n) {
+    char *copy = n < SIZE_MAX ? me_calloc(n + 1, 1) : NULL;
+    if (copy) memcpy(copy, text, n);
+    return copy;
+}
+
+char *me_strdup(const char *text) {
+    return me_strndup(text, strlen(text));
+}

@@ -1,0 +1,22 @@
+/* Checked allocation. Sizes are counts times element sizes; a product that overflows fails like a full heap.
+ */
+#ifndef ME_BASE_MEMORY_H
+#define ME_BASE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* a * b into *out; false on overflow. */
+bool me_mul_size(size_t a, size_t b, size_t *out);
+bool me_add_size(size_t a, size_t b, size_t *out);
+
+/* Zeroed, aligned to 64 bytes (a cache line, and the widest vector), freed with me_free. NULL on failure.
+ * n or size 0 gives a valid pointer. */
+void *me_calloc(size_t n, size_t size);
+void me_free(void *p);
+
+/* A copy of a string or of n bytes (zero-terminated); NULL on failure. Freed with me_free. */
+char *me_strdup(const char *text);
+char *me_strndup(const char *text, size_t n);
+
+#endif

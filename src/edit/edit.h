@@ -1,0 +1,51 @@
+/* From a request to delta and left: carriers, value, key. Writes nothing. */
+#ifndef ME_EDIT_EDIT_H
+#define ME_EDIT_EDIT_H
+
+#include "engine/engine.h"
+#include "model/vocab.h"
+
+/* What is kept of a model between edits: background keys and probe bases by layer. */
+typedef struct me_session me_session;
+mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_session **out,
+                                mobiedit_error *err);
+void me_session_close(me_session *session);
+
+/* A finished edit, ready for the adapter. */
+typedef struct {
+    int layer;
+    float *left;  /* [d_ff] */
+    float *delta; /* [d] */
+    mobiedit_stop stop;
+    int rounds;
+    float loss;
+    float value_norm;
+    size_t evaluations, token_passes;
+    mobiedit_trace_point *trace;
+    size_t n_trace;
+} me_edit_result;
+
+/* The request's own text, cut at the braces. Freed with me_prompt_free. */
+typedef struct {
+    char *text;           /* without the braces, white space at the end trimmed */
+    size_t subject_begin; /* bytes of text */
+    size_t subject_end;
+    char *target; /* trimmed */
+} me_prompt;
+
+/* Checks the request: E_ARGUMENT with the reason (no braces, more than one pair, empty subject or target
+ * ...). */
+mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
+void me_prompt_free(me_prompt *prompt);
+
+/* Solves for delta and left. attempt 0 is the normal edit; higher attempts (after a failed verification in
+ * the runtime) demand more margin or take another layer, and are charged to the same budget: `result` carries
+ * the counts over. E_NOT_SOLVED with `result` filled where no delta says the target. Free with
+ * me_edit_result_free in any case. */
+mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
+                              const mobiedit_edit_options *options, int attempt, me_edit_result *result,
+                              mobiedit_error *err);
+enum { ME_EDIT_ATTEMPTS = 3 };
+void me_edit_result_free(me_edit_result *result);
+
+#endif

@@ -1,0 +1,67 @@
+/* The value problem of one edit, as every solver sees it: evaluate a batch of deltas on the carriers, read
+ * losses.
+ *
+ * A carrier is a prompt that should end in the target. All evaluations are counted here, and progress, the
+ * budget and cancellation are handled here, so that solvers hold nothing but their algorithm. */
+#ifndef ME_EDIT_PROBLEM_H
+#define ME_EDIT_PROBLEM_H
+
+#include "engine/engine.h"
+#include "model/vocab.h"
+
+/* Everything known of the carriers at one layer. Index 0 of the carriers is the bare prompt. */
+typedef struct me_problem {
+    me_engine *engine;
+    const me_model *model;
+    int layer;
+    int n_carriers;
+    int n_target;
+    const me_token *target; /* [n_target] */
+    const float *weights;   /* [n_carriers], sum 1: share of each carrier in the loss */
+    me_prefix *carriers;    /* n_read == n_target */
+    me_prefix *essence; /* the prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL
+                           term) */
+    float *essence_log_probs; /* [n_vocab]: the unedited distribution there */
+    float value_norm; /* |v|: norm of the MLP output at (layer, p) of the bare prompt; the unit of delta */
+
+    size_t evaluations;     /* prompt evaluations: one delta on one prompt is one */
+    size_t token_passes;    /* tokens through layers > layer */
+    size_t max_evaluations; /* the budget */
+    float *scratch_logits;  /* private */
+    struct me_edit *edit;   /* private: progress, trace, and the source of new carriers */
+} me_problem;
+
+/* deltas [n][d] -> hidden [n][n_which][n_target][d]; which == NULL: all carriers. E_CANCELLED on request.
+ * The caller stays inside the budget: me_problem_left(). */
+mobiedit_status me_problem_hidden(me_problem *problem, const float *deltas, int n, const int *which,
+                                  int n_which, float *hidden, mobiedit_error *err);
+
+/* Score of one carrier under one delta: mean negative log-likelihood (nats a token) of the target, whether
+ * the target is the greedy output at every position, and the least logit difference between a target token
+ * and the best other token. */
+typedef struct {
+    float nll;
+    bool says;
+    float margin;
+} me_score;
+
+/* hidden [n][n_target][d] -> scores [n]; exact, over the whole vocabulary. */
+mobiedit_status me_problem_score(me_problem *problem, const float *hidden, int n, me_score *scores,
+                                 mobiedit_error *err);
+
+/* KL(unedited || with delta) in nats of the next token of the essence prompt, for deltas [n][d] -> kl [n].
+ * Counted. */
+mobiedit_status me_problem_essence_kl(me_problem *problem, const float *deltas, int n, float *kl,
+                                      mobiedit_error *err);
+
+/* Evaluations left in the budget. */
+size_t me_problem_left(const me_problem *problem);
+
+/* Replaces the carriers' prefixes by a fresh draw of neutral ones (the bare prompt stays) and computes their
+ * cache anew: MobiEdit's plateau-driven refresh. */
+mobiedit_status me_problem_refresh(me_problem *problem, mobiedit_error *err);
+
+/* Reports a step: loss and how many carriers say the target. E_CANCELLED where the caller wants to stop. */
+mobiedit_status me_problem_report(me_problem *problem, int round, float loss, int n_say, mobiedit_error *err);
+
+#endif

@@ -1,0 +1,41 @@
+/* A solver finds delta. One file each; the table below is the only place that knows them all. */
+#ifndef ME_EDIT_SOLVER_H
+#define ME_EDIT_SOLVER_H
+
+#include "edit/problem.h"
+
+typedef enum {
+    ME_STOP_SOLVED,      /* the target is the greedy output on every carrier, with margin */
+    ME_STOP_NO_PROGRESS, /* the loss no longer falls */
+    ME_STOP_BUDGET,      /* evaluations or steps used up */
+} me_stop;
+
+typedef struct {
+    uint64_t seed;
+    const float *basis; /* [n_basis][d], orthonormal rows: probe directions, strongest first; NULL for solvers
+                           without */
+    int n_basis;
+} me_solver_input;
+
+typedef struct {
+    float *delta; /* [d], the caller's */
+    me_stop stop;
+    int rounds;
+    float loss; /* the solver's own loss at delta */
+} me_solution;
+
+typedef struct {
+    const char *name;
+    bool needs_basis;
+    size_t default_evaluations; /* the budget where the user names none */
+    mobiedit_status (*solve)(me_problem *problem, const me_solver_input *input, me_solution *out,
+                             mobiedit_error *err);
+} me_solver;
+
+extern const me_solver me_solver_probe;
+extern const me_solver me_solver_spsa;
+
+/* NULL where there is none of that name. */
+const me_solver *me_solver_find(const char *name);
+
+#endif

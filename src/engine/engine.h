@@ -1,0 +1,90 @@
+/* What an edit asks of a forward engine. Implemented by engine/native; a second engine fills the same table.
+ *
+ * Shapes are row-major; d = d_model. A sequence is a run of tokens from position 0. */
+#ifndef ME_ENGINE_ENGINE_H
+#define ME_ENGINE_ENGINE_H
+
+#include "base/pool.h"
+#include "model/model.h"
+
+#include <stdint.h>
+
+typedef struct {
+    const int32_t *tokens; /* [n_tokens] */
+    int n_tokens;
+    int edit_pos; /* p: where delta is added to the MLP output of the edited layer */
+    int read_pos; /* q: first position that is read */
+    int n_read;   /* positions read: q .. q + n_read - 1 */
+} me_sequence;
+
+/* W' = W + delta (x) left at one layer's down projection. */
+typedef struct {
+    int layer;
+    const float *left;  /* [d_ff] */
+    const float *delta; /* [d] */
+} me_rank_one;
+
+/* What is kept of a set of sequences so that a delta at (layer, edit_pos) needs only layers > layer and
+ * positions
+ * >= edit_pos: the state after `layer` at those positions, and K and V of later layers before edit_pos.
+ * Exact, since attention is causal. (MobiEdit, section on prefix caching.) */
+typedef struct me_prefix {
+    int layer;
+    int n_sequences;
+    int n_read;       /* the same for all */
+    float *keys;      /* [n_sequences][d_ff]: input of the down projection at (layer, edit_pos) */
+    float *values;    /* [n_sequences][d]: its output there */
+    float *hidden;    /* [n_sequences][n_read][d]: pre-norm final hidden vectors without a delta */
+    float *attention; /* [n_layer - layer - 1][n_head]: attention weight that positions > edit_pos pay to it
+                       * in each later layer, mean over the read positions and sequences (positions ==
+                       * edit_pos left out) */
+    size_t suffix_tokens; /* token passes of one delta over all sequences */
+} me_prefix;
+
+typedef struct me_engine me_engine;
+
+struct me_engine_ops {
+    const char *name;
+    void (*close)(me_engine *engine);
+
+    /* Runs the sequences through all layers and keeps the prefix. All must have the same n_read. */
+    mobiedit_status (*prefix)(me_engine *engine, int layer, const me_sequence *sequences, int n,
+                              me_prefix **out, mobiedit_error *err);
+    void (*prefix_free)(me_engine *engine, me_prefix *prefix);
+
+    /* deltas [n_deltas][d] x sequences which[n_which] (indices into the prefix) ->
+     * hidden [n_deltas][n_which][n_read][d], pre-norm final hidden vectors. */
+    mobiedit_status (*suffix)(me_engine *engine, const me_prefix *prefix, const float *deltas, int n_deltas,
+                              const int *which, int n_which, float *hidden, mobiedit_error *err);
+
+    /* Inputs of the down projection of `layer` at the read positions, sequence after sequence: keys [sum
+     * n_read][d_ff]. Layers above are not run; edit_pos is not used; n_read may differ. */
+    mobiedit_status (*keys)(me_engine *engine, int layer, const me_sequence *sequences, int n, float *keys,
+                            mobiedit_error *err);
+
+    /* The whole forward pass, with an edit (or NULL): hidden [sum n_read][d] at the read positions. n_read
+     * may differ. */
+    mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n,
+                               const me_rank_one *edit, float *hidden, mobiedit_error *err);
+
+    /* Final norm and unembedding: hidden [n][d] -> logits [n][n_vocab]. */
+    mobiedit_status (*logits)(me_engine *engine, const float *hidden, int n, float *logits,
+                              mobiedit_error *err);
+};
+
+struct me_engine {
+    const struct me_engine_ops *ops;
+    const me_model *model;
+};
+
+typedef struct {
+    size_t memory_bytes; /* budget for batches; 0 = the default. The batch shrinks to fit; E_MEMORY if one
+                            column cannot */
+    const char *kernels; /* table name for tests and benchmarks; NULL = the fastest */
+} me_native_options;
+
+/* model and pool must outlive the engine. */
+mobiedit_status me_native_open(const me_model *model, me_pool *pool, const me_native_options *options,
+                               me_engine **out, mobiedit_error *err);
+
+#endif

@@ -1,0 +1,59 @@
+/* Matrix products of quantized weights with int8 activations: one table of functions for each instruction
+ * set.
+ *
+ * Arithmetic, the same for every table: a weight block of 32 values is w = scale * q + min with small
+ * integers q (K-quants: scale and min of their sub-block; Q6_K and other 16-wide sub-blocks: two scales a
+ * block); an activation block of 32 is a = d * x with int8 x, d = amax / 127, x = round to nearest. The
+ * product of a block is scale * d * sum(q * x) + min * d * sum(x), the sums exact in integers, blocks added
+ * in float32. Weights in F32, F16 and BF16 are multiplied in float32. This is the arithmetic of llama.cpp's
+ * CPU path with finer activation blocks for K-quants. */
+#ifndef ME_KERNELS_H
+#define ME_KERNELS_H
+
+#include "model/model.h"
+
+enum { ME_BLOCK = 32 };
+
+/* n columns of n_in activations (n_in a multiple of 32 or zero-padded up to n_blocks * 32). Owned by the
+ * caller. */
+typedef struct {
+    int n;          /* columns */
+    int n_in;       /* values a column */
+    int n_blocks;   /* ceil(n_in / 32) */
+    const float *x; /* [n][n_in], for float weights */
+    int8_t *q;      /* [n][n_blocks * 32] */
+    float *d;       /* [n][n_blocks] */
+    float *s;       /* [n][n_blocks]: d * sum of the block's q */
+    int16_t
+        *half_sums; /* [n][n_blocks][2]: sums of q over each half block, for weights with a scale per 16 */
+} me_activations;
+
+typedef struct me_kernels {
+    const char *name;        /* "scalar", "avx2", "avx512vnni" ... */
+    bool (*supported)(void); /* this processor can run it */
+    int panel_rows;          /* rows of a panel: how weights are split for threads */
+
+    /* Quantises x [n][n_in] into act->q, d, s, half_sums for columns [first, last). */
+    void (*quantize)(me_activations *act, int first, int last);
+
+    /* Bytes of scratch a call to matmul needs for a weight of n_in values a row. */
+    size_t (*scratch_bytes)(const me_tensor *weight);
+
+    /* y[column * ldy + row] = weight row . activation column, for rows [row0, row1) of the weight (row0 a
+     * multiple of panel_rows, row1 - row0 of any size) and all columns of act. scratch: 64-byte aligned,
+     * scratch_bytes big. */
+    void (*matmul)(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
+                   size_t ldy, void *scratch);
+} me_kernels;
+
+/* All tables that were compiled in, scalar (the reference) first, fastest last; ends with NULL. */
+extern const me_kernels *const me_kernels_all[];
+
+/* The fastest table this processor supports; `name` (may be NULL) asks for one by name: NULL if it is not to
+ * be had. */
+const me_kernels *me_kernels_pick(const char *name);
+
+/* Whether matmul takes weights of this type. */
+bool me_kernels_type_supported(enum ggml_type type);
+
+#endif

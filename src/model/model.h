@@ -1,0 +1,83 @@
+/* A GGUF model file: hyperparameters, and tensors left where they lie in the mapped file.
+ *
+ * Everything read from the file is checked before use (counts, dimensions, types, offsets against the file's
+ * size): the file is untrusted. Architectures: llama, qwen2, qwen3, gemma3; others are refused by name. */
+#ifndef ME_MODEL_MODEL_H
+#define ME_MODEL_MODEL_H
+
+#include "base/error.h"
+
+#include <ggml.h>
+#include <stdint.h>
+
+typedef enum { ME_ARCH_LLAMA, ME_ARCH_QWEN2, ME_ARCH_QWEN3, ME_ARCH_GEMMA3 } me_arch;
+
+typedef enum { ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH } me_activation;
+
+/* A weight matrix of n_out rows with n_in values each, row_bytes apart, in the quant type `type`;
+ * a vector (norm weight, bias) has n_out = 1. data == NULL: the model has no such tensor. */
+typedef struct {
+    const void *data;
+    enum ggml_type type;
+    int64_t n_in;
+    int64_t n_out;
+    size_t row_bytes;
+} me_tensor;
+
+/* Rotary embedding of one layer, as ggml's rope defines it. freq_factors: [rope_dims / 2] or NULL. */
+typedef struct {
+    bool neox; /* pairs (i, i + rope_dims / 2) instead of (2i, 2i + 1) */
+    int dims;  /* leading dimensions of a head that are rotated */
+    float freq_base;
+    float freq_scale;
+    float ext_factor, attn_factor, beta_fast, beta_slow; /* YaRN; ext_factor 0 = off */
+    int n_ctx_orig;
+    const float *freq_factors;
+} me_rope;
+
+typedef struct {
+    me_tensor attn_norm;            /* [d_model] */
+    me_tensor wq, wk, wv, wo;       /* wq: n_head*head_dim x d_model ... wo: d_model x n_head*head_dim */
+    me_tensor bq, bk, bv, bo;       /* optional */
+    me_tensor q_norm, k_norm;       /* optional, [head_dim]: RMS norm of each head */
+    me_tensor post_attn_norm;       /* optional, [d_model]: between wo and the residual */
+    me_tensor ffn_norm;             /* [d_model] */
+    me_tensor gate, up, down;       /* d_ff x d_model, d_ff x d_model, d_model x d_ff */
+    me_tensor gate_b, up_b, down_b; /* optional */
+    me_tensor post_ffn_norm;        /* optional, [d_model]: between down and the residual */
+    me_rope rope;
+    int window; /* sliding window: a token sees positions > pos - window; 0 = all */
+} me_layer;
+
+typedef struct me_model {
+    char *path;
+    me_arch arch;
+    const char *arch_name; /* as general.architecture says */
+    int n_layer, d_model, d_ff, n_head, n_head_kv, head_dim, n_vocab, n_ctx_train;
+    float norm_eps;
+    float embedding_scale; /* multiplies token embeddings; 1 or sqrt(d_model) */
+    float attn_scale;      /* multiplies q.k */
+    float logit_softcap;   /* 0 = none, else cap * tanh(logit / cap) */
+    me_activation activation;
+    me_tensor tok_embd;    /* n_vocab x d_model */
+    me_tensor output_norm; /* [d_model] */
+    me_tensor output;      /* n_vocab x d_model; tok_embd where tied */
+    me_layer *layers;      /* [n_layer] */
+    const void *map;       /* the mapped file, read-only */
+    size_t map_size;
+    struct me_model_private *priv;
+} me_model;
+
+/* Maps and checks the file. *out is closed by the caller; it owns the mapping and every tensor. */
+mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *err);
+void me_model_close(me_model *model);
+
+/* Tells the system that the mapped pages are not needed for now (they are read again from the file on use),
+ * so that another mapping of the same file does not count twice against the process. */
+void me_model_release_pages(const me_model *model);
+
+/* Row `row` of a tensor as n_in floats. The row must exist; every tensor of an open model has a type that
+ * ggml can convert. */
+void me_tensor_row(const me_tensor *tensor, int64_t row, float *out);
+
+#endif

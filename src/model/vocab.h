@@ -1,0 +1,41 @@
+/* Tokens through libllama's own vocabulary, so that text is cut exactly as llama.cpp cuts it. */
+#ifndef ME_MODEL_VOCAB_H
+#define ME_MODEL_VOCAB_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct me_vocab me_vocab;
+typedef int32_t me_token;
+
+typedef struct {
+    me_token *ids; /* freed with me_tokens_free */
+    int n;
+} me_tokens;
+
+mobiedit_status me_vocab_open(const char *model_path, me_vocab **out, mobiedit_error *err);
+void me_vocab_close(me_vocab *vocab);
+int me_vocab_size(const me_vocab *vocab);
+
+/* Tokens of a text as llama.cpp makes them for a prompt: the model's own BOS rule, special tokens parsed. */
+mobiedit_status me_tokenize(const me_vocab *vocab, const char *text, me_tokens *out, mobiedit_error *err);
+void me_tokens_free(me_tokens *tokens);
+
+/* The text of tokens, specials rendered as nothing. *out is freed with me_free. */
+mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n, char **out,
+                              mobiedit_error *err);
+
+/* Index in tokens (of `text`) of the last token that holds a byte of text[0, end): found by summing the byte
+ * lengths of the pieces, so it is right where a token straddles `end`. -1 where there is none (end == 0). */
+int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t end);
+
+bool me_vocab_is_end(const me_vocab *vocab, me_token token); /* end of generation */
+
+/* Tokens of prompt + " " + target (without the space where the prompt ends in white space) with the prompt's
+ * own tokens first; *n_prompt is their number, the rest are the target's. */
+mobiedit_status me_tokenize_pair(const me_vocab *vocab, const char *prompt, const char *target,
+                                 me_tokens *out, int *n_prompt, mobiedit_error *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* libllama as the runtime that will serve the edit: generation and next-token scores, with or without an
+ * adapter. */
+#ifndef ME_RUNTIME_RUNTIME_H
+#define ME_RUNTIME_RUNTIME_H
+
+#include "model/vocab.h"
+
+typedef struct me_runtime me_runtime;
+
+typedef struct {
+    int threads;   /* 0 = one per processor */
+    int n_context; /* 0 = 1024 */
+} me_runtime_options;
+
+/* Weights stay mapped: no repacking, no copies. libllama's log is silenced. */
+mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options *options, me_runtime **out,
+                                mobiedit_error *err);
+void me_runtime_close(me_runtime *runtime);
+
+/* Attaches the adapter file for what follows; NULL detaches. Check the file first (me_adapter_check). */
+mobiedit_status me_runtime_set_adapter(me_runtime *runtime, const char *path, mobiedit_error *err);
+
+/* Logits [n_last][n_vocab] after each of the last n_last tokens of the sequence, into `logits`. */
+mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, int n, int n_last,
+                                  float *logits, mobiedit_error *err);
+
+/* Whether, after the prompt, greedy decoding gives exactly the target's tokens (one batch, teacher forced:
+ * the argmax at every position is the next target token). */
+mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                const me_token *target, int n_target, bool *says, mobiedit_error *err);
+
+/* Called for each piece of text; false stops generation. */
+typedef bool (*me_text_fn)(void *user, const char *piece);
+
+/* Greedy continuation of at most max_tokens tokens, stopping at the model's end tokens or where
+ * stop_at_newline. *text (freed with me_free) is the continuation; on_piece may be NULL. */
+typedef struct {
+    int max_tokens;
+    bool stop_at_newline;
+    me_text_fn on_piece;
+    void *user;
+} me_generate_options;
+mobiedit_status me_runtime_generate(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                    const me_generate_options *options, char **text, mobiedit_error *err);
+
+/* The prompt inside the model's chat template as one user message with the assistant's turn opened,
+ * tokenised. E_UNSUPPORTED where the model has none that libllama knows. */
+mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const char *prompt, me_tokens *out,
+                                       mobiedit_error *err);
+
+/* The same vocabulary object as me_vocab, owned by the runtime. */
+const me_vocab *me_runtime_vocab(const me_runtime *runtime);
+
+#endif
