@@ -69,7 +69,7 @@ static void *worker_main(void *argument) {
     }
 }
 
-static int processors(void) {
+int me_processors(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     int n = CPU_COUNT(&set);
@@ -79,7 +79,7 @@ static int processors(void) {
 mobiedit_status me_pool_open(int n_threads, me_pool **out, mobiedit_error *err) {
     if (n_threads < 0 || n_threads > MAX_THREADS)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "threads must be 0 to %d, not %d", MAX_THREADS, n_threads);
-    if (n_threads == 0) n_threads = processors();
+    if (n_threads == 0) n_threads = me_processors();
     if (n_threads > MAX_THREADS) n_threads = MAX_THREADS;
     me_pool *pool = me_calloc(1, sizeof *pool);
     worker *workers = me_calloc((size_t)n_threads, sizeof *workers);

@@ -6,6 +6,9 @@
 
 typedef struct me_pool me_pool;
 
+/* Processors this process may use. */
+int me_processors(void);
+
 /* task in [0, n_tasks); thread in [0, me_pool_threads): an index for per-thread scratch space. */
 typedef void (*me_pool_fn)(void *context, size_t task, int thread);
 

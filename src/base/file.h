@@ -1,0 +1,26 @@
+/* Files: checked writing, and what a path stands for. */
+#ifndef ME_BASE_FILE_H
+#define ME_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+/* Writes all n bytes, however many calls that takes; false with errno set where it cannot. */
+bool me_write_all(int fd, const void *bytes, size_t n);
+
+/* Opens a regular file for reading and tells its size. E_IO with the reason, also for a folder or a device
+ * (which could block or never end). Closed with fclose. */
+mobiedit_status me_open_file(const char *path, FILE **out, uint64_t *size, mobiedit_error *err);
+
+/* The first line of a small text file (such as those of /sys), without its newline; false where it cannot be
+ * read or does not fit. */
+bool me_read_line(const char *path, char *line, size_t line_size);
+
+/* The part of a path after its last slash. */
+const char *me_base_name(const char *path);
+
+#endif

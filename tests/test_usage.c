@@ -1,0 +1,147 @@
+/* Checked writing, and what the process has used: with counters of a made-up /sys tree. */
+#define _GNU_SOURCE
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/usage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char root[] = "/tmp/mobiedit-usage-XXXXXX";
+
+static int make_root(void **state) {
+    (void)state;
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state) {
+    (void)state;
+    char command[PATH_MAX];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
+    return system(command);
+}
+
+static void put(const char *zone, const char *file, const char *text) {
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/%s", root, zone);
+    assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+    (void)snprintf(path, sizeof path, "%s/%s/%s", root, zone, file);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_true(me_write_all(fd, text, strlen(text)));
+    assert_int_equal(close(fd), 0);
+}
+
+static void put_zone(const char *zone, const char *name, const char *range, const char *energy) {
+    put(zone, "name", name);
+    put(zone, "max_energy_range_uj", range);
+    put(zone, "energy_uj", energy);
+}
+
+static void writing_to_a_full_device_fails(void **state) {
+    (void)state;
+    int fd = open("/dev/full", O_WRONLY);
+    if (fd < 0) skip();
+    assert_false(me_write_all(fd, "text", 4));
+    assert_int_equal(errno, ENOSPC);
+    close(fd);
+}
+
+static void only_regular_files_open(void **state) {
+    (void)state;
+    FILE *file = NULL;
+    uint64_t size;
+    mobiedit_error err;
+    assert_int_equal(me_open_file(root, &file, &size, &err), MOBIEDIT_E_IO);
+    assert_int_equal(me_open_file("/dev/null", &file, &size, &err), MOBIEDIT_E_IO);
+    assert_int_equal(me_open_file("/no/such/file", &file, &size, &err), MOBIEDIT_E_IO);
+    assert_non_null(strstr(err.message, "/no/such/file"));
+    assert_null(file);
+    put("plain", "file", "four\nmore");
+    char path[PATH_MAX], line[8];
+    (void)snprintf(path, sizeof path, "%s/plain/file", root);
+    assert_int_equal(me_open_file(path, &file, &size, &err), MOBIEDIT_OK);
+    assert_int_equal(size, 9);
+    assert_int_equal(fclose(file), 0);
+    assert_true(me_read_line(path, line, sizeof line));
+    assert_string_equal(line, "four");
+    assert_false(me_read_line(path, line, 4));
+    assert_string_equal(me_base_name(path), "file");
+    assert_string_equal(me_base_name("file"), "file");
+}
+
+static void energy_sums_zones_and_wraps(void **state) {
+    (void)state;
+    put_zone("intel-rapl:0", "package-0\n", "262143328850\n", "262143000000\n");
+    put_zone("intel-rapl:0:0", "core\n", "262143328850\n", "5\n");
+    put_zone("intel-rapl:0:1", "dram\n", "1000000\n", "400000\n");
+    put_zone("intel-rapl:1", "psys\n", "1000000\n", "7\n");
+    put_zone("intel-rapl-mmio:0", "package-0\n", "262143328850\n", "0\n");
+    me_energy *energy = me_energy_open(root);
+    assert_non_null(energy);
+    assert_true(me_energy_joules(energy) == 0.0);
+    put("intel-rapl:0:0", "energy_uj", "900000\n");
+    put("intel-rapl:0:1", "energy_uj", "900000\n");
+    assert_true(fabs(me_energy_joules(energy) - 0.5) < 1e-9);
+    /* The package's counter passes its end: 328851 steps to 0, 671149 more. */
+    put("intel-rapl:0", "energy_uj", "671149\n");
+    assert_true(fabs(me_energy_joules(energy) - 1.5) < 1e-9);
+    put("intel-rapl:0", "energy_uj", "damaged\n");
+    assert_true(isnan(me_energy_joules(energy)));
+    me_energy_close(energy);
+}
+
+static void energy_is_nan_where_there_is_no_counter(void **state) {
+    (void)state;
+    me_energy *energy = me_energy_open("/no/such/folder");
+    assert_true(isnan(me_energy_joules(energy)));
+    me_energy_close(energy);
+    put("empty", "name", "package-0\n");
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/empty", root);
+    energy = me_energy_open(path);
+    assert_true(isnan(me_energy_joules(energy)));
+    me_energy_close(energy);
+    assert_true(isnan(me_energy_joules(NULL)));
+}
+
+static void time_and_memory_grow(void **state) {
+    (void)state;
+    enum { BYTES = 32 << 20 };
+    double wall = me_wall_seconds(), cpu = me_cpu_seconds();
+    size_t before = me_peak_rss_bytes();
+    assert_true(before > 100000);
+    volatile char *memory = malloc(BYTES);
+    assert_non_null(memory);
+    unsigned sum = 0;
+    for (int round = 0; me_cpu_seconds() < cpu + 0.02; round++)
+        for (size_t i = 0; i < BYTES; i += 4096)
+            sum += (unsigned)(memory[i] = (char)round);
+    assert_true(sum != 1);
+    free((void *)memory);
+    assert_true(me_wall_seconds() > wall);
+    /* The kernel counts pages a few at a time in each thread. */
+    assert_true(me_peak_rss_bytes() >= before + BYTES / 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writing_to_a_full_device_fails),
+        cmocka_unit_test(only_regular_files_open),
+        cmocka_unit_test(energy_sums_zones_and_wraps),
+        cmocka_unit_test(energy_is_nan_where_there_is_no_counter),
+        cmocka_unit_test(time_and_memory_grow),
+    };
+    return cmocka_run_group_tests(tests, make_root, remove_root);
+}
