@@ -1,0 +1,34 @@
+# make install: header, both libraries, pkg-config file, CMake package, the command, and, where libllama came from
+# the cache, a copy of it that only libmobiedit uses.
+include(CMakePackageConfigHelpers)
+
+set(MOBIEDIT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mobiedit)
+set(llama_libdir ${LLAMA_LIB_DIR})
+set(MOBIEDIT_BUNDLE_DIR "")
+if(MOBIEDIT_BUNDLE)
+  set(MOBIEDIT_BUNDLE_DIR ${CMAKE_INSTALL_LIBDIR}/mobiedit)
+  set(llama_libdir ${CMAKE_INSTALL_FULL_LIBDIR}/mobiedit/lib)
+  install(DIRECTORY ${MOBIEDIT_BUNDLE}/ DESTINATION ${MOBIEDIT_BUNDLE_DIR} PATTERN pkgconfig EXCLUDE)
+  set_target_properties(mobiedit_shared PROPERTIES INSTALL_RPATH $ORIGIN/mobiedit/lib)
+  set_target_properties(mobiedit PROPERTIES INSTALL_RPATH $ORIGIN/../${CMAKE_INSTALL_LIBDIR}/mobiedit/lib)
+else()
+  set_target_properties(mobiedit_shared mobiedit PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
+
+install(TARGETS mobiedit mobiedit_shared mobiedit_static EXPORT mobieditTargets
+        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES include/mobiedit.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+configure_file(cmake/mobiedit.pc.in mobiedit.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/mobiedit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+install(EXPORT mobieditTargets NAMESPACE mobiedit:: DESTINATION ${MOBIEDIT_CMAKE_DIR})
+configure_package_config_file(cmake/mobieditConfig.cmake.in mobieditConfig.cmake
+                              INSTALL_DESTINATION ${MOBIEDIT_CMAKE_DIR} PATH_VARS MOBIEDIT_BUNDLE_DIR)
+write_basic_package_version_file(mobieditConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/mobieditConfig.cmake ${PROJECT_BINARY_DIR}/mobieditConfigVersion.cmake
+        DESTINATION ${MOBIEDIT_CMAKE_DIR})

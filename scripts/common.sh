@@ -1,0 +1,55 @@
+# Shared by the scripts: where the cache is, how things get into it. Sourced, not run.
+set -euo pipefail
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$scripts")
+cache=$(realpath -m -- "${MOBIEDIT_CACHE:-$HOME/.cache/mobiedit}")
+models=$(realpath -m -- "${MOBIEDIT_MODELS:-$cache/models}")
+
+say() { printf '== %s\n' "$*" >&2; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+pip() {
+    python3 -m pip --version >/dev/null 2>&1 || die "python3 with pip is needed (Debian: python3-pip)"
+    PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip "$@" >&2
+}
+
+# work_dir [PARENT]: a fresh folder in PARENT (the cache), removed when the script ends. Things are made here
+# and renamed into place when they are whole, so an interrupted run leaves nothing that looks finished.
+work_dir() {
+    mkdir -p "${1:-$cache}"
+    work=$(mktemp -d "${1:-$cache}/.work.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT TERM HUP
+}
+
+# lock NAME: one process at a time makes NAME; the others wait, and then find it made.
+lock() {
+    mkdir -p "$cache"
+    exec 9>"$cache/.$1.lock"
+    flock 9
+}
+
+# source_archive: path of llama-cpp-python's source archive, whose vendor/llama.cpp is libllama and ggml.
+llama_cpp_python=0.3.36
+source_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+source_archive() {
+    local file=$cache/source/llama_cpp_python-$llama_cpp_python.tar.gz
+    if [ ! -f "$file" ]; then
+        say "getting the source archive of llama-cpp-python $llama_cpp_python (77 MB)"
+        # pip reads a source package's metadata before it hands the archive out. With the build backend already
+        # there that takes seconds; in pip's isolated environment it takes more than a minute.
+        pip install -q --no-cache-dir --no-deps --require-hashes --target "$work/backend" \
+            -r "$scripts/requirements-source.txt"
+        echo "llama-cpp-python==$llama_cpp_python --hash=sha256:$source_sha256" >"$work/source.txt"
+        PYTHONPATH=$work/backend pip download -q --no-cache-dir --no-deps --no-build-isolation \
+            --no-binary llama-cpp-python --require-hashes -d "$work/download" -r "$work/source.txt"
+        mkdir -p "$cache/source"
+        mv "$work/download/${file##*/}" "$file"
+    fi
+    echo "$source_sha256  $file" | sha256sum --check --quiet >&2 || die "$file is damaged: remove it and try again"
+    echo "$file"
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Builds libllama and ggml from their pinned source archive into the cache, once for each kind of processor and
+# compiler, and prints the folder they are installed in. CMake runs this where it finds no suitable libllama.
+. "$(dirname "$0")/common.sh"
+
+flags=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON
+    -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+    -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF
+    -DCMAKE_INSTALL_LIBDIR=lib '-DCMAKE_INSTALL_RPATH=$ORIGIN')
+
+# ggml compiles for the very processor it is built on, so the key holds what the compiler takes that to be.
+native() {
+    uname -sm
+    "${CXX:-c++}" -march=native -dM -E -x c++ /dev/null || "${CXX:-c++}" -mcpu=native -dM -E -x c++ /dev/null
+}
+key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; native 2>/dev/null; } | sort | sha256sum | cut -c1-12)
+prefix=$cache/libllama-$llama_cpp_python-$key
+
+if [ ! -d "$prefix" ]; then
+    lock libllama
+fi
+if [ ! -d "$prefix" ]; then
+    work_dir
+    archive=$(source_archive)
+    say "building libllama and ggml into $prefix (some minutes, once)"
+    mkdir "$work/source"
+    tar -xzf "$archive" -C "$work/source" --strip-components=3 "llama_cpp_python-$llama_cpp_python/vendor/llama.cpp"
+    log=$work/log
+    cmake -S "$work/source" -B "$work/build" "${flags[@]}" -DCMAKE_INSTALL_PREFIX="$prefix" >"$log" 2>&1 &&
+        cmake --build "$work/build" --parallel "$(nproc)" >>"$log" 2>&1 &&
+        DESTDIR=$work/stage cmake --install "$work/build" >>"$log" 2>&1 || {
+        tail -n 40 "$log" >&2
+        die "libllama does not build"
+    }
+    cp "$work/source/LICENSE" "$work/stage$prefix/LICENSE"
+    mv "$work/stage$prefix" "$prefix"
+fi
+echo "$prefix"

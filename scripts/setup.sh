@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing.
+#   setup.sh           what the build and the tests need
+#   setup.sh --checks  and what the linters, the sanitizers and the fuzzers need
+. "$(dirname "$0")/common.sh"
+
+packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev libcmocka-dev libsimde-dev"
+[ "${1:-}" = --checks ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev"
+
+if ! command -v dpkg-query >/dev/null; then
+    say "not a Debian system: the build needs the equivalents of: $packages"
+    exit 0
+fi
+
+missing=
+for package in $packages; do
+    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    as_root="sudo -n"
+    $as_root true 2>/dev/null || die "as root, run: apt-get install --no-install-recommends$missing"
+fi
+say "installing:$missing"
+$as_root apt-get update -qq >&2
+# shellcheck disable=SC2086  # a list of words
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >&2
