@@ -65,7 +65,6 @@ typedef struct me_model {
     me_layer *layers;      /* [n_layer] */
     const void *map;       /* the mapped file, read-only */
     size_t map_size;
-    struct me_model_private *priv;
 } me_model;
 
 /* Maps and checks the file. *out is closed by the caller; it owns the mapping and every tensor. */

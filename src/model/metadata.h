@@ -1,0 +1,42 @@
+/* Typed, checked access to the key-value pairs of an untrusted GGUF file. Value types are as strict as
+ * libllama's, so a file that is accepted here is not refused there. */
+#ifndef ME_MODEL_METADATA_H
+#define ME_MODEL_METADATA_H
+
+#include "base/error.h"
+
+#include <gguf.h>
+
+typedef struct {
+    const char *path; /* for messages */
+    const struct gguf_context *gguf;
+    const char *arch; /* first part of the names of hyperparameters */
+} me_metadata;
+
+/* Id of the hyperparameter `<arch>.<name>`, or -1. */
+int64_t me_meta_find(const me_metadata *meta, const char *name);
+
+/* The hyperparameter as an integer in [min, max]. A missing one leaves *out, its default, as it is. */
+mobiedit_status me_meta_int(const me_metadata *meta, const char *name, int min, int max, int *out,
+                            mobiedit_error *err);
+
+/* The same where the file must have it. */
+mobiedit_status me_meta_need_int(const me_metadata *meta, const char *name, int min, int max, int *out,
+                                 mobiedit_error *err);
+
+/* The same where it may be an array with a value for each of n_layer layers; they must be equal. */
+mobiedit_status me_meta_layer_int(const me_metadata *meta, const char *name, int n_layer, int min, int max,
+                                  int *out, mobiedit_error *err);
+
+/* A finite float32. *found tells whether it was there; found may be NULL. */
+mobiedit_status me_meta_float(const me_metadata *meta, const char *name, float *out, bool *found,
+                              mobiedit_error *err);
+
+/* The string under the full key `key`, valid as long as the GGUF context. */
+mobiedit_status me_meta_string(const me_metadata *meta, const char *key, const char **out,
+                               mobiedit_error *err);
+
+/* Any scalar number or bool as a double; NaN for strings and arrays. */
+double me_meta_number(const me_metadata *meta, int64_t id);
+
+#endif

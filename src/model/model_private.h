@@ -1,0 +1,20 @@
+/* The steps of me_model_open, in order: metadata -> hyperparameters -> tensors. */
+#ifndef ME_MODEL_MODEL_PRIVATE_H
+#define ME_MODEL_MODEL_PRIVATE_H
+
+#include "model/metadata.h"
+#include "model/model.h"
+
+enum { ME_MAX_LAYERS = 512 }; /* libllama's own limit */
+
+/* The architecture's own traits into arch, arch_name and activation; E_UNSUPPORTED names any other. */
+mobiedit_status me_model_set_arch(me_model *model, const char *path, const char *name, mobiedit_error *err);
+
+/* Everything that the metadata say: sizes, scales, and each layer's rope and window; allocates the layers. */
+mobiedit_status me_model_read_hparams(me_model *model, const me_metadata *meta, mobiedit_error *err);
+
+/* Finds every tensor, checks its type, shape and place in the mapped file, and refuses tensors that are
+ * not known. */
+mobiedit_status me_model_read_tensors(me_model *model, const me_metadata *meta, mobiedit_error *err);
+
+#endif

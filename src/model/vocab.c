@@ -1,0 +1,263 @@
+#include "model/vocab_internal.h"
+
+#include "base/backend.h"
+#include "base/memory.h"
+#include "base/utf8.h"
+
+#include <limits.h>
+#include <llama.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    PIECE_MAX = 4096,   /* bytes of one token; longer ones are refused at open */
+    TEXT_MAX = 1 << 20, /* bytes of one text: libllama's pre-tokenizers recurse */
+};
+
+struct me_vocab {
+    struct llama_model *model; /* vocabulary only, no weights; NULL where the vocabulary is borrowed */
+    const struct llama_vocab *vocab;
+    int n_tokens;
+    bool space_prefix; /* a text is cut as if a space stood before it (SentencePiece) */
+};
+
+/* SentencePiece falls back to a token for each byte; libllama ends the process where one is missing. */
+static mobiedit_status check_tokens(const me_vocab *vocab, const char *path, mobiedit_error *err) {
+    bool has_byte[256] = {false};
+    int n_bytes = 0;
+    for (int i = 0; i < vocab->n_tokens; i++) {
+        const char *text = llama_vocab_get_text(vocab->vocab, i);
+        size_t n = strlen(text);
+        if (n >= PIECE_MAX)
+            return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: token %d has %zu bytes", path, i, n);
+        unsigned value;
+        bool is_byte = n == 6 && sscanf(text, "<0x%2X>", &value) == 1;
+        if (!is_byte && n == 1) value = (unsigned char)text[0], is_byte = true;
+        if (!is_byte || has_byte[value]) continue;
+        has_byte[value] = true;
+        n_bytes++;
+    }
+    if (llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_SPM && n_bytes != 256)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the vocabulary has tokens for %d of 256 bytes", path,
+                       n_bytes);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status tokenize(const me_vocab *vocab, const char *text, bool add_special, me_tokens *out,
+                                mobiedit_error *err);
+
+static mobiedit_status find_space_prefix(me_vocab *vocab, mobiedit_error *err) {
+    me_tokens tokens;
+    char *text = NULL;
+    ME_TRY(tokenize(vocab, "a", false, &tokens, err));
+    mobiedit_status status = me_detokenize(vocab, tokens.ids, tokens.n, &text, err);
+    if (status == MOBIEDIT_OK) vocab->space_prefix = text[0] == ' ';
+    me_free(text);
+    me_tokens_free(&tokens);
+    return status;
+}
+
+/* Takes libllama's vocabulary of the model at `path`. */
+static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_vocab *source, const char *path,
+                                  mobiedit_error *err) {
+    vocab->vocab = source;
+    vocab->n_tokens = llama_vocab_n_tokens(source);
+    enum llama_vocab_type type = llama_vocab_type(source);
+    if (type != LLAMA_VOCAB_TYPE_SPM && type != LLAMA_VOCAB_TYPE_BPE)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                       "%.200s: the vocabulary is neither SentencePiece nor byte-pair encoding", path);
+    ME_TRY(check_tokens(vocab, path, err));
+    return find_space_prefix(vocab, err);
+}
+
+static mobiedit_status load_vocab(me_vocab *vocab, const char *path, mobiedit_error *err) {
+    me_quiet_logs();
+    struct llama_model_params params = llama_model_default_params();
+    params.vocab_only = true;
+    vocab->model = llama_model_load_from_file(path, params);
+    if (!vocab->model)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%.200s: libllama cannot load the vocabulary", path);
+    return take_vocab(vocab, llama_model_get_vocab(vocab->model), path, err);
+}
+
+/* source NULL: loaded from the file at `path`. */
+static mobiedit_status open_vocab(const struct llama_vocab *source, const char *path, me_vocab **out,
+                                  mobiedit_error *err) {
+    me_vocab *vocab = me_calloc(1, sizeof *vocab);
+    if (!vocab) return me_fail_memory(err, "the vocabulary");
+    mobiedit_status status = source ? take_vocab(vocab, source, path, err) : load_vocab(vocab, path, err);
+    if (status != MOBIEDIT_OK) {
+        me_vocab_close(vocab);
+        return status;
+    }
+    *out = vocab;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_vocab_open(const char *model_path, me_vocab **out, mobiedit_error *err) {
+    return open_vocab(NULL, model_path, out, err);
+}
+
+mobiedit_status me_vocab_borrow(const struct llama_vocab *source, const char *model_path, me_vocab **out,
+                                mobiedit_error *err) {
+    return open_vocab(source, model_path, out, err);
+}
+
+void me_vocab_close(me_vocab *vocab) {
+    if (!vocab) return;
+    llama_model_free(vocab->model);
+    me_free(vocab);
+}
+
+int me_vocab_size(const me_vocab *vocab) {
+    return vocab->n_tokens;
+}
+
+static mobiedit_status check_text(const char *text, size_t n, mobiedit_error *err) {
+    if (n > TEXT_MAX)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a text of %zu bytes is too long (at most %d)", n, TEXT_MAX);
+    if (!me_utf8_valid(text)) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the text is not UTF-8");
+    return MOBIEDIT_OK;
+}
+
+/* Token ids come from the file: one that is none would end the process later. */
+static mobiedit_status check_ids(const me_vocab *vocab, const me_token *ids, int n, mobiedit_error *err) {
+    for (int i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= vocab->n_tokens)
+            return me_fail(err, MOBIEDIT_E_FORMAT, "token %d is not one of the vocabulary's %d", ids[i],
+                           vocab->n_tokens);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status tokenize(const me_vocab *vocab, const char *text, bool add_special, me_tokens *out,
+                                mobiedit_error *err) {
+    size_t n_bytes = strlen(text);
+    ME_TRY(check_text(text, n_bytes, err));
+    int room = (int)n_bytes + 4; /* a token has at least a byte; BOS, EOS and a space may come on top */
+    me_token *ids = me_calloc((size_t)room, sizeof *ids);
+    if (!ids) return me_fail_memory(err, "tokens");
+    int n = llama_tokenize(vocab->vocab, text, (int)n_bytes, ids, room, add_special, true);
+    mobiedit_status status =
+        n < 0 ? me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot cut the text into tokens")
+              : check_ids(vocab, ids, n, err);
+    if (status != MOBIEDIT_OK) {
+        me_free(ids);
+        return status;
+    }
+    /* Nothing follows an end of sequence, which a few models ask to add. */
+    if (add_special && llama_vocab_get_add_eos(vocab->vocab) && n > 0 &&
+        ids[n - 1] == llama_vocab_eos(vocab->vocab))
+        n--;
+    *out = (me_tokens){.ids = ids, .n = n};
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_tokenize(const me_vocab *vocab, const char *text, me_tokens *out, mobiedit_error *err) {
+    return tokenize(vocab, text, true, out, err);
+}
+
+void me_tokens_free(me_tokens *tokens) {
+    me_free(tokens->ids);
+    *tokens = (me_tokens){0};
+}
+
+/* The token's bytes into piece [PIECE_MAX]; their number. `special`: special tokens have their names. */
+static size_t token_bytes(const me_vocab *vocab, me_token token, bool special, char *piece) {
+    int n = llama_token_to_piece(vocab->vocab, token, piece, PIECE_MAX, 0, special);
+    return n > 0 ? (size_t)n : 0;
+}
+
+mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n, char **out,
+                              mobiedit_error *err) {
+    char piece[PIECE_MAX];
+    size_t n_bytes = 0;
+    ME_TRY(check_ids(vocab, ids, n, err));
+    for (int i = 0; i < n; i++)
+        n_bytes += token_bytes(vocab, ids[i], false, piece);
+    char *text = me_calloc(n_bytes + 1, 1);
+    if (!text) return me_fail_memory(err, "text");
+    for (int i = 0, at = 0; i < n; i++) {
+        size_t length = token_bytes(vocab, ids[i], false, piece);
+        memcpy(text + at, piece, length);
+        at += (int)length;
+    }
+    *out = text;
+    return MOBIEDIT_OK;
+}
+
+/* How many bytes of `text`, from its start, the token holds. None: BOS. A piece may begin with a space that
+ * the text has not (SentencePiece); an unknown token holds a character. */
+static size_t bytes_held(const me_vocab *vocab, me_token token, const char *text) {
+    char piece[PIECE_MAX];
+    size_t n = token_bytes(vocab, token, true, piece);
+    if (strncmp(text, piece, n) == 0) return n;
+    if (n > 0 && piece[0] == ' ' && strncmp(text, piece + 1, n - 1) == 0) return n - 1;
+    return llama_vocab_is_control(vocab->vocab, token) ? 0 : me_utf8_length(text);
+}
+
+int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t end) {
+    int last = -1;
+    size_t begin = 0;
+    for (int i = 0; i < tokens->n && begin < end; i++) {
+        size_t n = bytes_held(vocab, tokens->ids[i], text + begin);
+        if (n > 0) last = i;
+        begin += n;
+    }
+    return last;
+}
+
+bool me_vocab_is_end(const me_vocab *vocab, me_token token) {
+    return llama_vocab_is_eog(vocab->vocab, token);
+}
+
+static bool is_prefix(const me_tokens *a, const me_tokens *b) {
+    return a->n <= b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0;
+}
+
+/* a's tokens, then b's. */
+static mobiedit_status append(const me_tokens *a, const me_tokens *b, me_tokens *out, mobiedit_error *err) {
+    me_token *ids = me_calloc((size_t)a->n + (size_t)b->n, sizeof *ids);
+    if (!ids) return me_fail_memory(err, "tokens");
+    memcpy(ids, a->ids, (size_t)a->n * sizeof *ids);
+    memcpy(ids + a->n, b->ids, (size_t)b->n * sizeof *ids);
+    *out = (me_tokens){.ids = ids, .n = a->n + b->n};
+    return MOBIEDIT_OK;
+}
+
+/* whole: prompt and continuation as one text. */
+static mobiedit_status tokenize_parts(const me_vocab *vocab, const me_tokens *prompt, const char *whole,
+                                      size_t n_prompt_bytes, me_tokens *out, mobiedit_error *err) {
+    ME_TRY(me_tokenize(vocab, whole, out, err));
+    if (is_prefix(prompt, out)) return MOBIEDIT_OK;
+    me_tokens_free(out);
+    /* The end of the prompt and the target share a token: cut the target by itself. */
+    const char *target = whole + n_prompt_bytes;
+    if (vocab->space_prefix && *target == ' ') target++;
+    me_tokens rest;
+    ME_TRY(tokenize(vocab, target, false, &rest, err));
+    mobiedit_status status = append(prompt, &rest, out, err);
+    me_tokens_free(&rest);
+    return status;
+}
+
+mobiedit_status me_tokenize_pair(const me_vocab *vocab, const char *prompt, const char *target,
+                                 me_tokens *out, int *n_prompt, mobiedit_error *err) {
+    size_t n = strlen(prompt), room = n + strlen(target) + 2;
+    bool spaced = n > 0 && strchr(" \t\n\r", prompt[n - 1]) != NULL;
+    char *whole = me_calloc(room, 1);
+    if (!whole) return me_fail_memory(err, "text");
+    (void)snprintf(whole, room, "%s%s%s", prompt, spaced ? "" : " ", target);
+    me_tokens head;
+    mobiedit_status status = me_tokenize(vocab, prompt, &head, err);
+    if (status == MOBIEDIT_OK) {
+        me_tokens all;
+        status = tokenize_parts(vocab, &head, whole, n, &all, err);
+        if (status == MOBIEDIT_OK) {
+            *out = all;
+            *n_prompt = head.n;
+        }
+        me_tokens_free(&head);
+    }
+    me_free(whole);
+    return status;
+}
