@@ -1,0 +1,333 @@
+#include "runtime/runtime.h"
+
+#include "base/backend.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "model/vocab_internal.h"
+#include "runtime/text.h"
+
+#include <llama.h>
+#include <string.h>
+
+/* libllama keeps room for the logits of MAX_OUTPUTS positions twice (its result, and its copy of it), each
+ * n_vocab floats: more positions are asked for in several batches. */
+enum { DEFAULT_CONTEXT = 1024, MAX_CONTEXT = 1 << 20, MAX_BATCH = 512, MAX_OUTPUTS = 32 };
+
+struct me_runtime {
+    struct llama_model *model;
+    struct llama_context *context;
+    struct llama_adapter_lora *adapter; /* attached; NULL where none is */
+    me_vocab *vocab;
+    int n_vocab;
+    int n_context;
+    int n_batch;
+    int n_past;                /* tokens in the KV cache */
+    int8_t outputs[MAX_BATCH]; /* scratch: which tokens of a batch give logits */
+};
+
+static struct llama_model *load_model(const char *path) {
+    ggml_backend_dev_t no_devices[] = {NULL};
+    struct llama_model_params params = llama_model_default_params();
+    params.devices = no_devices;
+    params.n_gpu_layers = 0;
+    params.load_mode = LLAMA_LOAD_MODE_MMAP;
+    params.use_extra_bufts = false; /* these repack weights into copies */
+    return llama_model_load_from_file(path, params);
+}
+
+/* Attention as llama-cpp-python has it by default, so that its greedy text is ours. */
+static struct llama_context *make_context(const me_runtime *runtime, int threads) {
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx = (uint32_t)runtime->n_context;
+    params.n_batch = (uint32_t)runtime->n_batch;
+    params.n_ubatch = (uint32_t)runtime->n_batch;
+    params.n_seq_max = 1;
+    params.n_outputs_max = MAX_OUTPUTS;
+    params.n_threads = threads;
+    params.n_threads_batch = threads;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.offload_kqv = false;
+    params.op_offload = false;
+    params.no_perf = true;
+    return llama_init_from_model(runtime->model, params);
+}
+
+static mobiedit_status open_parts(me_runtime *runtime, const char *path, int threads, mobiedit_error *err) {
+    runtime->model = load_model(path);
+    if (!runtime->model) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot load %s", path);
+    runtime->context = make_context(runtime, threads);
+    if (!runtime->context)
+        return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama has no context of %d tokens for %s",
+                       runtime->n_context, path);
+    const struct llama_vocab *vocab = llama_model_get_vocab(runtime->model);
+    runtime->n_vocab = llama_vocab_n_tokens(vocab);
+    return me_vocab_borrow(vocab, path, &runtime->vocab, err);
+}
+
+mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options *options, me_runtime **out,
+                                mobiedit_error *err) {
+    me_runtime_options o = options ? *options : (me_runtime_options){0};
+    if (o.threads < 0) return me_fail(err, MOBIEDIT_E_ARGUMENT, "threads must not be %d", o.threads);
+    if (o.n_context < 0 || o.n_context > MAX_CONTEXT)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a context of %d tokens cannot be had", o.n_context);
+    me_backend_init();
+    me_runtime *runtime = me_calloc(1, sizeof *runtime);
+    if (!runtime) return me_fail_memory(err, "the runtime");
+    runtime->n_context = o.n_context ? o.n_context : DEFAULT_CONTEXT;
+    runtime->n_batch = runtime->n_context < MAX_BATCH ? runtime->n_context : MAX_BATCH;
+    mobiedit_status status = open_parts(runtime, model_path, o.threads ? o.threads : me_processors(), err);
+    if (status != MOBIEDIT_OK) {
+        me_runtime_close(runtime);
+        return status;
+    }
+    *out = runtime;
+    return MOBIEDIT_OK;
+}
+
+void me_runtime_close(me_runtime *runtime) {
+    if (!runtime) return;
+    me_vocab_close(runtime->vocab);
+    if (runtime->context) llama_free(runtime->context);
+    llama_adapter_lora_free(runtime->adapter);
+    llama_model_free(runtime->model);
+    me_free(runtime);
+}
+
+const me_vocab *me_runtime_vocab(const me_runtime *runtime) {
+    return runtime->vocab;
+}
+
+mobiedit_status me_runtime_set_adapter(me_runtime *runtime, const char *path, mobiedit_error *err) {
+    (void)llama_set_adapters_lora(runtime->context, NULL, 0, NULL);
+    llama_adapter_lora_free(runtime->adapter);
+    runtime->adapter = NULL;
+    if (!path) return MOBIEDIT_OK;
+    struct llama_adapter_lora *adapter = llama_adapter_lora_init(runtime->model, path);
+    if (!adapter) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot load the adapter %s", path);
+    runtime->adapter = adapter;
+    float scale = 1.0f;
+    if (llama_set_adapters_lora(runtime->context, &adapter, 1, &scale) != 0)
+        return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot attach the adapter %s", path);
+    return MOBIEDIT_OK;
+}
+
+/* ---- decoding ---------------------------------------------------------------------------------------- */
+
+/* Called with the logits [n_vocab] after the row-th of the positions asked for. */
+typedef void (*row_fn)(void *user, int row, const float *logits);
+
+static void forget(me_runtime *runtime) {
+    llama_memory_clear(llama_get_memory(runtime->context), false);
+    runtime->n_past = 0;
+}
+
+static mobiedit_status decode_failure(int code, mobiedit_error *err) {
+    if (code == -1) return me_fail(err, MOBIEDIT_E_ARGUMENT, "a token is not in the model's vocabulary");
+    if (code == -2) return me_fail_memory(err, "libllama's buffers");
+    return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama failed to evaluate the prompt (code %d)", code);
+}
+
+/* One batch of n <= n_batch tokens after those in the KV cache, logits of the last n_last <= MAX_OUTPUTS. */
+static mobiedit_status decode_batch(me_runtime *runtime, const me_token *tokens, int n, int n_last,
+                                    int first_row, row_fn on_row, void *user, mobiedit_error *err) {
+    for (int i = 0; i < n; i++)
+        runtime->outputs[i] = i >= n - n_last;
+    /* libllama does not write to the tokens; positions follow the KV cache, the sequence is 0. */
+    struct llama_batch batch = {.n_tokens = n, .token = (llama_token *)tokens, .logits = runtime->outputs};
+    int code = llama_decode(runtime->context, batch);
+    if (code != 0) return decode_failure(code, err);
+    runtime->n_past += n;
+    for (int i = n - n_last; i < n; i++) {
+        const float *logits = llama_get_logits_ith(runtime->context, i);
+        if (!logits) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama gave no logits");
+        on_row(user, first_row + i - (n - n_last), logits);
+    }
+    return MOBIEDIT_OK;
+}
+
+/* Tokens after those in the KV cache, with the logits after each of the last n_last of them. */
+static mobiedit_status decode(me_runtime *runtime, const me_token *tokens, int n, int n_last, row_fn on_row,
+                              void *user, mobiedit_error *err) {
+    if (n < 1) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has no tokens");
+    if (n_last < 1 || n_last > n)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "logits of %d positions asked for, %d tokens given", n_last,
+                       n);
+    if (n > runtime->n_context - runtime->n_past)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, the context holds %d",
+                       runtime->n_past + n, runtime->n_context);
+    int first_wanted = n - n_last;
+    for (int done = 0; done < n;) {
+        int end = done + runtime->n_batch < n ? done + runtime->n_batch : n;
+        int begin_wanted = done > first_wanted ? done : first_wanted;
+        if (end - begin_wanted > MAX_OUTPUTS) end = begin_wanted + MAX_OUTPUTS;
+        int wanted = end > begin_wanted ? end - begin_wanted : 0;
+        ME_TRY(decode_batch(runtime, tokens + done, end - done, wanted, begin_wanted - first_wanted, on_row,
+                            user, err));
+        done = end;
+    }
+    return MOBIEDIT_OK;
+}
+
+typedef struct {
+    float *logits;
+    size_t n_vocab;
+} logits_sink;
+
+static void keep_logits(void *user, int row, const float *logits) {
+    logits_sink *sink = user;
+    memcpy(sink->logits + (size_t)row * sink->n_vocab, logits, sink->n_vocab * sizeof *logits);
+}
+
+mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, int n, int n_last,
+                                  float *logits, mobiedit_error *err) {
+    logits_sink sink = {.logits = logits, .n_vocab = (size_t)runtime->n_vocab};
+    forget(runtime);
+    return decode(runtime, tokens, n, n_last, keep_logits, &sink, err);
+}
+
+/* The greedy tokens, the first of equals, as libllama's greedy sampler has it. */
+typedef struct {
+    me_token *best; /* [rows] */
+    int n_vocab;
+} greedy_sink;
+
+static void keep_best(void *user, int row, const float *logits) {
+    greedy_sink *sink = user;
+    me_token best = 0;
+    for (me_token t = 1; t < sink->n_vocab; t++)
+        if (logits[t] > logits[best]) best = t;
+    sink->best[row] = best;
+}
+
+mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                const me_token *target, int n_target, bool *says, mobiedit_error *err) {
+    if (n_prompt < 1 || n_target < 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the %s has no tokens", n_prompt < 1 ? "prompt" : "target");
+    if (n_target > runtime->n_context || n_prompt > runtime->n_context - (n_target - 1))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the prompt has %d tokens and the target %d, the context "
+                       "holds %d",
+                       n_prompt, n_target, runtime->n_context);
+    int n = n_prompt + n_target - 1;
+    me_token *tokens = me_calloc((size_t)n, sizeof *tokens);
+    me_token *best = me_calloc((size_t)n_target, sizeof *best);
+    mobiedit_status status = tokens && best ? MOBIEDIT_OK : me_fail_memory(err, "the tokens of a prompt");
+    if (status == MOBIEDIT_OK) {
+        memcpy(tokens, prompt, (size_t)n_prompt * sizeof *tokens);
+        memcpy(tokens + n_prompt, target, (size_t)(n_target - 1) * sizeof *tokens);
+        greedy_sink sink = {.best = best, .n_vocab = runtime->n_vocab};
+        forget(runtime);
+        status = decode(runtime, tokens, n, n_target, keep_best, &sink, err);
+    }
+    if (status == MOBIEDIT_OK) *says = memcmp(best, target, (size_t)n_target * sizeof *best) == 0;
+    me_free(tokens);
+    me_free(best);
+    return status;
+}
+
+/* ---- text -------------------------------------------------------------------------------------------- */
+
+static mobiedit_status add_piece(const me_runtime *runtime, me_token token, me_text *text,
+                                 mobiedit_error *err) {
+    const struct llama_vocab *vocab = llama_model_get_vocab(runtime->model);
+    char buffer[256], *piece = buffer;
+    int32_t n = llama_token_to_piece(vocab, token, piece, sizeof buffer, 0, false);
+    if (n < 0) {
+        piece = me_calloc((size_t)-n, 1);
+        if (!piece) return me_fail_memory(err, "the text of a token");
+        n = llama_token_to_piece(vocab, token, piece, -n, 0, false);
+    }
+    bool ok = n <= 0 || me_text_add(text, piece, (size_t)n);
+    if (piece != buffer) me_free(piece);
+    return ok ? MOBIEDIT_OK : me_fail_memory(err, "the text");
+}
+
+/* Cuts the text at its first newline after byte `from`; whether there was one. */
+static bool cut_at_newline(me_text *text, size_t from) {
+    char *newline = text->n > from ? memchr(text->bytes + from, '\n', text->n - from) : NULL;
+    if (!newline) return false;
+    text->n = (size_t)(newline - text->bytes);
+    me_text_end(text);
+    return true;
+}
+
+/* Hands out the whole characters from byte `from` on; false where the caller wants no more. */
+static bool emit(const me_generate_options *options, me_text *text, size_t from) {
+    if (!options->on_piece || text->n == from) return true;
+    char pending = text->bytes[text->n];
+    text->bytes[text->n] = '\0';
+    bool more = options->on_piece(options->user, text->bytes + from);
+    text->bytes[text->n] = pending;
+    return more;
+}
+
+static mobiedit_status generate(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                const me_generate_options *options, me_text *text, mobiedit_error *err) {
+    if (n_prompt >= runtime->n_context)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, the context holds %d", n_prompt,
+                       runtime->n_context);
+    int room = runtime->n_context - n_prompt;
+    int max_tokens = options->max_tokens < room ? options->max_tokens : room;
+    me_token token;
+    greedy_sink sink = {.best = &token, .n_vocab = runtime->n_vocab};
+    const me_token *next = prompt;
+    int n_next = n_prompt;
+    forget(runtime);
+    for (int i = 0; i < max_tokens; i++) {
+        ME_TRY(decode(runtime, next, n_next, 1, keep_best, &sink, err));
+        if (me_vocab_is_end(runtime->vocab, token)) break;
+        size_t from = text->n;
+        ME_TRY(add_piece(runtime, token, text, err));
+        bool ended = options->stop_at_newline && cut_at_newline(text, from);
+        if (!emit(options, text, from) || ended) break;
+        next = &token;
+        n_next = 1;
+    }
+    me_text_end(text);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_runtime_generate(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                    const me_generate_options *options, char **text, mobiedit_error *err) {
+    me_text all = {0};
+    mobiedit_status status = me_text_add(&all, "", 0) ? MOBIEDIT_OK : me_fail_memory(err, "the text");
+    if (status == MOBIEDIT_OK) status = generate(runtime, prompt, n_prompt, options, &all, err);
+    if (status != MOBIEDIT_OK)
+        me_free(all.bytes);
+    else
+        *text = all.bytes;
+    return status;
+}
+
+/* The prompt as one user message in the model's chat template, the assistant's turn opened. */
+static mobiedit_status chat_text(const me_runtime *runtime, const char *prompt, char **out,
+                                 mobiedit_error *err) {
+    const char *template = llama_model_chat_template(runtime->model, NULL);
+    if (!template) return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the model has no chat template");
+    struct llama_chat_message message = {.role = "user", .content = prompt};
+    int32_t n = llama_chat_apply_template(template, &message, 1, true, NULL, 0);
+    if (n < 0)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                       "the model's chat template is not one that libllama knows");
+    char *text = me_calloc((size_t)n + 1, 1);
+    if (!text) return me_fail_memory(err, "the chat prompt");
+    (void)llama_chat_apply_template(template, &message, 1, true, text, n);
+    *out = text;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const char *prompt, me_tokens *out,
+                                       mobiedit_error *err) {
+    char *text = NULL;
+    ME_TRY(chat_text(runtime, prompt, &text, err));
+    me_tokens tokens;
+    mobiedit_status status = me_tokenize(runtime->vocab, text, &tokens, err);
+    me_free(text);
+    ME_TRY(status);
+    /* A template that writes the BOS itself gets a second one from the tokenizer. */
+    me_token bos = llama_vocab_bos(llama_model_get_vocab(runtime->model));
+    if (tokens.n >= 2 && tokens.ids[0] == bos && tokens.ids[1] == bos)
+        memmove(tokens.ids, tokens.ids + 1, (size_t)--tokens.n * sizeof *tokens.ids);
+    *out = tokens;
+    return MOBIEDIT_OK;
+}

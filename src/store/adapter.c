@@ -1,0 +1,263 @@
+#define _GNU_SOURCE
+#include "store/adapter.h"
+
+#include "base/backend.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "store/pending.h"
+
+#include <gguf.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char SUFFIX_A[] = ".lora_a", SUFFIX_B[] = ".lora_b";
+
+/* ---- writing ----------------------------------------------------------------------------------------- */
+
+static bool all_finite(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+static mobiedit_status check_request(const me_model *model, const me_adapter *adapter, const char *path,
+                                     mobiedit_error *err) {
+    if (adapter->n_layers < 1 || adapter->n_layers > model->n_layer)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of %d layers", adapter->n_layers);
+    for (int i = 0; i < adapter->n_layers; i++) {
+        const me_adapter_layer *l = &adapter->layers[i];
+        if (l->layer < 0 || l->layer >= model->n_layer || (i > 0 && l->layer <= l[-1].layer))
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is out of range or out of order", l->layer);
+        if (l->rank < 1 || l->rank > model->d_ff)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of rank %d", l->rank);
+        if (!all_finite(l->left, (size_t)l->rank * (size_t)model->d_ff) ||
+            !all_finite(l->delta, (size_t)l->rank * (size_t)model->d_model))
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "the edit of layer %d is not finite", l->layer);
+    }
+    struct stat output, source;
+    if (stat(path, &output) == 0 && stat(model->path, &source) == 0 && output.st_dev == source.st_dev &&
+        output.st_ino == source.st_ino)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is the model itself: choose another output", path);
+    return MOBIEDIT_OK;
+}
+
+static void set_metadata(struct gguf_context *gguf, const me_model *model, const me_adapter *adapter) {
+    gguf_set_val_str(gguf, "general.type", "adapter");
+    gguf_set_val_str(gguf, "general.architecture", model->arch_name);
+    gguf_set_val_str(gguf, "general.name", "MobiEdit");
+    if (adapter->description) gguf_set_val_str(gguf, "general.description", adapter->description);
+    gguf_set_val_str(gguf, "adapter.type", "lora");
+    gguf_set_val_f32(gguf, "adapter.lora.alpha", (float)adapter->layers[0].rank);
+    gguf_set_val_str(gguf, "mobiedit.version", mobiedit_version());
+    gguf_set_val_str(gguf, "mobiedit.model.file", me_base_name(model->path));
+    gguf_set_val_u64(gguf, "mobiedit.model.bytes", model->map_size);
+}
+
+static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, int layer, const char *suffix,
+                       int64_t ne0, int64_t ne1) {
+    struct ggml_tensor *t = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, ne0, ne1);
+    ggml_format_name(t, "blk.%d.ffn_down.weight%s", layer, suffix);
+    gguf_add_tensor(gguf, t);
+}
+
+/* Metadata and tensor shapes; `memory` holds the tensors' descriptions meanwhile. NULL: out of memory. */
+static struct gguf_context *describe(const me_model *model, const me_adapter *adapter) {
+    size_t bytes = 2 * (size_t)adapter->n_layers * ggml_tensor_overhead();
+    void *memory = me_calloc(bytes, 1);
+    if (!memory) return NULL;
+    struct ggml_context *tensors =
+        ggml_init((struct ggml_init_params){.mem_size = bytes, .mem_buffer = memory, .no_alloc = true});
+    struct gguf_context *gguf = gguf_init_empty();
+    set_metadata(gguf, model, adapter);
+    for (int i = 0; i < adapter->n_layers; i++) {
+        const me_adapter_layer *l = &adapter->layers[i];
+        add_tensor(gguf, tensors, l->layer, SUFFIX_A, model->d_ff, l->rank);
+        add_tensor(gguf, tensors, l->layer, SUFFIX_B, l->rank, model->d_model);
+    }
+    ggml_free(tensors);
+    me_free(memory);
+    return gguf;
+}
+
+/* out [d_model][rank]: delta turned over, and scaled so that llama.cpp's factor alpha / rank gives 1. */
+static void fill_b(float *out, const me_adapter_layer *l, int d_model, float alpha) {
+    float scale = (float)l->rank / alpha;
+    for (int j = 0; j < d_model; j++)
+        for (int i = 0; i < l->rank; i++)
+            out[(size_t)j * (size_t)l->rank + (size_t)i] =
+                scale * l->delta[(size_t)i * (size_t)d_model + (size_t)j];
+}
+
+/* The whole file in memory: what gguf_write_to_file would write, but its errors are ours to see. */
+static mobiedit_status make_image(const me_model *model, const me_adapter *adapter, char **out, size_t *size,
+                                  mobiedit_error *err) {
+    struct gguf_context *gguf = describe(model, adapter);
+    if (!gguf) return me_fail_memory(err, "the adapter");
+    size_t meta = gguf_get_meta_size(gguf);
+    int64_t last = gguf_get_n_tensors(gguf) - 1;
+    size_t data = gguf_get_tensor_offset(gguf, last) +
+                  GGML_PAD(gguf_get_tensor_size(gguf, last), gguf_get_alignment(gguf));
+    char *image = me_calloc(meta + data, 1);
+    if (image) {
+        gguf_get_meta_data(gguf, image);
+        for (int i = 0; i < adapter->n_layers; i++) {
+            const me_adapter_layer *l = &adapter->layers[i];
+            memcpy(image + meta + gguf_get_tensor_offset(gguf, 2 * i), l->left,
+                   (size_t)l->rank * (size_t)model->d_ff * sizeof *l->left);
+            fill_b((float *)(void *)(image + meta + gguf_get_tensor_offset(gguf, 2 * i + 1)), l,
+                   model->d_model, (float)adapter->layers[0].rank);
+        }
+    }
+    gguf_free(gguf);
+    if (!image) return me_fail_memory(err, "the adapter");
+    *out = image;
+    *size = meta + data;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapter, const char *path,
+                                 me_pending_file *out, mobiedit_error *err) {
+    ME_TRY(check_request(model, adapter, path, err));
+    me_backend_init();
+    char *image = NULL;
+    size_t size = 0;
+    ME_TRY(make_image(model, adapter, &image, &size, err));
+    mobiedit_status status = me_pending_write(path, image, size, out, err);
+    me_free(image);
+    return status;
+}
+
+/* ---- checking ---------------------------------------------------------------------------------------- */
+
+/* The string under `key`, or NULL: the gguf reader ends the process where the type is another. */
+static const char *get_string(const struct gguf_context *gguf, const char *key) {
+    int64_t id = gguf_find_key(gguf, key);
+    return id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING ? gguf_get_val_str(gguf, id) : NULL;
+}
+
+static bool is(const char *value, const char *expected) {
+    return value && strcmp(value, expected) == 0;
+}
+
+static mobiedit_status check_metadata(const struct gguf_context *gguf, const me_model *model,
+                                      const char *path, mobiedit_error *err) {
+    if (!is(get_string(gguf, "general.type"), "adapter") || !is(get_string(gguf, "adapter.type"), "lora"))
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a LoRA adapter", path);
+    const char *arch = get_string(gguf, "general.architecture");
+    if (!arch) return me_fail(err, MOBIEDIT_E_FORMAT, "%s does not name an architecture", path);
+    if (strcmp(arch, model->arch_name) != 0)
+        return me_fail(err, MOBIEDIT_E_MISMATCH, "%s is for a %.64s model, %s is a %s model", path, arch,
+                       model->path, model->arch_name);
+    int64_t alpha = gguf_find_key(gguf, "adapter.lora.alpha");
+    if (alpha >= 0 &&
+        (gguf_get_kv_type(gguf, alpha) != GGUF_TYPE_FLOAT32 || !isfinite(gguf_get_val_f32(gguf, alpha))))
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s has a damaged adapter.lora.alpha", path);
+    return MOBIEDIT_OK;
+}
+
+/* The matrix of the model that libllama calls `name`; NULL where there is none. */
+static const me_tensor *find_matrix(const me_model *model, const char *name, size_t n_name) {
+    static const struct {
+        const char *name;
+        size_t offset;
+    } in_layer[] = {
+        {"attn_q.weight", offsetof(me_layer, wq)},     {"attn_k.weight", offsetof(me_layer, wk)},
+        {"attn_v.weight", offsetof(me_layer, wv)},     {"attn_output.weight", offsetof(me_layer, wo)},
+        {"ffn_gate.weight", offsetof(me_layer, gate)}, {"ffn_up.weight", offsetof(me_layer, up)},
+        {"ffn_down.weight", offsetof(me_layer, down)},
+    };
+    char wanted[GGML_MAX_NAME];
+    for (int i = 0; i < model->n_layer; i++)
+        for (size_t j = 0; j < sizeof in_layer / sizeof *in_layer; j++) {
+            (void)snprintf(wanted, sizeof wanted, "blk.%d.%s", i, in_layer[j].name);
+            if (strlen(wanted) != n_name || memcmp(wanted, name, n_name) != 0) continue;
+            const me_tensor *t =
+                (const me_tensor *)(const void *)((const char *)&model->layers[i] + in_layer[j].offset);
+            return t->data ? t : NULL;
+        }
+    bool tied = model->output.data == model->tok_embd.data;
+    if (n_name == 13 && memcmp(name, "output.weight", n_name) == 0 && !tied) return &model->output;
+    return NULL;
+}
+
+static bool ends_with(const char *name, const char *suffix) {
+    size_t n = strlen(name), m = strlen(suffix);
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+/* Types that libllama's CPU path multiplies with; others would end the process. */
+static bool type_can_multiply(enum ggml_type type) {
+    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_Q8_0;
+}
+
+static bool is_matrix(const struct gguf_context *gguf, int64_t id) {
+    const int64_t *ne = gguf_get_tensor_ne(gguf, id);
+    return ne[0] > 0 && ne[1] > 0 && ne[2] == 1 && ne[3] == 1 &&
+           type_can_multiply(gguf_get_tensor_type(gguf, id));
+}
+
+/* Tensor `id` is one half of a pair: finds the other, and compares both with the model's matrix. */
+static mobiedit_status check_tensor(const struct gguf_context *gguf, int64_t id, const me_model *model,
+                                    const char *path, mobiedit_error *err) {
+    const char *name = gguf_get_tensor_name(gguf, id);
+    bool is_a = ends_with(name, SUFFIX_A);
+    if (!is_a && !ends_with(name, SUFFIX_B))
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the tensor %s is not part of a LoRA", path, name);
+    size_t n_base = strlen(name) - strlen(SUFFIX_A);
+    char other[GGML_MAX_NAME];
+    (void)snprintf(other, sizeof other, "%.*s%s", (int)n_base, name, is_a ? SUFFIX_B : SUFFIX_A);
+    int64_t other_id = gguf_find_tensor(gguf, other);
+    if (other_id < 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s has no %s", path, name, other);
+    if (!is_matrix(gguf, id))
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s is not a matrix of a usable type", path, name);
+    const me_tensor *matrix = find_matrix(model, name, n_base);
+    if (!matrix)
+        return me_fail(err, MOBIEDIT_E_MISMATCH, "%s changes %.*s, which %s does not have", path, (int)n_base,
+                       name, model->path);
+    const int64_t *a = gguf_get_tensor_ne(gguf, is_a ? id : other_id);
+    const int64_t *b = gguf_get_tensor_ne(gguf, is_a ? other_id : id);
+    if (a[0] != matrix->n_in || b[1] != matrix->n_out)
+        return me_fail(err, MOBIEDIT_E_MISMATCH, "%s is for a %.*s of %lld x %lld, %s has %lld x %lld", path,
+                       (int)n_base, name, (long long)b[1], (long long)a[0], model->path,
+                       (long long)matrix->n_out, (long long)matrix->n_in);
+    if (a[1] != b[0])
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s and %s have different ranks", path, name, other);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status check_extent(const struct gguf_context *gguf, int64_t id, uint64_t file_size,
+                                    const char *path, mobiedit_error *err) {
+    size_t end;
+    if (!me_add_size(gguf_get_data_offset(gguf), gguf_get_tensor_offset(gguf, id), &end) ||
+        !me_add_size(end, gguf_get_tensor_size(gguf, id), &end) || end > file_size)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s is truncated", path);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status check_contents(const struct gguf_context *gguf, uint64_t file_size,
+                                      const me_model *model, const char *path, mobiedit_error *err) {
+    ME_TRY(check_metadata(gguf, model, path, err));
+    int64_t n = gguf_get_n_tensors(gguf);
+    if (n == 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s has no tensors", path);
+    for (int64_t id = 0; id < n; id++) {
+        ME_TRY(check_extent(gguf, id, file_size, path, err));
+        ME_TRY(check_tensor(gguf, id, model, path, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err) {
+    me_backend_init();
+    FILE *file = NULL;
+    uint64_t size = 0;
+    ME_TRY(me_open_file(path, &file, &size, err));
+    struct gguf_context *gguf = gguf_init_from_file_ptr(file, (struct gguf_init_params){.no_alloc = true});
+    (void)fclose(file);
+    if (!gguf) return me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a GGUF file, or is damaged", path);
+    mobiedit_status status = check_contents(gguf, size, model, path, err);
+    gguf_free(gguf);
+    return status;
+}

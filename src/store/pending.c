@@ -1,0 +1,103 @@
+#define _GNU_SOURCE
+#include "store/pending.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The folder of a path with its last slash, or "./", then `name`. */
+static char *beside(const char *path, const char *name) {
+    const char *folder = strchr(path, '/') ? path : "./";
+    size_t n_folder = strchr(path, '/') ? (size_t)(me_base_name(path) - path) : 2;
+    size_t n_name = strlen(name);
+    char *out = me_calloc(n_folder + n_name + 1, 1);
+    if (!out) return NULL;
+    memcpy(out, folder, n_folder);
+    memcpy(out + n_folder, name, n_name);
+    return out;
+}
+
+static mobiedit_status check_place(const char *path, mobiedit_error *err) {
+    struct stat info;
+    if (*me_base_name(path) == '\0')
+        return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: not the name of a file", path);
+    if (stat(path, &info) != 0) return MOBIEDIT_OK;
+    if (S_ISDIR(info.st_mode)) return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: it is a folder", path);
+    if (!S_ISREG(info.st_mode))
+        return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: it is not a regular file", path);
+    return MOBIEDIT_OK;
+}
+
+static void forget(me_pending_file *file) {
+    me_free(file->path);
+    me_free(file->temporary);
+    *file = (me_pending_file){0};
+}
+
+/* fsync and close even after a failure; the first error counts. */
+static int write_and_close(int fd, const void *bytes, size_t n) {
+    int error = 0;
+    if (!me_write_all(fd, bytes, n)) error = errno;
+    if (!error && fsync(fd) != 0) error = errno;
+    if (close(fd) != 0 && !error) error = errno;
+    return error;
+}
+
+mobiedit_status me_pending_write(const char *path, const void *bytes, size_t n, me_pending_file *out,
+                                 mobiedit_error *err) {
+    ME_TRY(check_place(path, err));
+    me_pending_file file = {.path = me_strdup(path), .temporary = beside(path, ".mobiedit-XXXXXX")};
+    if (!file.path || !file.temporary) {
+        forget(&file);
+        return me_fail_memory(err, "the name of the output");
+    }
+    int fd = mkostemp(file.temporary, O_CLOEXEC);
+    int error = fd < 0 ? errno : write_and_close(fd, bytes, n);
+    if (error) {
+        if (fd >= 0) (void)unlink(file.temporary);
+        forget(&file);
+        return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: %s", path, strerror(error));
+    }
+    *out = file;
+    return MOBIEDIT_OK;
+}
+
+/* Makes a rename in the folder of `path` last through a power failure. */
+static int sync_folder(const char *path) {
+    char *folder = beside(path, "");
+    if (!folder) return ENOMEM;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    me_free(folder);
+    if (fd < 0) return errno;
+    int error = fsync(fd) == 0 ? 0 : errno;
+    (void)close(fd);
+    /* File systems without such a flush say EINVAL. */
+    return error == EINVAL ? 0 : error;
+}
+
+mobiedit_status me_pending_commit(me_pending_file *file, mobiedit_error *err) {
+    mobiedit_status status = check_place(file->path, err);
+    if (status == MOBIEDIT_OK && rename(file->temporary, file->path) != 0)
+        status = me_fail(err, MOBIEDIT_E_IO, "cannot write %s: %s", file->path, strerror(errno));
+    if (status != MOBIEDIT_OK) {
+        me_pending_discard(file);
+        return status;
+    }
+    int error = sync_folder(file->path);
+    if (error)
+        status = me_fail(err, MOBIEDIT_E_IO, "%s is written, but its folder cannot be flushed: %s",
+                         file->path, strerror(error));
+    forget(file);
+    return status;
+}
+
+void me_pending_discard(me_pending_file *file) {
+    if (file->temporary) (void)unlink(file->temporary);
+    forget(file);
+}
