@@ -1,0 +1,197 @@
+#include "engine/native/native.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+enum {
+    LINE_FLOATS = 16,      /* floats of a cache line */
+    MAX_COLUMNS = 1 << 20, /* more do not make a batch faster */
+};
+
+/* Rows of a buffer lie an odd number of cache lines apart, so that the same place of many rows does not fall
+ * into the same cache set. */
+static size_t odd_lines(size_t floats) {
+    return ((floats + LINE_FLOATS - 1) / LINE_FLOATS | 1) * LINE_FLOATS;
+}
+
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static size_t blocks_of(size_t n_in) {
+    return (n_in + ME_BLOCK - 1) / ME_BLOCK;
+}
+
+void me_batch_plan(me_native *engine) {
+    const me_model *model = engine->base.model;
+    size_t d = (size_t)model->d_model, d_ff = (size_t)model->d_ff, head_dim = (size_t)model->head_dim;
+    size_t q = (size_t)model->n_head * head_dim, kv = (size_t)model->n_head_kv * head_dim;
+    engine->wide_stride = odd_lines(max_size(q + 2 * kv, 2 * d_ff));
+    engine->out_stride = odd_lines(d);
+    engine->h_width = max_size(max_size(d, d_ff), q);
+    size_t floats = d + engine->h_width + engine->wide_stride + engine->out_stride;
+    size_t block_bytes = ME_BLOCK + 2 * sizeof(float) + 2 * sizeof(int16_t);
+    engine->bytes_per_column =
+        floats * sizeof(float) + blocks_of(engine->h_width) * block_bytes + 2 * sizeof(int) + sizeof(me_span);
+}
+
+void me_batch_free(me_batch *batch) {
+    me_free(batch->position);
+    me_free(batch->span_of);
+    me_free(batch->spans);
+    me_free(batch->x);
+    me_free(batch->h);
+    me_free(batch->wide);
+    me_free(batch->out);
+    me_free(batch->act.q);
+    me_free(batch->act.d);
+    me_free(batch->act.s);
+    me_free(batch->act.half_sums);
+    *batch = (me_batch){0};
+}
+
+static mobiedit_status allocate(me_native *engine, int n_columns, mobiedit_error *err) {
+    me_batch *batch = &engine->batch;
+    size_t n = (size_t)n_columns, blocks = blocks_of(engine->h_width);
+    me_batch_free(batch);
+    batch->position = me_calloc(n, sizeof *batch->position);
+    batch->span_of = me_calloc(n, sizeof *batch->span_of);
+    batch->spans = me_calloc(n, sizeof *batch->spans);
+    batch->x = me_calloc(n, (size_t)engine->base.model->d_model * sizeof(float));
+    batch->h = me_calloc(n, engine->h_width * sizeof(float));
+    batch->wide = me_calloc(n, engine->wide_stride * sizeof(float));
+    batch->out = me_calloc(n, engine->out_stride * sizeof(float));
+    batch->act.q = me_calloc(n, blocks * ME_BLOCK);
+    batch->act.d = me_calloc(n, blocks * sizeof(float));
+    batch->act.s = me_calloc(n, blocks * sizeof(float));
+    batch->act.half_sums = me_calloc(n, blocks * 2 * sizeof(int16_t));
+    if (!batch->position || !batch->span_of || !batch->spans || !batch->x || !batch->h || !batch->wide ||
+        !batch->out || !batch->act.q || !batch->act.d || !batch->act.s || !batch->act.half_sums) {
+        me_batch_free(batch);
+        return me_fail_memory(err, "a batch of columns");
+    }
+    batch->act.x = batch->h;
+    batch->capacity = n_columns;
+    return MOBIEDIT_OK;
+}
+
+static int max_columns(const me_native *engine) {
+    size_t n = engine->budget / engine->bytes_per_column;
+    return n > MAX_COLUMNS ? MAX_COLUMNS : (int)n;
+}
+
+int me_sequence_columns(const me_sequence *sequence) {
+    return sequence->read_pos + sequence->n_read;
+}
+
+int me_sequence_columns_at(const void *sequences, int i) {
+    return me_sequence_columns((const me_sequence *)sequences + i);
+}
+
+mobiedit_status me_batch_take(const me_native *engine, me_columns_fn columns, const void *context, int first,
+                              int n, int *taken, mobiedit_error *err) {
+    int limit = max_columns(engine), total = 0, count = 0;
+    while (first + count < n) {
+        int more = columns(context, first + count);
+        if (more > limit - total) break;
+        total += more;
+        count++;
+    }
+    if (count == 0)
+        return me_fail(err, MOBIEDIT_E_MEMORY,
+                       "a text of %d tokens needs %zu KiB of working memory, the budget is %zu KiB",
+                       columns(context, first),
+                       (size_t)columns(context, first) * engine->bytes_per_column / 1024,
+                       engine->budget / 1024);
+    *taken = count;
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status reserve_scores(me_native *engine, int n_positions, mobiedit_error *err) {
+    size_t width = odd_lines((size_t)n_positions);
+    if (width <= engine->scores_width) return MOBIEDIT_OK;
+    float *scores = me_calloc((size_t)me_pool_threads(engine->pool), width * sizeof *scores);
+    if (!scores) return me_fail_memory(err, "attention scores");
+    me_free(engine->scores);
+    engine->scores = scores;
+    engine->scores_width = width;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions, mobiedit_error *err) {
+    if (n_columns > engine->batch.capacity) ME_TRY(allocate(engine, n_columns, err));
+    ME_TRY(reserve_scores(engine, n_positions, err));
+    ME_TRY(me_ropes_reserve(engine, n_positions, err));
+    engine->batch.n_columns = engine->batch.n_rows = 0;
+    engine->batch.n_spans = engine->batch.n_reads = 0;
+    return MOBIEDIT_OK;
+}
+
+void me_batch_add(me_batch *batch, me_span span) {
+    span.first = batch->n_columns;
+    span.first_read = batch->n_reads;
+    for (int i = 0; i < span.n; i++) {
+        batch->position[span.first + i] = span.n_past + i;
+        batch->span_of[span.first + i] = batch->n_spans;
+    }
+    batch->spans[batch->n_spans++] = span;
+    batch->n_columns += span.n;
+    batch->n_rows = batch->n_columns;
+    batch->n_reads += span.n_read;
+}
+
+typedef struct {
+    me_native *engine;
+    const me_sequence *sequences;
+} embed_job;
+
+static void embed_rows(void *context, int first, int last, int thread) {
+    const embed_job *job = context;
+    const me_model *model = job->engine->base.model;
+    const me_batch *batch = &job->engine->batch;
+    (void)thread;
+    for (int row = first; row < last; row++) {
+        float *x = batch->x + (size_t)row * (size_t)model->d_model;
+        int32_t token = job->sequences[batch->span_of[row]].tokens[batch->position[row]];
+        me_tensor_row(&model->tok_embd, token, x);
+        for (int i = 0; i < model->d_model; i++)
+            x[i] *= model->embedding_scale;
+    }
+}
+
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, mobiedit_error *err) {
+    int n_columns = 0, longest = 0;
+    for (int i = 0; i < n; i++) {
+        int columns = me_sequence_columns(&sequences[i]);
+        n_columns += columns;
+        if (columns > longest) longest = columns;
+    }
+    ME_TRY(me_batch_begin(engine, n_columns, longest, err));
+    for (int i = 0; i < n; i++) {
+        const me_sequence *sequence = &sequences[i];
+        me_batch_add(&engine->batch, (me_span){.n = me_sequence_columns(sequence),
+                                               .edit_pos = sequence->edit_pos,
+                                               .read_pos = sequence->read_pos,
+                                               .n_read = sequence->n_read});
+    }
+    embed_job job = {engine, sequences};
+    me_for_rows(engine, n_columns, embed_rows, &job);
+    return MOBIEDIT_OK;
+}
+
+void me_batch_narrow(me_native *engine) {
+    me_batch *batch = &engine->batch;
+    size_t d = (size_t)engine->base.model->d_model;
+    int row = 0;
+    for (int i = 0; i < batch->n_spans; i++) {
+        const me_span *span = &batch->spans[i];
+        for (int r = 0; r < span->n_read; r++, row++) {
+            int column = span->first + span->read_pos + r - span->n_past;
+            memmove(batch->x + (size_t)row * d, batch->x + (size_t)column * d, d * sizeof(float));
+            batch->position[row] = span->read_pos + r;
+            batch->span_of[row] = i;
+        }
+    }
+    batch->n_rows = row;
+}

@@ -1,0 +1,271 @@
+#include "engine/native/native.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Enough columns for wide products, little beside the model: some thousand columns of a small model, some
+ * hundred of a large one. */
+static const size_t default_budget = (size_t)64 << 20;
+
+/* ---- opening ----------------------------------------------------------------------------------------- */
+
+static mobiedit_status load_vector(const me_tensor *tensor, float **out, mobiedit_error *err) {
+    if (!tensor->data) return MOBIEDIT_OK;
+    *out = me_calloc((size_t)tensor->n_in, sizeof **out);
+    if (!*out) return me_fail_memory(err, "norm weights");
+    me_tensor_row(tensor, 0, *out);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status load_layer_vectors(const me_layer *layer, me_layer_vectors *v, mobiedit_error *err) {
+    ME_TRY(load_vector(&layer->attn_norm, &v->attn_norm, err));
+    ME_TRY(load_vector(&layer->q_norm, &v->q_norm, err));
+    ME_TRY(load_vector(&layer->k_norm, &v->k_norm, err));
+    ME_TRY(load_vector(&layer->post_attn_norm, &v->post_attn_norm, err));
+    ME_TRY(load_vector(&layer->ffn_norm, &v->ffn_norm, err));
+    ME_TRY(load_vector(&layer->post_ffn_norm, &v->post_ffn_norm, err));
+    ME_TRY(load_vector(&layer->bq, &v->bq, err));
+    ME_TRY(load_vector(&layer->bk, &v->bk, err));
+    ME_TRY(load_vector(&layer->bv, &v->bv, err));
+    ME_TRY(load_vector(&layer->bo, &v->bo, err));
+    ME_TRY(load_vector(&layer->gate_b, &v->gate_b, err));
+    ME_TRY(load_vector(&layer->up_b, &v->up_b, err));
+    return load_vector(&layer->down_b, &v->down_b, err);
+}
+
+static void free_layer_vectors(me_layer_vectors *v) {
+    float *all[] = {
+        v->attn_norm, v->q_norm, v->k_norm, v->post_attn_norm, v->ffn_norm, v->post_ffn_norm, v->bq,
+        v->bk,        v->bv,     v->bo,     v->gate_b,         v->up_b,     v->down_b};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        me_free(all[i]);
+}
+
+static mobiedit_status load_vectors(me_native *engine, mobiedit_error *err) {
+    const me_model *model = engine->base.model;
+    engine->vectors = me_calloc((size_t)model->n_layer, sizeof *engine->vectors);
+    if (!engine->vectors) return me_fail_memory(err, "norm weights");
+    for (int i = 0; i < model->n_layer; i++)
+        ME_TRY(load_layer_vectors(&model->layers[i], &engine->vectors[i], err));
+    return load_vector(&model->output_norm, &engine->output_norm, err);
+}
+
+/* Checks that the kernels take the weight, and makes room for their scratch. */
+static mobiedit_status plan_weight(me_native *engine, const me_tensor *weight, mobiedit_error *err) {
+    if (!me_kernels_type_supported(weight->type))
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "weights of type %s are not supported",
+                       ggml_type_name(weight->type));
+    size_t bytes = engine->kernels->scratch_bytes(weight);
+    if (bytes > engine->kernel_scratch_bytes) engine->kernel_scratch_bytes = bytes;
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status plan_kernels(me_native *engine, mobiedit_error *err) {
+    const me_model *model = engine->base.model;
+    for (int i = 0; i < model->n_layer; i++) {
+        const me_layer *l = &model->layers[i];
+        const me_tensor *weights[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->gate, &l->up, &l->down};
+        for (size_t j = 0; j < sizeof weights / sizeof *weights; j++)
+            ME_TRY(plan_weight(engine, weights[j], err));
+    }
+    ME_TRY(plan_weight(engine, &model->output, err));
+    engine->kernel_scratch_bytes = (engine->kernel_scratch_bytes + 63) / 64 * 64;
+    engine->kernel_scratch = me_calloc((size_t)me_pool_threads(engine->pool), engine->kernel_scratch_bytes);
+    return engine->kernel_scratch ? MOBIEDIT_OK : me_fail_memory(err, "the kernels' scratch space");
+}
+
+static void native_close(me_engine *base) {
+    me_native *engine = (me_native *)base;
+    if (!engine) return;
+    for (int i = 0; engine->vectors && i < engine->base.model->n_layer; i++)
+        free_layer_vectors(&engine->vectors[i]);
+    me_free(engine->vectors);
+    me_free(engine->output_norm);
+    me_ropes_close(engine);
+    me_free(engine->kernel_scratch);
+    me_free(engine->scores);
+    me_batch_free(&engine->batch);
+    me_free(engine);
+}
+
+/* ---- whole sequences --------------------------------------------------------------------------------- */
+
+mobiedit_status me_check_sequences(const me_native *engine, int layer, const me_sequence *sequences, int n,
+                                   mobiedit_error *err) {
+    const me_model *model = engine->base.model;
+    if (layer < 0 || layer >= model->n_layer)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is not in 0 to %d", layer, model->n_layer - 1);
+    for (int i = 0; i < n; i++) {
+        const me_sequence *s = &sequences[i];
+        if (s->n_tokens < 1 || s->n_read < 1 || s->read_pos < 0 || s->read_pos > s->n_tokens - s->n_read)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: cannot read %d positions from %d on of %d",
+                           i, s->n_read, s->read_pos, s->n_tokens);
+        for (int t = 0; t < s->n_tokens; t++)
+            if (s->tokens[t] < 0 || s->tokens[t] >= model->n_vocab)
+                return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: token %d is not in 0 to %d", i,
+                               s->tokens[t], model->n_vocab - 1);
+    }
+    return MOBIEDIT_OK;
+}
+
+typedef struct {
+    me_native *engine;
+    const me_rank_one *edit;
+} edit_job;
+
+static void edit_rows(void *context, int first, int last, int thread) {
+    const edit_job *job = context;
+    const me_batch *batch = &job->engine->batch;
+    int d = job->engine->base.model->d_model, d_ff = job->engine->base.model->d_ff;
+    (void)thread;
+    for (int row = first; row < last; row++) {
+        float share = me_dot(job->edit->left, batch->h + (size_t)row * (size_t)d_ff, d_ff);
+        me_add_scaled(batch->out + (size_t)row * job->engine->out_stride, job->edit->delta, share, d);
+    }
+}
+
+/* out += (left . key) delta, the key in float. */
+static void apply_edit(me_native *engine, const me_rank_one *edit) {
+    edit_job job = {engine, edit};
+    me_for_rows(engine, engine->batch.n_rows, edit_rows, &job);
+}
+
+static mobiedit_status native_keys(me_engine *base, int layer, const me_sequence *sequences, int n,
+                                   float *keys, mobiedit_error *err) {
+    me_native *engine = (me_native *)base;
+    size_t d_ff = (size_t)base->model->d_ff;
+    ME_TRY(me_check_sequences(engine, layer, sequences, n, err));
+    for (int first = 0, taken = 0; first < n; first += taken) {
+        ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, err));
+        for (int i = 0; i <= layer; i++) {
+            me_layer_attention(engine, i, i == layer, NULL);
+            me_layer_key(engine, i);
+            if (i == layer) break;
+            me_layer_value(engine, i);
+            me_layer_residual(engine, i);
+        }
+        size_t count = (size_t)engine->batch.n_rows * d_ff;
+        memcpy(keys, engine->batch.h, count * sizeof *keys);
+        keys += count;
+    }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status native_forward(me_engine *base, const me_sequence *sequences, int n,
+                                      const me_rank_one *edit, float *hidden, mobiedit_error *err) {
+    me_native *engine = (me_native *)base;
+    size_t d = (size_t)base->model->d_model;
+    int last = base->model->n_layer - 1;
+    ME_TRY(me_check_sequences(engine, edit ? edit->layer : 0, sequences, n, err));
+    for (int first = 0, taken = 0; first < n; first += taken) {
+        ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, err));
+        for (int i = 0; i <= last; i++) {
+            me_layer_attention(engine, i, i == last, NULL);
+            me_layer_key(engine, i);
+            me_layer_value(engine, i);
+            if (edit && edit->layer == i) apply_edit(engine, edit);
+            me_layer_residual(engine, i);
+        }
+        size_t count = (size_t)engine->batch.n_rows * d;
+        memcpy(hidden, engine->batch.x, count * sizeof *hidden);
+        hidden += count;
+    }
+    return MOBIEDIT_OK;
+}
+
+/* ---- logits ------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    me_native *engine;
+    const float *hidden; /* [n][d_model] */
+    float *logits;       /* [n][n_vocab] */
+} logits_job;
+
+static void output_norm_rows(void *context, int first, int last, int thread) {
+    const logits_job *job = context;
+    me_native *engine = job->engine;
+    size_t d = (size_t)engine->base.model->d_model;
+    (void)thread;
+    for (int row = first; row < last; row++)
+        me_rms_norm(job->hidden + (size_t)row * d, engine->output_norm, (int)d, engine->base.model->norm_eps,
+                    engine->batch.h + (size_t)row * d);
+    engine->kernels->quantize(&engine->batch.act, first, last);
+}
+
+static void softcap_rows(void *context, int first, int last, int thread) {
+    const logits_job *job = context;
+    const me_model *model = job->engine->base.model;
+    (void)thread;
+    for (int row = first; row < last; row++)
+        for (int i = 0; i < model->n_vocab; i++) {
+            float *logit = &job->logits[(size_t)row * (size_t)model->n_vocab + (size_t)i];
+            *logit = model->logit_softcap * tanhf(*logit / model->logit_softcap);
+        }
+}
+
+static int one_column(const void *context, int i) {
+    (void)context;
+    (void)i;
+    return 1;
+}
+
+static mobiedit_status native_logits(me_engine *base, const float *hidden, int n, float *logits,
+                                     mobiedit_error *err) {
+    me_native *engine = (me_native *)base;
+    const me_model *model = base->model;
+    for (int first = 0, taken = 0; first < n; first += taken) {
+        ME_TRY(me_batch_take(engine, one_column, NULL, first, n, &taken, err));
+        ME_TRY(me_batch_begin(engine, taken, 0, err));
+        logits_job job = {engine, hidden + (size_t)first * (size_t)model->d_model,
+                          logits + (size_t)first * (size_t)model->n_vocab};
+        me_act_shape(engine, model->d_model, taken);
+        me_for_rows(engine, taken, output_norm_rows, &job);
+        me_products(engine, &(me_product){&model->output, job.logits, (size_t)model->n_vocab}, 1);
+        if (model->logit_softcap > 0) me_for_rows(engine, taken, softcap_rows, &job);
+    }
+    return MOBIEDIT_OK;
+}
+
+static const struct me_engine_ops native_ops = {
+    .name = "native",
+    .close = native_close,
+    .prefix = me_native_prefix,
+    .prefix_free = me_native_prefix_free,
+    .suffix = me_native_suffix,
+    .keys = native_keys,
+    .forward = native_forward,
+    .logits = native_logits,
+};
+
+static mobiedit_status open_parts(me_native *engine, mobiedit_error *err) {
+    me_batch_plan(engine);
+    ME_TRY(load_vectors(engine, err));
+    ME_TRY(me_ropes_open(engine, err));
+    return plan_kernels(engine, err);
+}
+
+mobiedit_status me_native_open(const me_model *model, me_pool *pool, const me_native_options *options,
+                               me_engine **out, mobiedit_error *err) {
+    const char *name = options ? options->kernels : NULL;
+    const me_kernels *kernels = me_kernels_pick(name);
+    if (!kernels)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "no kernels named %s for this processor",
+                       name ? name : "any");
+    me_native *engine = me_calloc(1, sizeof *engine);
+    if (!engine) return me_fail_memory(err, "the engine");
+    engine->base = (me_engine){.ops = &native_ops, .model = model};
+    engine->pool = pool;
+    engine->kernels = kernels;
+    engine->budget = options && options->memory_bytes ? options->memory_bytes : default_budget;
+    mobiedit_status status = open_parts(engine, err);
+    if (status != MOBIEDIT_OK) {
+        native_close(&engine->base);
+        return status;
+    }
+    *out = &engine->base;
+    return MOBIEDIT_OK;
+}

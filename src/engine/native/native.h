@@ -1,0 +1,178 @@
+/* The native engine's inside: a batch of columns and the steps of one layer over it.
+ *
+ * A column is one token of one sequence. All sequences of a batch go through a layer together, so that every
+ * weight is unpacked once for all of them. Steps work on the batch's buffers in place:
+ *
+ *   x    residual                             [row][d_model]
+ *   h    input of the next matrix product     [row][n_in of that product]
+ *   wide outputs: q, k, v; later gate, up     [row][wide_stride]
+ *   out  output of wo or of down              [row][out_stride]
+ */
+#ifndef ME_NATIVE_H
+#define ME_NATIVE_H
+
+#include "engine/engine.h"
+#include "engine/native/kernels/kernels.h"
+
+/* Neighbouring columns of one sequence, at positions n_past, n_past + 1, ... */
+typedef struct {
+    int first;         /* its first column in the batch */
+    int n;             /* its columns */
+    int n_past;        /* positions before them, whose K and V are in `past` */
+    const float *past; /* [layer - past_layer][K, V][n_head_kv][n_past][head_dim]; shared, not copied */
+    int past_layer;    /* the first layer that `past` has */
+    int edit_pos;
+    int read_pos;
+    int n_read;
+    int first_read; /* read positions of the batch before this span's */
+} me_span;
+
+/* Columns of many sequences, and the buffers of the layer at hand. Rows are the columns for which the layer's
+ * output is computed: all of them, until me_batch_narrow leaves only those at read positions. */
+typedef struct {
+    int capacity; /* columns that the buffers hold */
+    int n_columns;
+    int n_rows;
+    int n_spans;
+    int n_reads;   /* read positions of all spans */
+    int *position; /* [n_rows] */
+    int *span_of;  /* [n_rows] */
+    me_span *spans;
+    float *x, *h, *wide, *out;
+    me_activations act; /* h, quantised */
+} me_batch;
+
+/* Norm weights and biases of a layer as floats; NULL: the layer has none. */
+typedef struct {
+    float *attn_norm, *q_norm, *k_norm, *post_attn_norm, *ffn_norm, *post_ffn_norm;
+    float *bq, *bk, *bv, *bo, *gate_b, *up_b, *down_b;
+} me_layer_vectors;
+
+/* Cosines and sines of one rope definition: [n_positions][dims / 2][2]. */
+typedef struct {
+    const me_rope *rope;
+    int n_positions;
+    float *angles;
+} me_rope_table;
+
+typedef struct {
+    me_engine base;
+    me_pool *pool;
+    const me_kernels *kernels;
+    size_t budget;           /* bytes for the batch's buffers */
+    size_t bytes_per_column; /* of the batch's buffers */
+    size_t wide_stride, out_stride, h_width;
+    me_layer_vectors *vectors; /* [n_layer] */
+    float *output_norm;        /* [d_model] */
+    me_rope_table *ropes;      /* [n_ropes]: the model's different ropes */
+    int n_ropes;
+    int *rope_of; /* [n_layer]: index into ropes */
+    size_t kernel_scratch_bytes;
+    unsigned char *kernel_scratch; /* [threads][kernel_scratch_bytes] */
+    size_t scores_width;
+    float *scores; /* [threads][scores_width]: attention of one query and head */
+    me_batch batch;
+} me_native;
+
+/* ---- batch.c ----------------------------------------------------------------------------------------- */
+
+/* Bytes of buffers that one column needs; sets the strides. */
+void me_batch_plan(me_native *engine);
+void me_batch_free(me_batch *batch);
+
+/* Columns of the sequence that matter: those up to the last read position. */
+int me_sequence_columns(const me_sequence *sequence);
+int me_sequence_columns_at(const void *sequences, int i); /* of the i-th of an array, as a me_columns_fn */
+
+/* How many of the items from `first` on fit into one batch, when item i has columns(context, i) columns.
+ * E_MEMORY where not even one does. */
+typedef int (*me_columns_fn)(const void *context, int item);
+mobiedit_status me_batch_take(const me_native *engine, me_columns_fn columns, const void *context, int first,
+                              int n, int *taken, mobiedit_error *err);
+
+/* Buffers for n_columns, tables for positions below n_positions; empties the batch. */
+mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions, mobiedit_error *err);
+
+/* Adds a span; `span.first` and `span.first_read` are filled in. */
+void me_batch_add(me_batch *batch, me_span span);
+
+/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings. */
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, mobiedit_error *err);
+
+/* Keeps the rows at read positions only, in order. */
+void me_batch_narrow(me_native *engine);
+
+/* ---- product.c --------------------------------------------------------------------------------------- */
+
+/* Calls fn for ranges of [0, n) on all threads. */
+typedef void (*me_rows_fn)(void *context, int first, int last, int thread);
+void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context);
+
+/* The batch's h now holds inputs of n_in values for n_rows rows. */
+void me_act_shape(me_native *engine, int64_t n_in, int n_rows);
+
+/* y[row * ldy + i] = weight's row i . h of that row */
+typedef struct {
+    const me_tensor *weight;
+    float *y;
+    size_t ldy;
+} me_product;
+void me_products(me_native *engine, const me_product *products, int n);
+
+/* ---- norm.c, rope.c, attention.c --------------------------------------------------------------------- */
+
+/* y = x / rms(x) * weight; x and y may be the same. */
+void me_rms_norm(const float *x, const float *weight, int n, float eps, float *y);
+
+/* y = activation(gate) * up */
+void me_gated(me_activation activation, const float *gate, const float *up, int n, float *y);
+
+float me_dot(const float *a, const float *b, int n);
+void me_add_scaled(float *y, const float *x, float scale, int n); /* y += scale * x */
+void me_exp(float *x, float shift, int n);                        /* x = exp(x - shift) */
+
+mobiedit_status me_ropes_open(me_native *engine, mobiedit_error *err);
+void me_ropes_close(me_native *engine);
+mobiedit_status me_ropes_reserve(me_native *engine, int n_positions, mobiedit_error *err);
+void me_rope_head(const me_rope_table *table, int position, float *head);
+
+/* Attention of rows [first, last) at layer `index` into h. focus (may be NULL): [n_reads][n_head], filled
+ * with the weight that read positions pay to their span's edit_pos. */
+void me_attention(me_native *engine, int index, float *focus, int first, int last, float *scores);
+
+/* ---- layer.c: one layer, in this order --------------------------------------------------------------- */
+
+/* x += attention(norm(x)), h = ffn norm of x, quantised. With `narrow`, K and V are computed for all columns
+ * and the rest for read positions only. K and V of the columns stay in `wide` until me_layer_key. */
+void me_layer_attention(me_native *engine, int index, bool narrow, float *focus);
+
+/* K and V of a column, [n_head_kv][head_dim], while they stay. */
+const float *me_batch_k(const me_native *engine, int column);
+const float *me_batch_v(const me_native *engine, int column);
+
+/* h = activation(gate) * up, the key: input of the down projection, [n_rows][d_ff]. */
+void me_layer_key(me_native *engine, int index);
+
+/* out = down projection of h. */
+void me_layer_value(me_native *engine, int index);
+
+/* x += out, behind the post norm where the model has one. */
+void me_layer_residual(me_native *engine, int index);
+
+/* The same for one row given by itself: x[d] += post norm of out[d]; out is overwritten. */
+void me_residual_row(me_native *engine, int index, float *x, float *out);
+
+/* ---- prefix.c ---------------------------------------------------------------------------------------- */
+
+mobiedit_status me_native_prefix(me_engine *engine, int layer, const me_sequence *sequences, int n,
+                                 me_prefix **out, mobiedit_error *err);
+void me_native_prefix_free(me_engine *engine, me_prefix *prefix);
+mobiedit_status me_native_suffix(me_engine *engine, const me_prefix *prefix, const float *deltas,
+                                 int n_deltas, const int *which, int n_which, float *hidden,
+                                 mobiedit_error *err);
+
+/* E_ARGUMENT unless the layer exists and the sequences' tokens and read positions do. */
+mobiedit_status me_check_sequences(const me_native *engine, int layer, const me_sequence *sequences, int n,
+                                   mobiedit_error *err);
+
+#endif

@@ -1,0 +1,316 @@
+#include "engine/native/native.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+/* One sequence of a prefix: where its shares of the arrays below begin. */
+typedef struct {
+    int edit_pos, read_pos;
+    int n_columns;      /* positions edit_pos .. last read position */
+    size_t first_state; /* rows of `states` before it */
+    float *past;        /* [n_layer - layer - 1][K, V][n_head_kv][edit_pos][head_dim] */
+} kept_sequence;
+
+/* state: the residual after `layer`; at edit_pos, where delta comes in, the residual before that layer's MLP
+ * output is added: the output is `values`, and a norm may stand between them. */
+typedef struct {
+    me_prefix base;
+    kept_sequence *sequences; /* [n_sequences] */
+    float *states;            /* [suffix_tokens][d_model] */
+} native_prefix;
+
+void me_native_prefix_free(me_engine *engine, me_prefix *base) {
+    native_prefix *prefix = (native_prefix *)base;
+    (void)engine;
+    if (!prefix) return;
+    for (int i = 0; prefix->sequences && i < base->n_sequences; i++)
+        me_free(prefix->sequences[i].past);
+    me_free(prefix->sequences);
+    me_free(prefix->states);
+    me_free(base->keys);
+    me_free(base->values);
+    me_free(base->hidden);
+    me_free(base->attention);
+    me_free(prefix);
+}
+
+static mobiedit_status check(const me_native *engine, int layer, const me_sequence *sequences, int n,
+                             mobiedit_error *err) {
+    if (n < 1) return me_fail(err, MOBIEDIT_E_ARGUMENT, "a prefix needs at least one sequence");
+    ME_TRY(me_check_sequences(engine, layer, sequences, n, err));
+    for (int i = 0; i < n; i++) {
+        const me_sequence *s = &sequences[i];
+        if (s->edit_pos < 0 || s->edit_pos > s->read_pos)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                           "sequence %d: position %d cannot be edited when reading starts at %d", i,
+                           s->edit_pos, s->read_pos);
+        if (s->n_read != sequences[0].n_read)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: reads %d positions, the first one %d", i,
+                           s->n_read, sequences[0].n_read);
+    }
+    return MOBIEDIT_OK;
+}
+
+/* Floats of K, or of V, of one layer at the positions before the edit. */
+static size_t past_block(const me_model *model, const kept_sequence *kept) {
+    return (size_t)model->n_head_kv * (size_t)kept->edit_pos * (size_t)model->head_dim;
+}
+
+static bool allocate_sequences(const me_model *model, native_prefix *prefix, const me_sequence *sequences) {
+    me_prefix *base = &prefix->base;
+    size_t later = (size_t)(model->n_layer - base->layer - 1);
+    prefix->sequences = me_calloc((size_t)base->n_sequences, sizeof *prefix->sequences);
+    for (int i = 0; prefix->sequences && i < base->n_sequences; i++) {
+        kept_sequence *kept = &prefix->sequences[i];
+        kept->edit_pos = sequences[i].edit_pos;
+        kept->read_pos = sequences[i].read_pos;
+        kept->n_columns = me_sequence_columns(&sequences[i]) - kept->edit_pos;
+        kept->first_state = base->suffix_tokens;
+        kept->past = me_calloc(2 * later * past_block(model, kept), sizeof *kept->past);
+        if (!kept->past) return false;
+        base->suffix_tokens += (size_t)kept->n_columns;
+    }
+    return prefix->sequences != NULL;
+}
+
+static mobiedit_status allocate(const me_model *model, int layer, const me_sequence *sequences, int n,
+                                native_prefix **out, mobiedit_error *err) {
+    native_prefix *prefix = me_calloc(1, sizeof *prefix);
+    if (!prefix) return me_fail_memory(err, "a prefix");
+    me_prefix *base = &prefix->base;
+    *base = (me_prefix){.layer = layer, .n_sequences = n, .n_read = sequences[0].n_read};
+    size_t d = (size_t)model->d_model, count = (size_t)n, later = (size_t)(model->n_layer - layer - 1);
+    bool ok = allocate_sequences(model, prefix, sequences);
+    prefix->states = ok ? me_calloc(base->suffix_tokens, d * sizeof(float)) : NULL;
+    base->keys = me_calloc(count, (size_t)model->d_ff * sizeof(float));
+    base->values = me_calloc(count, d * sizeof(float));
+    base->hidden = me_calloc(count * (size_t)base->n_read, d * sizeof(float));
+    base->attention = me_calloc(later * (size_t)model->n_head, sizeof(float));
+    if (!prefix->states || !base->keys || !base->values || !base->hidden || !base->attention) {
+        me_native_prefix_free(NULL, base);
+        return me_fail_memory(err, "a prefix");
+    }
+    *out = prefix;
+    return MOBIEDIT_OK;
+}
+
+/* ---- filling it: every function keeps something of the batch, which holds sequences from `first` on ---- */
+
+static void keep_past(const me_native *engine, native_prefix *prefix, int index, int first) {
+    size_t head_dim = (size_t)engine->base.model->head_dim;
+    for (int i = 0; i < engine->batch.n_spans; i++) {
+        kept_sequence *kept = &prefix->sequences[first + i];
+        size_t n = (size_t)kept->edit_pos, block = past_block(engine->base.model, kept);
+        float *k = kept->past + 2 * block * (size_t)(index - prefix->base.layer - 1), *v = k + block;
+        for (size_t position = 0; position < n; position++) {
+            int column = engine->batch.spans[i].first + (int)position;
+            for (size_t head = 0; head < (size_t)engine->base.model->n_head_kv; head++) {
+                size_t to = (head * n + position) * head_dim;
+                memcpy(k + to, me_batch_k(engine, column) + head * head_dim, head_dim * sizeof *k);
+                memcpy(v + to, me_batch_v(engine, column) + head * head_dim, head_dim * sizeof *v);
+            }
+        }
+    }
+}
+
+static void keep_keys(const me_native *engine, native_prefix *prefix, int first) {
+    size_t d_ff = (size_t)engine->base.model->d_ff;
+    for (int i = 0; i < engine->batch.n_spans; i++) {
+        size_t row = (size_t)(engine->batch.spans[i].first + prefix->sequences[first + i].edit_pos);
+        memcpy(prefix->base.keys + (size_t)(first + i) * d_ff, engine->batch.h + row * d_ff,
+               d_ff * sizeof(float));
+    }
+}
+
+static void keep_values(const me_native *engine, native_prefix *prefix, int first) {
+    size_t d = (size_t)engine->base.model->d_model;
+    for (int i = 0; i < engine->batch.n_spans; i++) {
+        const kept_sequence *kept = &prefix->sequences[first + i];
+        size_t row = (size_t)(engine->batch.spans[i].first + kept->edit_pos);
+        memcpy(prefix->base.values + (size_t)(first + i) * d, engine->batch.out + row * engine->out_stride,
+               d * sizeof(float));
+        memcpy(prefix->states + kept->first_state * d, engine->batch.x + row * d, d * sizeof(float));
+    }
+}
+
+static void keep_states(const me_native *engine, native_prefix *prefix, int first) {
+    size_t d = (size_t)engine->base.model->d_model;
+    for (int i = 0; i < engine->batch.n_spans; i++) {
+        const kept_sequence *kept = &prefix->sequences[first + i];
+        size_t row = (size_t)(engine->batch.spans[i].first + kept->edit_pos + 1);
+        memcpy(prefix->states + (kept->first_state + 1) * d, engine->batch.x + row * d,
+               (size_t)(kept->n_columns - 1) * d * sizeof(float));
+    }
+}
+
+/* Adds one layer's attention to edit_pos, focus [n_reads][n_head], over the read positions behind it. */
+static void keep_attention(const me_native *engine, native_prefix *prefix, int index, const float *focus) {
+    int n_head = engine->base.model->n_head;
+    float *sums = prefix->base.attention + (size_t)(index - prefix->base.layer - 1) * (size_t)n_head;
+    for (int i = 0; i < engine->batch.n_spans; i++) {
+        const me_span *span = &engine->batch.spans[i];
+        for (int r = span->read_pos > span->edit_pos ? 0 : 1; r < span->n_read; r++)
+            me_add_scaled(sums, focus + (size_t)(span->first_read + r) * (size_t)n_head, 1.0f, n_head);
+    }
+}
+
+static void average_attention(const me_model *model, native_prefix *prefix) {
+    const me_prefix *base = &prefix->base;
+    int readers = 0, n = (model->n_layer - base->layer - 1) * model->n_head;
+    for (int i = 0; i < base->n_sequences; i++)
+        readers += base->n_read - (prefix->sequences[i].read_pos > prefix->sequences[i].edit_pos ? 0 : 1);
+    for (int i = 0; readers > 0 && i < n; i++)
+        base->attention[i] /= (float)readers;
+}
+
+/* Runs the batch, sequences from `first` on, through all layers. */
+static void run_layers(me_native *engine, native_prefix *prefix, int first, float *focus) {
+    int last = engine->base.model->n_layer - 1, layer = prefix->base.layer;
+    for (int i = 0; i <= last; i++) {
+        bool later = i > layer;
+        me_layer_attention(engine, i, later && i == last, later ? focus : NULL);
+        if (later) {
+            keep_past(engine, prefix, i, first);
+            keep_attention(engine, prefix, i, focus);
+        }
+        me_layer_key(engine, i);
+        if (i == layer) keep_keys(engine, prefix, first);
+        me_layer_value(engine, i);
+        if (i == layer) keep_values(engine, prefix, first);
+        me_layer_residual(engine, i);
+        if (i == layer) keep_states(engine, prefix, first);
+    }
+    if (layer == last) me_batch_narrow(engine);
+}
+
+static mobiedit_status fill(me_native *engine, native_prefix *prefix, const me_sequence *sequences,
+                            float *focus, mobiedit_error *err) {
+    int n = prefix->base.n_sequences;
+    float *hidden = prefix->base.hidden;
+    for (int first = 0, taken = 0; first < n; first += taken) {
+        ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, err));
+        run_layers(engine, prefix, first, focus);
+        size_t count = (size_t)engine->batch.n_rows * (size_t)engine->base.model->d_model;
+        memcpy(hidden, engine->batch.x, count * sizeof *hidden);
+        hidden += count;
+    }
+    average_attention(engine->base.model, prefix);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_native_prefix(me_engine *base, int layer, const me_sequence *sequences, int n,
+                                 me_prefix **out, mobiedit_error *err) {
+    me_native *engine = (me_native *)base;
+    native_prefix *prefix = NULL;
+    ME_TRY(check(engine, layer, sequences, n, err));
+    ME_TRY(allocate(base->model, layer, sequences, n, &prefix, err));
+    float *focus =
+        me_calloc((size_t)n * (size_t)prefix->base.n_read, (size_t)base->model->n_head * sizeof *focus);
+    mobiedit_status status =
+        focus ? fill(engine, prefix, sequences, focus, err) : me_fail_memory(err, "attention weights");
+    me_free(focus);
+    if (status != MOBIEDIT_OK) {
+        me_native_prefix_free(base, &prefix->base);
+        return status;
+    }
+    *out = &prefix->base;
+    return MOBIEDIT_OK;
+}
+
+/* ---- suffix: item i is delta i / n_which on sequence which[i % n_which] -------------------------------- */
+
+typedef struct {
+    me_native *engine;
+    const native_prefix *prefix;
+    const float *deltas; /* [n_deltas][d_model] */
+    const int *which;    /* [n_which] */
+    int n_which;
+    int first; /* item of the batch's first span */
+} suffix_job;
+
+static const kept_sequence *sequence_of(const suffix_job *job, int item) {
+    return &job->prefix->sequences[job->which[item % job->n_which]];
+}
+
+static int suffix_columns(const void *context, int item) {
+    return sequence_of(context, item)->n_columns;
+}
+
+/* x of one span: the kept states, with the edited layer's MLP output plus delta at the first position. */
+static void load_span(const suffix_job *job, int index) {
+    me_native *engine = job->engine;
+    size_t d = (size_t)engine->base.model->d_model, row = (size_t)engine->batch.spans[index].first;
+    int item = job->first + index;
+    const kept_sequence *kept = sequence_of(job, item);
+    float *x = engine->batch.x + row * d, *out = engine->batch.out + row * engine->out_stride;
+    memcpy(x, job->prefix->states + kept->first_state * d, (size_t)kept->n_columns * d * sizeof *x);
+    memcpy(out, job->prefix->base.values + (size_t)job->which[item % job->n_which] * d, d * sizeof *out);
+    me_add_scaled(out, job->deltas + (size_t)(item / job->n_which) * d, 1.0f, (int)d);
+    me_residual_row(engine, job->prefix->base.layer, x, out);
+}
+
+static void load_spans(void *context, int first, int last, int thread) {
+    (void)thread;
+    for (int i = first; i < last; i++)
+        load_span(context, i);
+}
+
+static mobiedit_status begin_suffix(suffix_job *job, int n_items, mobiedit_error *err) {
+    int n_columns = 0, longest = 0;
+    for (int i = 0; i < n_items; i++) {
+        const kept_sequence *kept = sequence_of(job, job->first + i);
+        n_columns += kept->n_columns;
+        if (kept->edit_pos + kept->n_columns > longest) longest = kept->edit_pos + kept->n_columns;
+    }
+    ME_TRY(me_batch_begin(job->engine, n_columns, longest, err));
+    for (int i = 0; i < n_items; i++) {
+        const kept_sequence *kept = sequence_of(job, job->first + i);
+        me_batch_add(&job->engine->batch, (me_span){.n = kept->n_columns,
+                                                    .n_past = kept->edit_pos,
+                                                    .past = kept->past,
+                                                    .past_layer = job->prefix->base.layer + 1,
+                                                    .edit_pos = kept->edit_pos,
+                                                    .read_pos = kept->read_pos,
+                                                    .n_read = job->prefix->base.n_read});
+    }
+    me_for_rows(job->engine, n_items, load_spans, job);
+    return MOBIEDIT_OK;
+}
+
+static void run_later_layers(me_native *engine, int layer) {
+    int last = engine->base.model->n_layer - 1;
+    for (int i = layer + 1; i <= last; i++) {
+        me_layer_attention(engine, i, i == last, NULL);
+        me_layer_key(engine, i);
+        me_layer_value(engine, i);
+        me_layer_residual(engine, i);
+    }
+    if (layer == last) me_batch_narrow(engine);
+}
+
+mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const float *deltas, int n_deltas,
+                                 const int *which, int n_which, float *hidden, mobiedit_error *err) {
+    suffix_job job = {.engine = (me_native *)base,
+                      .prefix = (const native_prefix *)prefix,
+                      .deltas = deltas,
+                      .which = which,
+                      .n_which = n_which};
+    for (int i = 0; i < n_which; i++)
+        if (which[i] < 0 || which[i] >= prefix->n_sequences)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d is not in 0 to %d", which[i],
+                           prefix->n_sequences - 1);
+    int n_items;
+    if (__builtin_mul_overflow(n_deltas, n_which, &n_items))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d deltas on %d sequences are too many", n_deltas, n_which);
+    for (int taken = 0; job.first < n_items; job.first += taken) {
+        ME_TRY(me_batch_take(job.engine, suffix_columns, &job, job.first, n_items, &taken, err));
+        ME_TRY(begin_suffix(&job, taken, err));
+        run_later_layers(job.engine, prefix->layer);
+        size_t count = (size_t)job.engine->batch.n_rows * (size_t)base->model->d_model;
+        memcpy(hidden, job.engine->batch.x, count * sizeof *hidden);
+        hidden += count;
+    }
+    return MOBIEDIT_OK;
+}

@@ -1,0 +1,65 @@
+#include "engine/native/native.h"
+
+/* Tasks a thread gets of one loop: enough that threads finish together, few enough to be cheap. */
+enum { TASKS_PER_THREAD = 6, MAX_ROWS_PER_TASK = 32 };
+
+typedef struct {
+    me_rows_fn fn;
+    void *context;
+    int n, rows_per_task;
+} rows_job;
+
+static void run_rows(void *context, size_t task, int thread) {
+    const rows_job *job = context;
+    int first = (int)task * job->rows_per_task, last = first + job->rows_per_task;
+    job->fn(job->context, first, last < job->n ? last : job->n, thread);
+}
+
+void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context) {
+    int per_task = n / (me_pool_threads(engine->pool) * TASKS_PER_THREAD);
+    per_task = per_task < 1 ? 1 : per_task > MAX_ROWS_PER_TASK ? MAX_ROWS_PER_TASK : per_task;
+    rows_job job = {fn, context, n, per_task};
+    me_pool_run(engine->pool, (size_t)((n + per_task - 1) / per_task), run_rows, &job);
+}
+
+void me_act_shape(me_native *engine, int64_t n_in, int n_rows) {
+    me_activations *act = &engine->batch.act;
+    act->n = n_rows;
+    act->n_in = (int)n_in;
+    act->n_blocks = ((int)n_in + ME_BLOCK - 1) / ME_BLOCK;
+}
+
+typedef struct {
+    me_native *engine;
+    const me_product *products;
+    int n;
+    int64_t rows_per_task;
+} products_job;
+
+static size_t tasks_of(const me_product *product, int64_t rows_per_task) {
+    return (size_t)((product->weight->n_out + rows_per_task - 1) / rows_per_task);
+}
+
+static void run_product(void *context, size_t task, int thread) {
+    const products_job *job = context;
+    const me_native *engine = job->engine;
+    const me_product *product = job->products;
+    for (size_t tasks; task >= (tasks = tasks_of(product, job->rows_per_task)); product++)
+        task -= tasks;
+    int64_t first = (int64_t)task * job->rows_per_task, last = first + job->rows_per_task;
+    if (last > product->weight->n_out) last = product->weight->n_out;
+    engine->kernels->matmul(product->weight, &engine->batch.act, first, last, product->y, product->ldy,
+                            engine->kernel_scratch + (size_t)thread * engine->kernel_scratch_bytes);
+}
+
+void me_products(me_native *engine, const me_product *products, int n) {
+    int64_t panel = engine->kernels->panel_rows, panels = 0;
+    for (int i = 0; i < n; i++)
+        panels += (products[i].weight->n_out + panel - 1) / panel;
+    int64_t per_task = panels / (me_pool_threads(engine->pool) * TASKS_PER_THREAD);
+    products_job job = {engine, products, n, (per_task < 1 ? 1 : per_task) * panel};
+    size_t tasks = 0;
+    for (int i = 0; i < n; i++)
+        tasks += tasks_of(&products[i], job.rows_per_task);
+    me_pool_run(engine->pool, tasks, run_product, &job);
+}
