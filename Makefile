@@ -1,0 +1,64 @@
+# A thin front to CMake and scripts/. `make help` lists what there is.
+BUILD ?= build
+BUILD_TYPE ?= Release
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+MODEL ?= smollm2
+export MOBIEDIT_CACHE ?= $(HOME)/.cache/mobiedit
+
+CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+SOURCES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## install the Debian packages that are missing (as root, or with sudo)
+	@scripts/setup.sh
+
+checks-setup:
+	@scripts/setup.sh --checks
+
+models: ## get models: MODEL="smollm2 gemma3 qwen05 qwen15", or "all"
+	@scripts/get_models.sh $(MODEL)
+
+build: setup ## the library and the command, in build/
+	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS)
+	@cmake --build $(BUILD) --parallel $(JOBS)
+
+demo: build ## edit a fact of a real model; before and after
+	@scripts/get_models.sh smollm2
+	@scripts/demo.sh $(BUILD)/mobiedit
+
+test: build ## every test, on real models
+	@scripts/get_models.sh smollm2 gemma3 qwen05
+	@ctest --test-dir $(BUILD) --output-on-failure
+
+bench: build ## kernels, and whole edits
+	@scripts/get_models.sh smollm2
+	@bench/run.sh $(BUILD)
+
+format: checks-setup ## lay out all sources with clang-format
+	@clang-format -i $(SOURCES)
+
+lint: build checks-setup ## layout, clang-tidy, shell syntax; any finding is an error
+	@scripts/lint.sh $(BUILD)
+
+sanitize: setup ## the tests under the address and undefined-behaviour sanitizers
+	@cmake -S . -B $(BUILD)-sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOBIEDIT_SANITIZE=ON
+	@cmake --build $(BUILD)-sanitize --parallel $(JOBS)
+	@scripts/get_models.sh smollm2
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure --label-exclude slow
+
+FUZZ_SECONDS ?= 60
+fuzz: checks-setup ## each fuzz target for FUZZ_SECONDS
+	@CC=clang CXX=clang++ cmake -S . -B $(BUILD)-fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOBIEDIT_FUZZ=ON
+	@cmake --build $(BUILD)-fuzz --parallel $(JOBS) --target fuzz
+	@scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
+
+install: build ## into PREFIX (/usr/local), below DESTDIR if set
+	@cmake --install $(BUILD)
+
+clean: ## remove what was built here; the cache stays
+	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Times `mobiedit edit` against a backpropagation reference, fact by fact, in one run on one machine.
+
+  edit_vs_reference.py MOBIEDIT MODEL.gguf FACTS.json REFERENCE.py --layer L [--n N] [--skip N] [--python PYTHON]
+
+For each fact the two run one after the other, so that both see the same machine. Of `mobiedit edit`: wall and CPU
+seconds and peak resident memory of the whole process, model load and verification included. Of the reference: the
+seconds that it reports for the edit itself, load excluded, and its peak memory. REFERENCE.py takes
+MODEL FACTS --layer L --solver bp --skip I --n 1 and prints a JSON line with `seconds`, then one with `peak_mb`.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def run(command):
+    """Runs to the end: exit status, stdout, wall seconds, CPU seconds, peak resident bytes."""
+    with tempfile.TemporaryFile("w+") as out:
+        begin = time.monotonic()
+        child = subprocess.Popen(command, stdout=out, stdin=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - begin
+        out.seek(0)
+        return child.returncode, out.read(), wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def edit(options, rewrite):
+    with tempfile.TemporaryDirectory() as folder:
+        prompt = rewrite["prompt"].replace("{}", "{" + rewrite["subject"] + "}")
+        status, _, wall, cpu, memory = run([options.mobiedit, "edit", options.model, prompt,
+                                            rewrite["target_new"]["str"], "-q", "-o", folder + "/edit.gguf"])
+    if status not in (0, 1):
+        sys.exit(f"mobiedit edit failed with exit status {status}")
+    return {"written": status == 0, "wall": wall, "cpu": cpu, "memory": memory}
+
+
+def reference(options, index):
+    status, text, _, _, _ = run([options.python, options.reference, options.model, options.facts, "--layer",
+                                 str(options.layer), "--solver", "bp", "--skip", str(index), "--n", "1"])
+    if status != 0:
+        sys.exit(f"the reference failed with exit status {status}")
+    case, total = (json.loads(line) for line in text.strip().splitlines()[-2:])
+    return {"wall": case["seconds"], "memory": total["peak_mb"] * 2**20}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("mobiedit", "model", "facts", "reference"):
+        parser.add_argument(name)
+    parser.add_argument("--layer", type=int, required=True, help="the reference's layer")
+    parser.add_argument("--n", type=int, default=10)
+    parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument("--python", default=sys.executable, help="runs the reference")
+    options = parser.parse_args()
+
+    with open(options.facts, encoding="utf-8") as file:
+        facts = json.load(file)[: options.skip + options.n]
+    ours, theirs = [], []
+    print("fact  mobiedit: wall s   cpu s  peak MB    reference: wall s  peak MB")
+    for index in range(options.skip, len(facts)):
+        a = edit(options, facts[index]["requested_rewrite"])
+        b = reference(options, index)
+        ours.append(a)
+        theirs.append(b)
+        print(f"{index:4}  {a['wall']:16.2f} {a['cpu']:7.2f} {a['memory'] / 2**20:8.0f}"
+              f"  {b['wall']:19.2f} {b['memory'] / 2**20:8.0f}{'' if a['written'] else '   not written'}", flush=True)
+
+    def median(rows, key):
+        return statistics.median(row[key] for row in rows)
+
+    def peak(rows):
+        return max(row["memory"] for row in rows)
+
+    print(json.dumps({
+        "model": os.path.basename(options.model),
+        "facts": len(ours),
+        "written": sum(row["written"] for row in ours),
+        "wall": round(median(ours, "wall"), 3),
+        "cpu": round(median(ours, "cpu"), 3),
+        "peak_bytes": peak(ours),
+        "reference_wall": round(median(theirs, "wall"), 3),
+        "reference_peak_bytes": peak(theirs),
+        "wall_ratio": round(median(theirs, "wall") / median(ours, "wall"), 2),
+        "memory_ratio": round(peak(theirs) / peak(ours), 2),
+    }))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# install.sh BUILD: installs BUILD into a fresh folder and uses it from outside, as another project would: only
+# mobiedit_* is exported; the command runs; examples/embed.c builds through pkg-config and through CMake, shared
+# and static, and edits a real model. Exit status 77 (skipped) without the model, after the rest has passed.
+set -euo pipefail
+build=$1
+source=$(cd "$(dirname "$0")/.." && pwd)
+model=${MOBIEDIT_MODELS:-${MOBIEDIT_CACHE:-$HOME/.cache/mobiedit}/models}/smollm2-135m-instruct-q4_1.gguf
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+
+cmake --install "$build" --prefix "$prefix" >"$work/log"
+libdir=$(dirname "$(find "$prefix" -name libmobiedit.so)")
+
+exported=$(nm -D --defined-only "$libdir/libmobiedit.so" | awk '$2 != "A" {print $3}' | grep -v '^mobiedit_' || true)
+[ -z "$exported" ] || { echo "libmobiedit exports more than mobiedit.h declares: $exported"; exit 1; }
+
+"$prefix/bin/mobiedit" --version
+
+# The .pc file names the prefix of the configuration; here the files are elsewhere.
+pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --define-variable=prefix="$prefix" "$@" mobiedit; }
+cc "$source/examples/embed.c" $(pc --cflags) -o "$work/embed_pc" $(pc --libs) -Wl,-rpath,"$libdir"
+cmake -S "$source/examples" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >>"$work/log"
+cmake --build "$work/cmake" >>"$work/log"
+
+[ -f "$model" ] || { echo "skipped: no $model (make models)"; exit 77; }
+for program in "$work/embed_pc" "$work/cmake/embed" "$work/cmake/embed_static"; do
+    answer=$("$program" "$model" "$work/lima.gguf")
+    echo "$(basename "$program"): $answer"
+    [[ $answer == *Lima* ]]
+done
