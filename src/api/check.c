@@ -1,0 +1,42 @@
+/* What can be refused before any work is done. */
+#define _POSIX_C_SOURCE 200809L
+#include "api/handle.h"
+#include "base/utf8.h"
+#include "edit/solver.h"
+#include "store/pending.h"
+
+#include <sys/stat.h>
+
+mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error *err) {
+    if (!text || !*text) return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is empty", what);
+    if (!me_utf8_valid(text)) return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is not UTF-8", what);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,
+                                      mobiedit_error *err) {
+    const int n_layer = handle->model->n_layer;
+    if (options->solver && !me_solver_find(options->solver))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
+    if (options->layer < -1 || options->layer >= n_layer)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no layer %d: the model has 0 to %d",
+                       options->layer, n_layer - 1);
+    if (options->max_after_tokens < 0)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the length of the texts is negative");
+    return MOBIEDIT_OK;
+}
+
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+mobiedit_status me_check_output(const me_model *model, const char *path, mobiedit_error *err) {
+    if (!path || !*path) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output path is empty");
+    if (same_file(path, model->path))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output %s is the model file itself", path);
+    me_pending_file trial; /* the only sure way to know that a folder takes files is to make one there */
+    ME_TRY(me_pending_write(path, "", 0, &trial, err));
+    me_pending_discard(&trial);
+    return MOBIEDIT_OK;
+}

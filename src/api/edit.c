@@ -1,0 +1,312 @@
+/* mobiedit_edit: from a request to a verified adapter. */
+#include "api/handle.h"
+#include "api/job.h"
+#include "base/memory.h"
+#include "base/usage.h"
+#include "edit/solver.h"
+#include "eval/metrics.h"
+#include "store/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DEFAULT_AFTER_TOKENS = 24 };
+
+typedef struct {
+    mobiedit_model *handle;
+    const me_job *ask;
+    mobiedit_edit_options options; /* the caller's, with on_progress passing through here */
+    me_prompt prompt;
+    me_edit_result solved;
+    me_pending_file pending;
+    mobiedit_progress last; /* as last told to the caller */
+    double started;         /* wall clock, seconds */
+    mobiedit_edit_result *result;
+} edit_job;
+
+/* ---- progress ---------------------------------------------------------------------------------------- */
+
+/* Each attempt counts its own seconds; the caller sees those of the whole edit. */
+static bool pass_progress(void *user, const mobiedit_progress *progress) {
+    edit_job *job = user;
+    job->last = *progress;
+    job->last.seconds = me_wall_seconds() - job->started;
+    const mobiedit_edit_options *caller = job->ask->options;
+    return !caller->on_progress || caller->on_progress(caller->user, &job->last);
+}
+
+static mobiedit_status tell(edit_job *job, mobiedit_stage stage, mobiedit_error *err) {
+    mobiedit_progress now = job->last;
+    now.stage = stage;
+    return pass_progress(job, &now) ? MOBIEDIT_OK : me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled");
+}
+
+/* ---- does the model say it already? ------------------------------------------------------------------ */
+
+/* Whether every target token is the argmax after those before it: hidden [n_target][d_model]. */
+static mobiedit_status greedy_is_target(me_engine *engine, const float *hidden, const me_token *target,
+                                        int n_target, bool *says, mobiedit_error *err) {
+    const size_t n_vocab = (size_t)engine->model->n_vocab, d = (size_t)engine->model->d_model;
+    float *logits = me_calloc(n_vocab, sizeof *logits);
+    if (!logits) return me_fail_memory(err, "next-token scores");
+    mobiedit_status status = MOBIEDIT_OK;
+    *says = true;
+    for (int i = 0; i < n_target && *says && status == MOBIEDIT_OK; i++) {
+        status = engine->ops->logits(engine, hidden + (size_t)i * d, 1, logits, err);
+        *says = status == MOBIEDIT_OK && me_argmax(logits, (int)n_vocab) == target[i];
+    }
+    me_free(logits);
+    return status;
+}
+
+/* In our own engine, teacher-forced: most edits are of facts the model does not say, and for those libllama
+ * need not be loaded twice. */
+static mobiedit_status seems_said(edit_job *job, bool *says, mobiedit_error *err) {
+    me_engine *engine = job->handle->engine;
+    me_tokens tokens = {0};
+    int n_prompt = 0;
+    ME_TRY(
+        me_tokenize_pair(job->handle->vocab, job->prompt.text, job->prompt.target, &tokens, &n_prompt, err));
+    const int n_target = tokens.n - n_prompt;
+    const me_sequence sequence = {
+        .tokens = tokens.ids, .n_tokens = tokens.n - 1, .read_pos = n_prompt - 1, .n_read = n_target};
+    float *hidden = me_calloc((size_t)n_target * (size_t)engine->model->d_model, sizeof *hidden);
+    mobiedit_status status = hidden ? MOBIEDIT_OK : me_fail_memory(err, "hidden vectors");
+    if (status == MOBIEDIT_OK) status = engine->ops->forward(engine, &sequence, 1, NULL, hidden, err);
+    if (status == MOBIEDIT_OK)
+        status = greedy_is_target(engine, hidden, tokens.ids + n_prompt, n_target, says, err);
+    me_free(hidden);
+    me_tokens_free(&tokens);
+    return status;
+}
+
+static mobiedit_status continuation(edit_job *job, me_runtime *runtime, char **out, mobiedit_error *err) {
+    const int max = job->options.max_after_tokens;
+    const me_generate_options options = {.max_tokens = max ? max : DEFAULT_AFTER_TOKENS,
+                                         .stop_at_newline = true};
+    me_tokens tokens = {0};
+    ME_TRY(me_tokenize(me_runtime_vocab(runtime), job->prompt.text, &tokens, err));
+    const mobiedit_status status = me_runtime_generate(runtime, tokens.ids, tokens.n, &options, out, err);
+    me_tokens_free(&tokens);
+    return status;
+}
+
+/* Sets result->stop to ALREADY_SAID where the runtime agrees that the target is said without an edit. */
+static mobiedit_status check_already_said(edit_job *job, bool *said, mobiedit_error *err) {
+    ME_TRY(seems_said(job, said, err));
+    if (!*said) return MOBIEDIT_OK;
+    me_runtime *runtime;
+    ME_TRY(me_handle_runtime(job->handle, &runtime, err));
+    ME_TRY(me_says(runtime, job->prompt.text, job->prompt.target, said, err));
+    if (!*said) return MOBIEDIT_OK;
+    job->result->stop = MOBIEDIT_STOP_ALREADY_SAID;
+    return job->ask->with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
+}
+
+/* ---- verification in libllama ------------------------------------------------------------------------ */
+
+static mobiedit_status keep_tokens(const edit_job *job, me_runtime *runtime, me_token *out,
+                                   mobiedit_error *err) {
+    const mobiedit_request *request = job->ask->request;
+    for (size_t i = 0; i < request->n_keep; i++)
+        ME_TRY(me_next_token(runtime, request->keep[i], &out[i], err));
+    return MOBIEDIT_OK;
+}
+
+/* before, after: [n_keep] next greedy tokens of the prompts to keep */
+static mobiedit_status verify_attached(const edit_job *job, me_runtime *runtime, const me_token *before,
+                                       me_token *after, mobiedit_error *err) {
+    const mobiedit_request *request = job->ask->request;
+    bool says = false;
+    ME_TRY(me_says(runtime, job->prompt.text, job->prompt.target, &says, err));
+    if (!says)
+        return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
+                       "libllama with the adapter does not say \"%.100s\"; nothing was written",
+                       job->prompt.target);
+    ME_TRY(keep_tokens(job, runtime, after, err));
+    for (size_t i = 0; i < request->n_keep; i++)
+        if (before[i] != after[i])
+            return me_fail(
+                err, MOBIEDIT_E_NOT_VERIFIED,
+                "the edit changes the answer to \"%.100s\", which is to be kept; nothing was written",
+                request->keep[i]);
+    return MOBIEDIT_OK;
+}
+
+/* With the pending adapter attached the runtime says the target, and answers the prompts to keep as before.
+ * The adapter stays attached. */
+static mobiedit_status verify(edit_job *job, me_runtime *runtime, mobiedit_error *err) {
+    const size_t n_keep = job->ask->request->n_keep;
+    me_token *before = me_calloc(n_keep, sizeof *before), *after = me_calloc(n_keep, sizeof *after);
+    mobiedit_status status = before && after ? MOBIEDIT_OK : me_fail_memory(err, "the prompts to keep");
+    if (status == MOBIEDIT_OK) status = keep_tokens(job, runtime, before, err);
+    if (status == MOBIEDIT_OK) status = me_runtime_set_adapter(runtime, job->pending.temporary, err);
+    if (status == MOBIEDIT_OK) status = verify_attached(job, runtime, before, after, err);
+    me_free(before);
+    me_free(after);
+    return status;
+}
+
+static mobiedit_status generate_texts(edit_job *job, me_runtime *runtime, mobiedit_error *err) {
+    ME_TRY(continuation(job, runtime, &job->result->after, err));
+    ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
+    return continuation(job, runtime, &job->result->before, err);
+}
+
+static mobiedit_status verify_and_show(edit_job *job, mobiedit_error *err) {
+    me_runtime *runtime;
+    ME_TRY(me_handle_runtime(job->handle, &runtime, err));
+    ME_TRY(tell(job, MOBIEDIT_STAGE_VERIFY, err));
+    ME_TRY(verify(job, runtime, err));
+    if (job->ask->with_texts) ME_TRY(generate_texts(job, runtime, err));
+    return tell(job, MOBIEDIT_STAGE_VERIFY, err);
+}
+
+/* ---- the adapter ------------------------------------------------------------------------------------- */
+
+static mobiedit_status write_pending(edit_job *job, mobiedit_error *err) {
+    const me_job *ask = job->ask;
+    const size_t size = strlen(ask->request->prompt) + strlen(job->prompt.target) + sizeof " -> ";
+    char *description = me_calloc(size, 1);
+    if (!description) return me_fail_memory(err, "the adapter");
+    (void)snprintf(description, size, "%s -> %s", ask->request->prompt, job->prompt.target);
+    const me_adapter_layer layer = {
+        .layer = job->solved.layer, .rank = 1, .left = job->solved.left, .delta = job->solved.delta};
+    const me_adapter adapter = {.layers = &layer, .n_layers = 1, .description = description};
+    const mobiedit_status status =
+        me_adapter_write(job->handle->model, &adapter, ask->output, &job->pending, err);
+    me_free(description);
+    return status;
+}
+
+/* One solve and its verification; nothing pending is left unless it succeeds. */
+static mobiedit_status attempt(edit_job *job, int number, mobiedit_error *err) {
+    me_session *session;
+    ME_TRY(me_handle_session(job->handle, &session, err));
+    ME_TRY(me_edit_solve(session, &job->prompt, job->ask->request, &job->options, number, &job->solved, err));
+    ME_TRY(write_pending(job, err));
+    const mobiedit_status status = verify_and_show(job, err);
+    if (status != MOBIEDIT_OK) me_pending_discard(&job->pending);
+    return status;
+}
+
+static mobiedit_status solve_and_write(edit_job *job, mobiedit_error *err) {
+    me_session *session;
+    bool said = false;
+    ME_TRY(me_handle_session(job->handle, &session, err));
+    ME_TRY(check_already_said(job, &said, err));
+    if (said) return MOBIEDIT_OK;
+    mobiedit_status status = MOBIEDIT_E_NOT_VERIFIED;
+    for (int i = 0; i < ME_EDIT_ATTEMPTS && status == MOBIEDIT_E_NOT_VERIFIED; i++)
+        status = attempt(job, i, err);
+    ME_TRY(status);
+    return me_pending_commit(&job->pending, err);
+}
+
+/* ---- the result -------------------------------------------------------------------------------------- */
+
+static float norm(const float *x, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    return (float)sqrt(sum);
+}
+
+static void report_solved(edit_job *job) {
+    me_edit_result *solved = &job->solved;
+    mobiedit_edit_result *result = job->result;
+    result->layer = solved->layer;
+    if (result->stop != MOBIEDIT_STOP_ALREADY_SAID) result->stop = solved->stop;
+    result->rounds = solved->rounds;
+    result->loss = solved->loss;
+    if (solved->delta && solved->value_norm > 0)
+        result->delta_ratio = norm(solved->delta, job->handle->model->d_model) / solved->value_norm;
+    result->evaluations = solved->evaluations;
+    result->token_passes = solved->token_passes;
+    result->trace = solved->trace;
+    result->n_trace = solved->n_trace;
+    solved->trace = NULL; /* it is the result's now */
+    solved->n_trace = 0;
+}
+
+/* The texts of a result that is not handed out. */
+static void drop_texts(mobiedit_edit_result *result) {
+    me_free(result->before);
+    me_free(result->after);
+    result->before = result->after = NULL;
+}
+
+static mobiedit_status run(edit_job *job, mobiedit_error *err) {
+    ME_TRY(me_prompt_parse(job->ask->request, &job->prompt, err));
+    job->last.loss = NAN;
+    job->last.layer = job->options.layer;
+    ME_TRY(tell(job, MOBIEDIT_STAGE_PREPARE, err));
+    return solve_and_write(job, err);
+}
+
+static mobiedit_status check(mobiedit_model *model, const me_job *ask, mobiedit_error *err) {
+    const mobiedit_request *request = ask->request;
+    ME_TRY(me_check_text(request->prompt, "the prompt", err));
+    ME_TRY(me_check_text(request->target, "the target", err));
+    for (size_t i = 0; i < request->n_keep; i++)
+        ME_TRY(me_check_text(request->keep[i], "a prompt to keep", err));
+    ME_TRY(me_check_edit_options(model, ask->options, err));
+    return me_check_output(model->model, ask->output, err);
+}
+
+mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_edit_result *result,
+                           mobiedit_error *err) {
+    ME_TRY(check(model, ask, err));
+    const double cpu = me_cpu_seconds();
+    me_energy *energy = me_energy_open(NULL);
+    edit_job job = {.handle = model, .ask = ask, .options = *ask->options, .result = result};
+    job.started = me_wall_seconds();
+    job.options.on_progress = pass_progress;
+    job.options.user = &job;
+    const mobiedit_status status = run(&job, err);
+    report_solved(&job);
+    if (status != MOBIEDIT_OK) drop_texts(result);
+    result->solver =
+        ask->options->solver ? me_solver_find(ask->options->solver)->name : mobiedit_solvers()[0];
+    result->seconds = me_wall_seconds() - job.started;
+    result->cpu_seconds = me_cpu_seconds() - cpu;
+    result->joules = me_energy_joules(energy);
+    result->peak_rss_bytes = me_peak_rss_bytes();
+    me_energy_close(energy);
+    me_edit_result_free(&job.solved);
+    me_prompt_free(&job.prompt);
+    return status;
+}
+
+mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *request,
+                              const mobiedit_edit_options *options, const char *output,
+                              mobiedit_edit_result *result, mobiedit_error *err) {
+    const mobiedit_edit_options defaults = {.layer = -1};
+    const me_job ask = {
+        .request = request, .options = options ? options : &defaults, .output = output, .with_texts = true};
+    *result = (mobiedit_edit_result){.joules = NAN};
+    return me_job_run(model, &ask, result, err);
+}
+
+void mobiedit_edit_result_free(mobiedit_edit_result *result) {
+    if (!result) return;
+    drop_texts(result);
+    me_free(result->trace);
+    result->trace = NULL;
+    result->n_trace = 0;
+}
+
+const char *mobiedit_stop_name(mobiedit_stop stop) {
+    switch (stop) {
+    case MOBIEDIT_STOP_SOLVED:
+        return "solved";
+    case MOBIEDIT_STOP_NO_PROGRESS:
+        return "no progress";
+    case MOBIEDIT_STOP_BUDGET:
+        return "budget";
+    case MOBIEDIT_STOP_ALREADY_SAID:
+        return "already said";
+    }
+    return "unknown";
+}

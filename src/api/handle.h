@@ -1,0 +1,40 @@
+/* The model handle: what it owns, each part opened when first needed.
+ *
+ * Our engine and libllama map the same file, and pages that both have touched count twice against the
+ * process. So at most one of them is in use: taking the runtime gives our pages back to the system, and
+ * taking the session closes the runtime. */
+#ifndef ME_API_HANDLE_H
+#define ME_API_HANDLE_H
+
+#include "edit/edit.h"
+#include "model/model.h"
+#include "runtime/runtime.h"
+
+struct mobiedit_model {
+    me_model *model;
+    mobiedit_model_options options;
+    me_vocab *vocab;
+    me_pool *pool;
+    me_engine *engine;
+    me_session *session;
+    me_runtime *runtime;
+};
+
+/* The session with its engine and vocabulary; the runtime is closed. */
+mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobiedit_error *err);
+
+/* The runtime; what it was left attached to is detached. */
+mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobiedit_error *err);
+
+/* Refuses an unknown solver, a layer that the model does not have, and the like, before any work. */
+mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,
+                                      mobiedit_error *err);
+
+/* Refuses a path that an adapter could not or should not be written to: no such folder, no permission, not a
+ * regular file, the model itself. */
+mobiedit_status me_check_output(const me_model *model, const char *path, mobiedit_error *err);
+
+/* Refuses NULL, empty text, and text that is not UTF-8; `what` names it in the message. */
+mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error *err);
+
+#endif
