@@ -6,6 +6,7 @@
 #ifndef ME_EDIT_PROBLEM_H
 #define ME_EDIT_PROBLEM_H
 
+#include "edit/watch.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
 
@@ -27,9 +28,22 @@ typedef struct me_problem {
     size_t evaluations;     /* prompt evaluations: one delta on one prompt is one */
     size_t token_passes;    /* tokens through layers > layer */
     size_t max_evaluations; /* the budget */
-    float *scratch_logits;  /* private */
-    struct me_edit *edit;   /* private: progress, trace, and the source of new carriers */
+    me_watch *watch;        /* progress, trace and cancellation; NULL: none */
+
+    /* Draws new neutral prefixes for the carriers after the first; NULL: the carriers are fixed. Set by
+     * whoever made the sequences. On success *out holds sequences (owned by the source) as many as before. */
+    mobiedit_status (*redraw)(void *source, const me_sequence **out, mobiedit_error *err);
+    void *source;
 } me_problem;
+
+/* Runs the carriers (each ends in target without its last token; n_read == n_target, read_pos at the prompt's
+ * last token) and the essence prompt (or NULL) once and keeps their prefix. weights [n_carriers] (NULL:
+ * equal) and target are borrowed until me_problem_close; the sequences are not needed after the call. The
+ * budget starts unlimited. */
+mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
+                                const float *weights, const me_sequence *essence, const me_token *target,
+                                int n_target, me_problem **out, mobiedit_error *err);
+void me_problem_close(me_problem *problem);
 
 /* deltas [n][d] -> hidden [n][n_which][n_target][d]; which == NULL: all carriers. E_CANCELLED on request.
  * The caller stays inside the budget: me_problem_left(). */

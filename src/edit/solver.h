@@ -12,6 +12,7 @@ typedef enum {
 
 typedef struct {
     uint64_t seed;
+    float margin; /* factor on the margin that a solver demands before it calls an edit solved; 1 is normal */
     const float *basis; /* [n_basis][d], orthonormal rows: probe directions, strongest first; NULL for solvers
                            without */
     int n_basis;

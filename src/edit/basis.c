@@ -1,0 +1,123 @@
+#include "edit/basis.h"
+
+#include "base/memory.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+#include <math.h>
+#include <string.h>
+
+/* Heads that pay p next to no attention still tell a little: a floor keeps the basis of full rank. */
+static const float ATTENTION_FLOOR = 1e-3F;
+
+typedef struct {
+    float *wo;      /* [d][n_head * head_dim] */
+    float *wv;      /* [head_dim][d], one group, norm weights folded in */
+    float *gram;    /* [head_dim][head_dim] */
+    float *product; /* [head_dim][d] */
+} workspace;
+
+static void rows_to_float(const me_tensor *tensor, int64_t first, int64_t n, float *out) {
+    for (int64_t i = 0; i < n; i++)
+        me_tensor_row(tensor, first + i, out + i * tensor->n_in);
+}
+
+static void fold_norm(const me_tensor *norm, float *rows, int n, int d, float *scratch) {
+    me_tensor_row(norm, 0, scratch);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < d; j++)
+            rows[(size_t)i * (size_t)d + (size_t)j] *= scratch[j];
+}
+
+/* C += sum over the heads of one layer of a_h^2 (W_O,h W_V,h)^T (W_O,h W_V,h); heads of one group share W_V.
+ */
+static void add_layer(const me_model *m, const me_layer *layer, const float *attention, workspace *w,
+                      float *c) {
+    int d = m->d_model, hd = m->head_dim, group = m->n_head / m->n_head_kv, width = m->n_head * hd;
+    rows_to_float(&layer->wo, 0, d, w->wo);
+    for (int g = 0; g < m->n_head_kv; g++) {
+        rows_to_float(&layer->wv, (int64_t)g * hd, hd, w->wv);
+        fold_norm(&layer->attn_norm, w->wv, hd, d, w->product);
+        memset(w->gram, 0, (size_t)hd * (size_t)hd * sizeof(float));
+        for (int h = g * group; h < (g + 1) * group; h++) {
+            float a = attention[h] > ATTENTION_FLOOR ? attention[h] : ATTENTION_FLOOR;
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, hd, hd, d, a * a,
+                        w->wo + (size_t)h * (size_t)hd, width, w->wo + (size_t)h * (size_t)hd, width, 1.0F,
+                        w->gram, hd);
+        }
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, hd, d, hd, 1.0F, w->gram, hd, w->wv, d, 0.0F,
+                    w->product, d);
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, d, d, hd, 1.0F, w->wv, d, w->product, d, 1.0F, c,
+                    d);
+    }
+}
+
+/* With a norm between the down projection and the residual, delta reaches the residual through that norm's
+ * Jacobian at m: diag(w) / rms(m) (I - m m^T / (d rms(m)^2)). C becomes J^T C J. */
+static void pull_back(const me_problem *p, float *c, float *w, float *mc) {
+    int d = p->model->d_model;
+    const float *m = p->carriers->values;
+    me_tensor_row(&p->model->layers[p->layer].post_ffn_norm, 0, w);
+    float norm2 = p->value_norm * p->value_norm;
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < d; j++)
+            c[(size_t)i * (size_t)d + (size_t)j] *= w[i] * w[j];
+    /* C - u m^T - m u^T + s m m^T, u = C m / |m|^2, s = m.u / |m|^2: the projection applied on both sides. */
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, d, d, 1.0F / norm2, c, d, m, 1, 0.0F, mc, 1);
+    float s = cblas_sdot(d, m, 1, mc, 1) / norm2;
+    cblas_sger(CblasRowMajor, d, d, -1.0F, mc, 1, m, 1, c, d);
+    cblas_sger(CblasRowMajor, d, d, -1.0F, m, 1, mc, 1, c, d);
+    cblas_sger(CblasRowMajor, d, d, s, m, 1, m, 1, c, d);
+}
+
+/* The n strongest eigenvectors of the symmetric c [d][d] (overwritten), strongest first. */
+static mobiedit_status strongest(float *c, int d, int n, float *basis, mobiedit_error *err) {
+    float *values = me_calloc((size_t)d, sizeof *values);
+    float *vectors = me_calloc((size_t)n * (size_t)d, sizeof *vectors);
+    lapack_int *support = me_calloc(2 * (size_t)d, sizeof *support), found = 0, info = -1;
+    /* Column-major: each eigenvector is a contiguous run of d floats, and c is symmetric, so its order is all
+     * the same. */
+    if (values && vectors && support)
+        info = LAPACKE_ssyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', d, c, d, 0, 0, d - n + 1, d, 0, &found, values,
+                              vectors, d, support);
+    mobiedit_status status = MOBIEDIT_OK;
+    if (!values || !vectors || !support)
+        status = me_fail_memory(err, "the probe basis");
+    else if (info != 0 || found != n)
+        status = me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                         "the attention basis has no eigenvectors (LAPACK says %d)", (int)info);
+    else
+        for (int i = 0; i < n; i++)
+            memcpy(basis + (size_t)i * (size_t)d, vectors + (size_t)(n - 1 - i) * (size_t)d,
+                   (size_t)d * sizeof(float));
+    me_free(values);
+    me_free(vectors);
+    me_free(support);
+    return status;
+}
+
+mobiedit_status me_basis_attention(const me_problem *p, int n, float *basis, mobiedit_error *err) {
+    const me_model *m = p->model;
+    size_t d = (size_t)m->d_model, hd = (size_t)m->head_dim;
+    workspace w = {.wo = me_calloc(d * (size_t)m->n_head * hd, sizeof(float)),
+                   .wv = me_calloc(hd * d, sizeof(float)),
+                   .gram = me_calloc(hd * hd, sizeof(float)),
+                   .product = me_calloc(hd * d, sizeof(float))};
+    float *c = me_calloc(d * d, sizeof *c);
+    mobiedit_status status = MOBIEDIT_OK;
+    if (!w.wo || !w.wv || !w.gram || !w.product || !c) {
+        status = me_fail_memory(err, "the probe basis");
+    } else {
+        for (int i = p->layer + 1; i < m->n_layer; i++)
+            add_layer(m, &m->layers[i],
+                      p->carriers->attention + (size_t)(i - p->layer - 1) * (size_t)m->n_head, &w, c);
+        if (m->layers[p->layer].post_ffn_norm.data) pull_back(p, c, w.wo, w.product);
+        status = strongest(c, m->d_model, n, basis, err);
+    }
+    me_free(w.wo);
+    me_free(w.wv);
+    me_free(w.gram);
+    me_free(w.product);
+    me_free(c);
+    return status;
+}

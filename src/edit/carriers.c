@@ -1,0 +1,232 @@
+#include "edit/carriers.h"
+
+#include "base/memory.h"
+#include "edit/texts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the request's text ------------------------------------------------------------------------------ */
+
+static bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static char *trimmed(const char *text, size_t n) {
+    while (n > 0 && is_space(text[n - 1]))
+        n--;
+    while (n > 0 && is_space(text[0])) {
+        text++;
+        n--;
+    }
+    return me_strndup(text, n);
+}
+
+static mobiedit_status find_braces(const char *prompt, const char **open, const char **close,
+                                   mobiedit_error *err) {
+    *open = strchr(prompt, '{');
+    *close = *open ? strchr(*open, '}') : NULL;
+    if (!*close)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the prompt needs its subject in braces, as in \"The capital of {Japan} is\"");
+    if (strpbrk(*open + 1, "{") || strchr(*close + 1, '}') || strchr(prompt, '}') != *close)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt must have exactly one pair of braces");
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err) {
+    if (!request || !request->prompt || !request->target)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an edit needs a prompt and a target");
+    const char *open, *close;
+    ME_TRY(find_braces(request->prompt, &open, &close, err));
+    char *subject = trimmed(open + 1, (size_t)(close - open - 1));
+    char *target = trimmed(request->target, strlen(request->target));
+    size_t before = (size_t)(open - request->prompt), length = subject ? strlen(subject) : 0;
+    char *text = me_calloc(strlen(request->prompt) + 1, 1);
+    mobiedit_status status = MOBIEDIT_OK;
+    if (!subject || !target || !text)
+        status = me_fail_memory(err, "the request");
+    else if (length == 0)
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the subject in braces is empty");
+    else if (target[0] == 0)
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the target is empty");
+    if (status != MOBIEDIT_OK) {
+        me_free(target);
+        me_free(text);
+    } else {
+        memcpy(text, request->prompt, before);
+        memcpy(text + before, subject, length);
+        memcpy(text + before + length, close + 1, strlen(close + 1));
+        for (size_t n = strlen(text); n > before + length && is_space(text[n - 1]); n--)
+            text[n - 1] = 0;
+        *out = (me_prompt){
+            .text = text, .subject_begin = before, .subject_end = before + length, .target = target};
+    }
+    me_free(subject);
+    return status;
+}
+
+void me_prompt_free(me_prompt *prompt) {
+    me_free(prompt->text);
+    me_free(prompt->target);
+    *prompt = (me_prompt){0};
+}
+
+char *me_prompt_template(const me_prompt *prompt, const char *prefix) {
+    size_t size = strlen(prompt->text) + (prefix ? strlen(prefix) : 0) + 4;
+    char *out = me_calloc(size, 1);
+    if (out)
+        (void)snprintf(out, size, "%s%s%.*s{}%s", prefix ? prefix : "", prefix ? " " : "",
+                       (int)prompt->subject_begin, prompt->text, prompt->text + prompt->subject_end);
+    return out;
+}
+
+/* ---- sequences --------------------------------------------------------------------------------------- */
+
+void me_sequences_free(me_sequences *s) {
+    for (int i = 0; i < s->n; i++)
+        me_free((void *)(uintptr_t)s->items[i].tokens);
+    me_free(s->items);
+    me_free(s->weights);
+    *s = (me_sequences){0};
+}
+
+static mobiedit_status grow(me_sequences *s, mobiedit_error *err) {
+    if (s->n < s->capacity) return MOBIEDIT_OK;
+    int capacity = 2 * s->capacity + 16;
+    me_sequence *items = me_calloc((size_t)capacity, sizeof *items);
+    float *weights = me_calloc((size_t)capacity, sizeof *weights);
+    if (!items || !weights) {
+        me_free(items);
+        me_free(weights);
+        return me_fail_memory(err, "token sequences");
+    }
+    if (s->n) {
+        memcpy(items, s->items, (size_t)s->n * sizeof *items);
+        memcpy(weights, s->weights, (size_t)s->n * sizeof *weights);
+    }
+    me_free(s->items);
+    me_free(s->weights);
+    s->items = items;
+    s->weights = weights;
+    s->capacity = capacity;
+    return MOBIEDIT_OK;
+}
+
+/* context with the subject filled in; *end: bytes up to the subject's end (of the whole text where it is not
+ * named). */
+static char *fill_in(const me_context *context, size_t *end) {
+    const char *hole = strstr(context->context, "{}");
+    size_t before = hole ? (size_t)(hole - context->context) : strlen(context->context);
+    size_t size = strlen(context->context) + (hole ? strlen(context->subject) : 0) + 1;
+    char *text = me_calloc(size, 1);
+    if (!text) return NULL;
+    (void)snprintf(text, size, "%.*s%s%s", (int)before, context->context, hole ? context->subject : "",
+                   hole ? hole + 2 : "");
+    *end = before + (hole ? strlen(context->subject) : 0);
+    return text;
+}
+
+mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const me_context *context,
+                                 float weight, mobiedit_error *err) {
+    ME_TRY(grow(s, err));
+    size_t end = 0;
+    char *text = fill_in(context, &end);
+    if (!text) return me_fail_memory(err, "a prompt");
+    me_tokens prompt = {0}, pair = {0};
+    int n_prompt = 0;
+    mobiedit_status status = me_tokenize(vocab, text, &prompt, err);
+    if (status == MOBIEDIT_OK && context->target)
+        status = me_tokenize_pair(vocab, text, context->target, &pair, &n_prompt, err);
+    int p = status == MOBIEDIT_OK ? me_token_at(vocab, &prompt, text, end) : -1;
+    if (status == MOBIEDIT_OK && (p < 0 || prompt.n < 1 || (context->target && pair.n <= n_prompt)))
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for %s in \"%.100s\"",
+                         p < 0 ? "the subject" : "the target", text);
+    me_free(text);
+    if (status != MOBIEDIT_OK) {
+        me_tokens_free(&prompt);
+        me_tokens_free(&pair);
+        return status;
+    }
+    me_sequence item = {
+        .tokens = prompt.ids, .n_tokens = prompt.n, .edit_pos = p, .read_pos = p, .n_read = 1};
+    if (context->target) {
+        item = (me_sequence){.tokens = pair.ids,
+                             .n_tokens = pair.n - 1,
+                             .edit_pos = p,
+                             .read_pos = n_prompt - 1,
+                             .n_read = pair.n - n_prompt};
+        me_tokens_free(&prompt);
+    } else if (context->all) {
+        item.read_pos = 0;
+        item.n_read = prompt.n;
+    }
+    s->weights[s->n] = weight;
+    s->items[s->n++] = item;
+    return MOBIEDIT_OK;
+}
+
+/* ---- carriers ---------------------------------------------------------------------------------------- */
+
+static void drop_last(me_sequences *s) {
+    me_free((void *)(uintptr_t)s->items[--s->n].tokens);
+}
+
+/* The target's tokens: those at the read positions shifted by one; the last one is not part of the sequence.
+ */
+static mobiedit_status target_of(const me_vocab *vocab, const char *text, const char *target, me_token **out,
+                                 int *n, mobiedit_error *err) {
+    me_tokens pair = {0};
+    int n_prompt = 0;
+    ME_TRY(me_tokenize_pair(vocab, text, target, &pair, &n_prompt, err));
+    *n = pair.n - n_prompt;
+    me_token *ids = *n > 0 ? me_calloc((size_t)*n, sizeof *ids) : NULL;
+    if (ids) memcpy(ids, pair.ids + n_prompt, (size_t)*n * sizeof *ids);
+    me_tokens_free(&pair);
+    if (!ids) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the target \"%.100s\" has no tokens", target);
+    *out = ids;
+    return MOBIEDIT_OK;
+}
+
+static bool same_target(const me_sequence *item, const me_token *target, int n_target) {
+    return item->n_read == n_target &&
+           memcmp(item->tokens + item->read_pos + 1, target, (size_t)(n_target - 1) * sizeof *target) == 0;
+}
+
+static mobiedit_status add_carrier(me_sequences *out, const me_vocab *vocab, const me_prompt *prompt,
+                                   const char *subject, const char *prefix, mobiedit_error *err) {
+    char *text = me_prompt_template(prompt, prefix);
+    if (!text) return me_fail_memory(err, "a carrier");
+    const me_context context = {.context = text, .subject = subject, .target = prompt->target};
+    mobiedit_status status = me_sequences_add(out, vocab, &context, 1, err);
+    me_free(text);
+    return status;
+}
+
+mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, int n_prefixed,
+                                 int first_prefix, me_sequences *out, me_token **target, int *n_target,
+                                 mobiedit_error *err) {
+    int n_texts = 0;
+    while (me_texts_prefixes[n_texts])
+        n_texts++;
+    *target = NULL;
+    char *subject =
+        me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
+    mobiedit_status status = subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
+    if (status == MOBIEDIT_OK) status = target_of(vocab, prompt->text, prompt->target, target, n_target, err);
+    if (status == MOBIEDIT_OK) status = add_carrier(out, vocab, prompt, subject, NULL, err);
+    for (int i = 0; i < n_prefixed && status == MOBIEDIT_OK; i++) {
+        status =
+            add_carrier(out, vocab, prompt, subject, me_texts_prefixes[(first_prefix + i) % n_texts], err);
+        /* A prefix can change how the target is cut only in odd cases; such a carrier is left out. */
+        if (status == MOBIEDIT_OK && !same_target(&out->items[out->n - 1], *target, *n_target))
+            drop_last(out);
+    }
+    me_free(subject);
+    if (status != MOBIEDIT_OK) {
+        me_sequences_free(out);
+        me_free(*target);
+        *target = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,39 @@
+/* The prompts of one edit as token sequences: carriers, the essence prompt, and the texts whose keys the key
+ * solve needs. */
+#ifndef ME_EDIT_CARRIERS_H
+#define ME_EDIT_CARRIERS_H
+
+#include "edit/edit.h"
+
+/* Sequences that own their tokens. weights: each sequence's share in the loss, where it has one. */
+typedef struct {
+    me_sequence *items;
+    float *weights;
+    int n, capacity;
+} me_sequences;
+
+void me_sequences_free(me_sequences *sequences);
+
+/* Adds `context` with "{}" replaced by the subject; with a target, its tokens without the last follow, and
+ * the target's positions are read. Without one, the subject's last token is read, or every token where all is
+ * set. E_ARGUMENT where the subject has no token. */
+typedef struct {
+    const char *context;
+    const char *subject;
+    const char *target; /* may be NULL */
+    bool all;
+} me_context;
+mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
+                                 float weight, mobiedit_error *err);
+
+/* The carriers of a request: the bare prompt first, then the prompt behind neutral prefixes number
+ * first_prefix and on (round robin), and target [n_target] as all of them have it. *target is freed with
+ * me_free. */
+mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, int n_prefixed,
+                                 int first_prefix, me_sequences *out, me_token **target, int *n_target,
+                                 mobiedit_error *err);
+
+/* The prompt's text with "{}" in the subject's place, behind `prefix` (may be NULL). Freed with me_free. */
+char *me_prompt_template(const me_prompt *prompt, const char *prefix);
+
+#endif

@@ -1,0 +1,414 @@
+#include "edit/edit.h"
+
+#include "base/memory.h"
+#include "base/usage.h"
+#include "edit/basis.h"
+#include "edit/carriers.h"
+#include "edit/key.h"
+#include "edit/solver.h"
+#include "edit/texts.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+enum { PREFIXED_CARRIERS = 5, BASIS_DIRECTIONS = 128 };
+/* Where to edit without calibration, as a share of the depth: middle layers are more linear than early ones,
+ * and cheaper. */
+static const float DEFAULT_DEPTH = 0.45F;
+static const float KEY_LAMBDA = 0.01F;
+static const char *const ESSENCE = "{} is a";
+
+/* ---- session ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+    float *keys; /* [n][d_ff]; NULL until the layer is first edited */
+    int n;
+} key_set;
+
+struct me_session {
+    me_engine *engine;
+    const me_vocab *vocab;
+    key_set *background; /* [n_layer] */
+};
+
+mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_session **out,
+                                mobiedit_error *err) {
+    me_session *s = me_calloc(1, sizeof *s);
+    key_set *background = me_calloc((size_t)engine->model->n_layer, sizeof *background);
+    if (!s || !background) {
+        me_free(s);
+        me_free(background);
+        return me_fail_memory(err, "the session");
+    }
+    *s = (me_session){.engine = engine, .vocab = vocab, .background = background};
+    *out = s;
+    return MOBIEDIT_OK;
+}
+
+void me_session_close(me_session *s) {
+    if (!s) return;
+    for (int i = 0; i < s->engine->model->n_layer; i++)
+        me_free(s->background[i].keys);
+    me_free(s->background);
+    me_free(s);
+}
+
+/* Keys of the sequences' read positions at `layer`, in memory of their own. */
+static mobiedit_status collect_keys(me_session *s, int layer, const me_sequences *sequences, key_set *out,
+                                    mobiedit_error *err) {
+    size_t n = 0;
+    for (int i = 0; i < sequences->n; i++)
+        n += (size_t)sequences->items[i].n_read;
+    float *keys = me_calloc(n * (size_t)s->engine->model->d_ff, sizeof *keys);
+    if (!keys) return me_fail_memory(err, "keys");
+    mobiedit_status status =
+        s->engine->ops->keys(s->engine, layer, sequences->items, sequences->n, keys, err);
+    if (status != MOBIEDIT_OK) {
+        me_free(keys);
+        return status;
+    }
+    *out = (key_set){.keys = keys, .n = (int)n};
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status background_keys(me_session *s, int layer, const key_set **out, mobiedit_error *err) {
+    key_set *set = &s->background[layer];
+    *out = set;
+    if (set->keys) return MOBIEDIT_OK;
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; me_texts_background[i] && status == MOBIEDIT_OK; i++) {
+        const me_context context = {.context = me_texts_background[i], .subject = "", .all = true};
+        status = me_sequences_add(&sequences, s->vocab, &context, 1, err);
+    }
+    if (status == MOBIEDIT_OK) status = collect_keys(s, layer, &sequences, set, err);
+    me_sequences_free(&sequences);
+    return status;
+}
+
+/* ---- one edit ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    me_session *session;
+    const me_prompt *prompt;
+    const mobiedit_request *request;
+    const mobiedit_edit_options *options;
+    const me_solver *solver;
+    char *subject;
+    me_sequences carriers;
+    me_sequences redrawn;
+    int next_prefix;
+    me_token *target;
+    int n_target;
+    me_problem *problem;
+    me_watch watch;
+    me_edit_result *result;
+} edit;
+
+static int choose_layer(const me_model *model, const mobiedit_edit_options *options, int attempt) {
+    if (options->layer >= 0) return options->layer;
+    int layer = (int)(DEFAULT_DEPTH * (float)model->n_layer);
+    /* A third attempt leaves the layer where two have failed. */
+    if (attempt >= 2) layer -= model->n_layer / 6;
+    return layer < 0 ? 0 : layer;
+}
+
+static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mobiedit_error *err) {
+    edit *e = source;
+    me_token *target = NULL;
+    int n_target = 0;
+    me_sequences_free(&e->redrawn);
+    e->next_prefix += PREFIXED_CARRIERS;
+    ME_TRY(me_carriers_make(e->session->vocab, e->prompt, PREFIXED_CARRIERS, e->next_prefix, &e->redrawn,
+                            &target, &n_target, err));
+    me_free(target);
+    /* Where fewer prefixes fit the target's tokens than at first, the first carriers stay. */
+    *out = e->redrawn.n >= e->problem->n_carriers ? e->redrawn.items : e->carriers.items;
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
+    me_session *s = e->session;
+    e->subject = me_strndup(e->prompt->text + e->prompt->subject_begin,
+                            e->prompt->subject_end - e->prompt->subject_begin);
+    if (!e->subject) return me_fail_memory(err, "the subject");
+    ME_TRY(me_carriers_make(s->vocab, e->prompt, PREFIXED_CARRIERS, 0, &e->carriers, &e->target, &e->n_target,
+                            err));
+    me_sequences essence = {0};
+    const me_context context = {.context = ESSENCE, .subject = e->subject};
+    mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, 1, err);
+    if (status == MOBIEDIT_OK) {
+        essence.items[0].read_pos = essence.items[0].n_tokens - 1;
+        status =
+            me_problem_open(s->engine, e->result->layer, e->carriers.items, e->carriers.n,
+                            e->carriers.weights, essence.items, e->target, e->n_target, &e->problem, err);
+    }
+    me_sequences_free(&essence);
+    ME_TRY(status);
+    e->problem->evaluations = e->result->evaluations;
+    e->problem->token_passes = e->result->token_passes;
+    e->problem->max_evaluations =
+        e->options->max_evaluations ? e->options->max_evaluations : e->solver->default_evaluations;
+    e->problem->watch = &e->watch;
+    e->problem->redraw = redraw_carriers;
+    e->problem->source = e;
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
+    int d = e->problem->model->d_model, n_basis = BASIS_DIRECTIONS < d ? BASIS_DIRECTIONS : d;
+    float *basis = NULL;
+    if (e->solver->needs_basis) {
+        basis = me_calloc((size_t)n_basis * (size_t)d, sizeof *basis);
+        if (!basis) return me_fail_memory(err, "the probe basis");
+        mobiedit_status status = me_basis_attention(e->problem, n_basis, basis, err);
+        if (status != MOBIEDIT_OK) {
+            me_free(basis);
+            return status;
+        }
+    }
+    const me_solver_input input = {.seed = e->options->seed,
+                                   .margin = (float)(attempt + 1),
+                                   .basis = basis,
+                                   .n_basis = basis ? n_basis : 0};
+    me_solution solution = {.delta = e->result->delta};
+    e->watch.state.stage = MOBIEDIT_STAGE_SOLVE;
+    mobiedit_status status = e->solver->solve(e->problem, &input, &solution, err);
+    me_free(basis);
+    ME_TRY(status);
+    static const mobiedit_stop stops[] = {[ME_STOP_SOLVED] = MOBIEDIT_STOP_SOLVED,
+                                          [ME_STOP_NO_PROGRESS] = MOBIEDIT_STOP_NO_PROGRESS,
+                                          [ME_STOP_BUDGET] = MOBIEDIT_STOP_BUDGET};
+    e->result->stop = stops[solution.stop];
+    e->result->rounds = solution.rounds;
+    e->result->loss = solution.loss;
+    e->result->value_norm = e->problem->value_norm;
+    return MOBIEDIT_OK;
+}
+
+/* ---- key --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    key_set positives, names, own, keep;
+} edit_keys;
+
+static void edit_keys_free(edit_keys *k) {
+    me_free(k->positives.keys);
+    me_free(k->names.keys);
+    me_free(k->own.keys);
+    me_free(k->keep.keys);
+}
+
+/* The subject in the carriers and in neutral contexts. */
+static mobiedit_status positive_keys(edit *e, key_set *out, mobiedit_error *err) {
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; me_texts_neutral[i] && status == MOBIEDIT_OK; i++) {
+        const me_context context = {.context = me_texts_neutral[i], .subject = e->subject};
+        status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
+    }
+    key_set neutral = {0};
+    if (status == MOBIEDIT_OK) status = collect_keys(e->session, e->result->layer, &sequences, &neutral, err);
+    me_sequences_free(&sequences);
+    ME_TRY(status);
+    size_t d_ff = (size_t)e->problem->model->d_ff, n_carriers = (size_t)e->problem->n_carriers;
+    float *keys = me_calloc((n_carriers + (size_t)neutral.n) * d_ff, sizeof *keys);
+    if (keys) {
+        memcpy(keys, e->problem->carriers->keys, n_carriers * d_ff * sizeof *keys);
+        memcpy(keys + n_carriers * d_ff, neutral.keys, (size_t)neutral.n * d_ff * sizeof *keys);
+        *out = (key_set){.keys = keys, .n = (int)n_carriers + neutral.n};
+    }
+    me_free(neutral.keys);
+    return keys ? MOBIEDIT_OK : me_fail_memory(err, "keys");
+}
+
+/* Other subjects in the same prompt: what tells the subject from its neighbours. The text after the subject
+ * does not matter for a key at the subject. */
+static mobiedit_status name_keys(edit *e, key_set *out, mobiedit_error *err) {
+    char *context = me_prompt_template(e->prompt, NULL);
+    if (!context) return me_fail_memory(err, "the prompt");
+    strstr(context, "{}")[2] = 0;
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; me_texts_names[i] && status == MOBIEDIT_OK; i++) {
+        if (strstr(e->subject, me_texts_names[i]) || strstr(me_texts_names[i], e->subject)) continue;
+        const me_context named = {.context = context, .subject = me_texts_names[i]};
+        status = me_sequences_add(&sequences, e->session->vocab, &named, 1, err);
+    }
+    me_free(context);
+    if (status == MOBIEDIT_OK) status = collect_keys(e->session, e->result->layer, &sequences, out, err);
+    me_sequences_free(&sequences);
+    return status;
+}
+
+/* The prompt's own tokens other than the subject's: strays there would disturb the answer. */
+static mobiedit_status own_keys(edit *e, key_set *out, mobiedit_error *err) {
+    const me_sequence *bare = &e->carriers.items[0];
+    me_sequence parts[2] = {*bare, *bare};
+    int n = 0;
+    if (bare->edit_pos > 0)
+        parts[n++] =
+            (me_sequence){.tokens = bare->tokens, .n_tokens = bare->edit_pos, .n_read = bare->edit_pos};
+    if (bare->edit_pos + 1 < bare->n_tokens) {
+        parts[n] = *bare;
+        parts[n].read_pos = bare->edit_pos + 1;
+        parts[n].n_read = bare->n_tokens - bare->edit_pos - 1;
+        n++;
+    }
+    if (n == 0) return MOBIEDIT_OK;
+    const me_sequences sequences = {.items = parts, .n = n};
+    return collect_keys(e->session, e->result->layer, &sequences, out, err);
+}
+
+/* Every token of the prompts that must not change, but for the subject where they name it: its key is what
+ * the edit responds to, and an exact zero there would forbid the edit. */
+static mobiedit_status keep_keys(edit *e, key_set *out, mobiedit_error *err) {
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (size_t i = 0; i < e->request->n_keep && status == MOBIEDIT_OK; i++) {
+        const me_context context = {.context = e->request->keep[i], .subject = "", .all = true};
+        status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
+    }
+    if (status == MOBIEDIT_OK && sequences.n)
+        status = collect_keys(e->session, e->result->layer, &sequences, out, err);
+    me_sequences_free(&sequences);
+    return status;
+}
+
+static mobiedit_status solve_left(edit *e, const edit_keys *k, const key_set *background,
+                                  mobiedit_error *err) {
+    me_key_group groups[5] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
+                              {.keys = k->names.keys, .n = k->names.n, .weight = 1},
+                              {.keys = background->keys, .n = background->n, .weight = 1}};
+    int n = 3;
+    if (k->own.n) groups[n++] = (me_key_group){.keys = k->own.keys, .n = k->own.n, .weight = 1};
+    if (k->keep.n) groups[n++] = (me_key_group){.keys = k->keep.keys, .n = k->keep.n, .weight = INFINITY};
+    int total = 0;
+    for (int i = 0; i < n; i++)
+        total += groups[i].n;
+    if (total > ME_KEY_MAX)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the prompts to keep have too many tokens: %d samples, at most %d", total, ME_KEY_MAX);
+    return me_key_solve(groups, n, e->problem->model->d_ff, KEY_LAMBDA, e->result->left, err);
+}
+
+static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
+    edit_keys k = {0};
+    const key_set *background = NULL;
+    e->watch.state.stage = MOBIEDIT_STAGE_KEY;
+    mobiedit_status status = me_watch_tell(&e->watch, err);
+    if (status == MOBIEDIT_OK) status = background_keys(e->session, e->result->layer, &background, err);
+    if (status == MOBIEDIT_OK) status = positive_keys(e, &k.positives, err);
+    if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
+    if (status == MOBIEDIT_OK) status = own_keys(e, &k.own, err);
+    if (status == MOBIEDIT_OK) status = keep_keys(e, &k.keep, err);
+    if (status == MOBIEDIT_OK) status = solve_left(e, &k, background, err);
+    edit_keys_free(&k);
+    return status;
+}
+
+/* ---- strength ---------------------------------------------------------------------------------------- */
+
+/* The edit as it will be served, delta (x) left at every token, on the bare prompt. */
+static mobiedit_status score_served(edit *e, const float *delta, me_score *score, mobiedit_error *err) {
+    me_problem *p = e->problem;
+    float *hidden = me_calloc((size_t)p->n_target * (size_t)p->model->d_model, sizeof *hidden);
+    if (!hidden) return me_fail_memory(err, "hidden vectors");
+    const me_rank_one served = {.layer = p->layer, .left = e->result->left, .delta = delta};
+    mobiedit_status status = p->engine->ops->forward(p->engine, e->carriers.items, 1, &served, hidden, err);
+    if (status == MOBIEDIT_OK) status = me_problem_score(p, hidden, 1, score, err);
+    me_free(hidden);
+    p->evaluations++;
+    return status;
+}
+
+/* The key's response to the bare prompt is not exactly 1, and it strays to other tokens: where that costs the
+ * answer, a longer delta makes up for it. Takes the first length that says the target with margin, else the
+ * one with the largest margin. */
+static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
+    static const float strengths[] = {1.0F, 1.15F, 1.3F, 1.5F, 1.75F, 2.0F};
+    int d = e->problem->model->d_model;
+    float *delta = me_calloc((size_t)d, sizeof *delta), best = 1, best_margin = -INFINITY;
+    if (!delta) return me_fail_memory(err, "a delta");
+    mobiedit_status status = MOBIEDIT_OK;
+    for (size_t i = 0; i < sizeof strengths / sizeof strengths[0] && status == MOBIEDIT_OK; i++) {
+        me_score score;
+        memcpy(delta, e->result->delta, (size_t)d * sizeof *delta);
+        cblas_sscal(d, strengths[i], delta, 1);
+        status = score_served(e, delta, &score, err);
+        if (status != MOBIEDIT_OK || !(score.margin > best_margin)) continue;
+        best = strengths[i];
+        best_margin = score.margin;
+        if (score.says && score.margin >= (float)(attempt + 1)) break;
+    }
+    cblas_sscal(d, best, e->result->delta, 1);
+    me_free(delta);
+    return status;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------- */
+
+static mobiedit_status run(edit *e, int attempt, mobiedit_error *err) {
+    const me_model *model = e->session->engine->model;
+    me_edit_result *r = e->result;
+    r->layer = choose_layer(model, e->options, attempt);
+    if (r->layer >= model->n_layer - 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "layer %d cannot be edited: the model has layers 0 to %d and the last is read",
+                       r->layer, model->n_layer - 1);
+    r->left = me_calloc((size_t)model->d_ff, sizeof *r->left);
+    r->delta = me_calloc((size_t)model->d_model, sizeof *r->delta);
+    if (!r->left || !r->delta) return me_fail_memory(err, "the edit");
+    e->watch.state.stage = MOBIEDIT_STAGE_PREPARE;
+    e->watch.state.layer = r->layer;
+    e->watch.state.loss = NAN;
+    ME_TRY(me_watch_tell(&e->watch, err));
+    ME_TRY(open_problem(e, err));
+    ME_TRY(solve_value(e, attempt, err));
+    ME_TRY(solve_key(e, err));
+    return set_strength(e, attempt, err);
+}
+
+mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
+                              const mobiedit_edit_options *options, int attempt, me_edit_result *result,
+                              mobiedit_error *err) {
+    const me_solver *solver = me_solver_find(options->solver ? options->solver : me_solver_probe.name);
+    if (!solver)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
+    me_free(result->left);
+    me_free(result->delta);
+    result->left = result->delta = NULL;
+    edit e = {.session = session,
+              .prompt = prompt,
+              .request = request,
+              .options = options,
+              .solver = solver,
+              .result = result,
+              .watch = {.on_progress = options->on_progress,
+                        .user = options->user,
+                        .started = me_wall_seconds(),
+                        .trace = result->trace,
+                        .n_trace = result->n_trace,
+                        .trace_capacity = result->n_trace}};
+    mobiedit_status status = run(&e, attempt, err);
+    if (e.problem) {
+        result->evaluations = e.problem->evaluations;
+        result->token_passes = e.problem->token_passes;
+    }
+    result->trace = e.watch.trace;
+    result->n_trace = e.watch.n_trace;
+    me_problem_close(e.problem);
+    me_sequences_free(&e.carriers);
+    me_sequences_free(&e.redrawn);
+    me_free(e.target);
+    me_free(e.subject);
+    return status;
+}
+
+void me_edit_result_free(me_edit_result *result) {
+    me_free(result->left);
+    me_free(result->delta);
+    me_free(result->trace);
+    *result = (me_edit_result){0};
+}

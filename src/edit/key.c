@@ -1,0 +1,120 @@
+#include "edit/key.h"
+
+#include "base/memory.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+#include <math.h>
+#include <string.h>
+
+/* What stands for a ridge of zero on exact samples: enough to keep the matrix definite where two of them
+ * coincide. */
+static const double EXACT_RIDGE = 1e-6;
+
+typedef struct {
+    int n, d_ff;
+    float *rows;   /* [n][d_ff], each scaled to length 1 */
+    double *norm;  /* [n]: what it was scaled by */
+    double *ridge; /* [n] */
+    double *y;     /* [n], scaled like the rows; the solution after the solve */
+    double *gram;  /* [n][n] */
+} samples;
+
+static void samples_free(samples *s) {
+    me_free(s->rows);
+    me_free(s->norm);
+    me_free(s->ridge);
+    me_free(s->y);
+    me_free(s->gram);
+}
+
+static mobiedit_status samples_alloc(samples *s, int n, int d_ff, mobiedit_error *err) {
+    size_t count = (size_t)n;
+    *s = (samples){.n = n,
+                   .d_ff = d_ff,
+                   .rows = me_calloc(count * (size_t)d_ff, sizeof(float)),
+                   .norm = me_calloc(count, sizeof(double)),
+                   .ridge = me_calloc(count, sizeof(double)),
+                   .y = me_calloc(count, sizeof(double)),
+                   .gram = me_calloc(count * count, sizeof(double))};
+    if (s->rows && s->norm && s->ridge && s->y && s->gram) return MOBIEDIT_OK;
+    samples_free(s);
+    return me_fail_memory(err, "the key samples");
+}
+
+/* Dual ridge: (K K^T + diag(lambda / w_i)) alpha = y, left = K^T alpha; the residual of sample i is (lambda /
+ * w_i) alpha_i, so that a ridge of 0 is an exact constraint. Rows are scaled to length 1 first, which changes
+ * nothing but the condition: keys at position 0 are hundreds of times longer than others. */
+static void samples_fill(samples *s, const me_key_group *groups, int n_groups, float lambda) {
+    double scale = 0;
+    for (int i = 0; i < groups[0].n; i++) {
+        const float *k = groups[0].keys + (size_t)i * (size_t)s->d_ff;
+        scale += (double)cblas_sdot(s->d_ff, k, 1, k, 1) / groups[0].n;
+    }
+    int at = 0;
+    for (int g = 0; g < n_groups; g++) {
+        for (int i = 0; i < groups[g].n; i++, at++) {
+            float *row = s->rows + (size_t)at * (size_t)s->d_ff;
+            memcpy(row, groups[g].keys + (size_t)i * (size_t)s->d_ff, (size_t)s->d_ff * sizeof(float));
+            double norm = cblas_snrm2(s->d_ff, row, 1);
+            s->norm[at] = norm > 0 ? norm : 1;
+            cblas_sscal(s->d_ff, (float)(1 / s->norm[at]), row, 1);
+            double ridge = isinf(groups[g].weight) ? EXACT_RIDGE
+                                                   : lambda * scale * groups[g].n / groups[g].weight /
+                                                         (s->norm[at] * s->norm[at]);
+            s->ridge[at] = ridge > EXACT_RIDGE ? ridge : EXACT_RIDGE;
+            s->y[at] = groups[g].target / s->norm[at];
+        }
+    }
+}
+
+static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
+    size_t n = (size_t)s->n;
+    float *gram = me_calloc(n * n, sizeof *gram);
+    if (!gram) return me_fail_memory(err, "the Gram matrix");
+    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasNoTrans, s->n, s->d_ff, 1.0F, s->rows, s->d_ff, 0.0F, gram,
+                s->n);
+    for (size_t i = 0; i < n * n; i++)
+        s->gram[i] = gram[i];
+    me_free(gram);
+    for (size_t i = 0; i < n; i++)
+        s->gram[i * n + i] += s->ridge[i];
+    lapack_int info = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', s->n, 1, s->gram, s->n, s->y, 1);
+    if (info != 0)
+        return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve is singular (LAPACK says %d)", (int)info);
+    return MOBIEDIT_OK;
+}
+
+static float mean_response(const me_key_group *group, int d_ff, const float *left) {
+    double sum = 0;
+    for (int i = 0; i < group->n; i++)
+        sum += cblas_sdot(d_ff, group->keys + (size_t)i * (size_t)d_ff, 1, left, 1);
+    return (float)(sum / group->n);
+}
+
+mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d_ff, float lambda, float *left,
+                             mobiedit_error *err) {
+    int n = 0;
+    for (int g = 0; g < n_groups; g++)
+        n += groups[g].n;
+    if (n_groups < 1 || groups[0].n < 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a key needs at least one positive");
+    samples s;
+    ME_TRY(samples_alloc(&s, n, d_ff, err));
+    samples_fill(&s, groups, n_groups, lambda);
+    mobiedit_status status = samples_solve(&s, err);
+    if (status == MOBIEDIT_OK) {
+        memset(left, 0, (size_t)d_ff * sizeof *left);
+        for (int i = 0; i < n; i++)
+            cblas_saxpy(d_ff, (float)s.y[i], s.rows + (size_t)i * (size_t)d_ff, 1, left, 1);
+        float response = mean_response(&groups[0], d_ff, left);
+        if (!(response > 0.5F * groups[0].target) || !isfinite(response))
+            status = me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                             "the subject cannot be told apart from what must stay (response %.2f)",
+                             (double)response);
+        else
+            cblas_sscal(d_ff, groups[0].target / response, left, 1);
+    }
+    samples_free(&s);
+    return status;
+}

@@ -1,0 +1,264 @@
+#include "edit/linear.h"
+
+#include "base/memory.h"
+
+#include <cblas.h>
+#include <lbfgs.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- tokens that can win ----------------------------------------------------------------------------- */
+
+enum { SUBSET_LOGIT_ROWS = 16, LBFGS_ITERATIONS = 60 };
+
+typedef struct {
+    float logit;
+    int token;
+} ranked;
+
+static int by_logit_descending(const void *a, const void *b) {
+    float x = ((const ranked *)a)->logit, y = ((const ranked *)b)->logit;
+    return (x < y) - (x > y);
+}
+
+/* best [n_vocab]: the highest logit of each token over the rows. */
+static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_rows, ranked *best,
+                                   mobiedit_error *err) {
+    size_t n_vocab = (size_t)p->model->n_vocab;
+    float *logits = me_calloc(SUBSET_LOGIT_ROWS * n_vocab, sizeof *logits);
+    if (!logits) return me_fail_memory(err, "logits");
+    for (size_t i = 0; i < n_vocab; i++)
+        best[i] = (ranked){.logit = -INFINITY, .token = (int)i};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int first = 0; first < n_rows && status == MOBIEDIT_OK; first += SUBSET_LOGIT_ROWS) {
+        int m = n_rows - first < SUBSET_LOGIT_ROWS ? n_rows - first : SUBSET_LOGIT_ROWS;
+        status = p->engine->ops->logits(p->engine, hidden + (size_t)first * (size_t)p->model->d_model, m,
+                                        logits, err);
+        for (size_t r = 0; r < (size_t)m && status == MOBIEDIT_OK; r++)
+            for (size_t i = 0; i < n_vocab; i++)
+                if (logits[r * n_vocab + i] > best[i].logit) best[i].logit = logits[r * n_vocab + i];
+    }
+    me_free(logits);
+    return status;
+}
+
+static mobiedit_status take_rows(const me_problem *p, const int *tokens, me_vocab_subset *out,
+                                 mobiedit_error *err) {
+    int d = p->model->d_model;
+    float *norm = me_calloc((size_t)d, sizeof *norm);
+    out->rows = me_calloc((size_t)out->n * (size_t)d, sizeof *out->rows);
+    if (!norm || !out->rows) {
+        me_free(norm);
+        return me_fail_memory(err, "unembedding rows");
+    }
+    me_tensor_row(&p->model->output_norm, 0, norm);
+    for (int i = 0; i < out->n; i++) {
+        float *row = out->rows + (size_t)i * (size_t)d;
+        me_tensor_row(&p->model->output, tokens[i], row);
+        for (int j = 0; j < d; j++)
+            row[j] *= norm[j];
+    }
+    me_free(norm);
+    return MOBIEDIT_OK;
+}
+
+/* tokens [<= n_target + size]: targets (each once), then the best others. Returns their number. */
+static int choose_tokens(const me_problem *p, const ranked *best, int size, int *tokens, int *target) {
+    int n = 0;
+    for (int t = 0; t < p->n_target; t++) {
+        int at = 0;
+        while (at < n && tokens[at] != p->target[t])
+            at++;
+        if (at == n) tokens[n++] = p->target[t];
+        target[t] = at;
+    }
+    int n_targets = n;
+    for (int i = 0; i < size && i < p->model->n_vocab; i++) {
+        int at = 0;
+        while (at < n_targets && tokens[at] != best[i].token)
+            at++;
+        if (at == n_targets) tokens[n++] = best[i].token;
+    }
+    return n;
+}
+
+mobiedit_status me_vocab_subset_open(me_problem *p, const float *hidden, int n_rows, int size,
+                                     me_vocab_subset *out, mobiedit_error *err) {
+    *out = (me_vocab_subset){.target = me_calloc((size_t)p->n_target, sizeof *out->target)};
+    ranked *best = me_calloc((size_t)p->model->n_vocab, sizeof *best);
+    int *tokens = me_calloc((size_t)(p->n_target + size), sizeof *tokens);
+    mobiedit_status status =
+        out->target && best && tokens ? MOBIEDIT_OK : me_fail_memory(err, "the vocabulary subset");
+    if (status == MOBIEDIT_OK) status = best_logits(p, hidden, n_rows, best, err);
+    if (status == MOBIEDIT_OK) {
+        qsort(best, (size_t)p->model->n_vocab, sizeof *best, by_logit_descending);
+        out->n = choose_tokens(p, best, size, tokens, out->target);
+        status = take_rows(p, tokens, out, err);
+    }
+    me_free(best);
+    me_free(tokens);
+    if (status != MOBIEDIT_OK) me_vocab_subset_close(out);
+    return status;
+}
+
+void me_vocab_subset_close(me_vocab_subset *subset) {
+    me_free(subset->rows);
+    me_free(subset->target);
+    *subset = (me_vocab_subset){0};
+}
+
+/* ---- loss and gradient ------------------------------------------------------------------------------- */
+
+typedef struct {
+    const me_linear *l;
+    int rows;     /* n_carriers * n_target */
+    float *s;     /* [n_probes] */
+    float *move;  /* [n_target][d]: the step's change of hidden; then the gradient of the loss in it */
+    float *h;     /* [rows][d]: normed hidden, then gradient */
+    float *scale; /* [rows]: 1 / rms */
+    float *back;  /* [rows][d] */
+    float *logit; /* [rows][vocabulary] */
+    float *grad;  /* [n_probes] */
+} evaluation;
+
+static void normed_hidden(evaluation *e) {
+    const me_linear *l = e->l;
+    int d = l->problem->model->d_model, nt = l->problem->n_target;
+    float eps = l->problem->model->norm_eps;
+    for (int r = 0; r < e->rows; r++) {
+        const float *h = l->hidden + (size_t)r * (size_t)d, *move = e->move + (size_t)(r % nt) * (size_t)d;
+        float *out = e->h + (size_t)r * (size_t)d;
+        double sum = 0;
+        for (int i = 0; i < d; i++) {
+            out[i] = h[i] + move[i];
+            sum += (double)out[i] * out[i];
+        }
+        e->scale[r] = 1.0F / sqrtf((float)(sum / d) + eps);
+        for (int i = 0; i < d; i++)
+            out[i] *= e->scale[r];
+    }
+}
+
+/* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. */
+static double row_loss(float *z, int n, int target, float weight, float cap) {
+    float top = -INFINITY;
+    if (cap > 0)
+        for (int i = 0; i < n; i++)
+            z[i] = cap * tanhf(z[i] / cap);
+    for (int i = 0; i < n; i++)
+        if (z[i] > top) top = z[i];
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += expf(z[i] - top);
+    float log_sum = top + (float)log(sum), own = z[target];
+    for (int i = 0; i < n; i++) {
+        float slope = cap > 0 ? 1 - (z[i] / cap) * (z[i] / cap) : 1;
+        z[i] = weight * slope * (expf(z[i] - log_sum) - (i == target ? 1.0F : 0.0F));
+    }
+    return weight * (log_sum - own);
+}
+
+/* Through the RMS norm: dh = scale (g - hn (hn.g) / d), summed over carriers into move. */
+static void norm_gradient(evaluation *e) {
+    int d = e->l->problem->model->d_model, nt = e->l->problem->n_target;
+    memset(e->move, 0, (size_t)nt * (size_t)d * sizeof *e->move);
+    for (int r = 0; r < e->rows; r++) {
+        const float *hn = e->h + (size_t)r * (size_t)d, *g = e->back + (size_t)r * (size_t)d;
+        float *out = e->move + (size_t)(r % nt) * (size_t)d;
+        float along = cblas_sdot(d, hn, 1, g, 1) / (float)d;
+        for (int i = 0; i < d; i++)
+            out[i] += e->scale[r] * (g[i] - hn[i] * along);
+    }
+}
+
+static double penalties(evaluation *e, int n) {
+    const me_linear *l = e->l;
+    double s2 = cblas_sdot(n, e->s, 1, e->s, 1), cross = cblas_sdot(n, e->s, 1, l->offset, 1);
+    double norm = sqrt(s2), over = norm / l->trust - 1, loss = l->decay * (l->offset_norm2 + 2 * cross + s2);
+    for (int i = 0; i < n; i++)
+        e->grad[i] += 2 * l->decay * (l->offset[i] + e->s[i]);
+    if (over > 0) {
+        loss += 0.5 * over * over;
+        cblas_saxpy(n, (float)(over / (l->trust * norm)), e->s, 1, e->grad, 1);
+    }
+    return loss;
+}
+
+static double evaluate(evaluation *e) {
+    const me_linear *l = e->l;
+    const me_problem *p = l->problem;
+    int d = p->model->d_model, nt = p->n_target, width = nt * d, n_vocab = l->vocabulary->n;
+    cblas_sgemv(CblasRowMajor, CblasTrans, l->n_probes, width, 1.0F, l->responses, width, e->s, 1, 0.0F,
+                e->move, 1);
+    normed_hidden(e);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, e->rows, n_vocab, d, 1.0F, e->h, d,
+                l->vocabulary->rows, d, 0.0F, e->logit, n_vocab);
+    double loss = 0;
+    for (int r = 0; r < e->rows; r++)
+        loss += row_loss(e->logit + (size_t)r * (size_t)n_vocab, n_vocab, l->vocabulary->target[r % nt],
+                         p->weights[r / nt] / (float)nt, p->model->logit_softcap);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, e->rows, d, n_vocab, 1.0F, e->logit, n_vocab,
+                l->vocabulary->rows, d, 0.0F, e->back, d);
+    norm_gradient(e);
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, l->n_probes, width, 1.0F, l->responses, width, e->move, 1, 0.0F,
+                e->grad, 1);
+    return loss + penalties(e, l->n_probes);
+}
+
+static lbfgsfloatval_t lbfgs_value(void *instance, const lbfgsfloatval_t *x, lbfgsfloatval_t *g, int n,
+                                   lbfgsfloatval_t step) {
+    (void)step;
+    evaluation *e = instance;
+    for (int i = 0; i < n; i++)
+        e->s[i] = (float)x[i];
+    double loss = evaluate(e);
+    for (int i = 0; i < n; i++)
+        g[i] = e->grad[i];
+    return loss;
+}
+
+static void evaluation_free(evaluation *e) {
+    me_free(e->s);
+    me_free(e->move);
+    me_free(e->h);
+    me_free(e->scale);
+    me_free(e->back);
+    me_free(e->logit);
+    me_free(e->grad);
+}
+
+mobiedit_status me_linear_minimise(const me_linear *l, float *s, mobiedit_error *err) {
+    size_t d = (size_t)l->problem->model->d_model, nt = (size_t)l->problem->n_target, k = (size_t)l->n_probes;
+    size_t rows = nt * (size_t)l->problem->n_carriers;
+    evaluation e = {.l = l,
+                    .rows = (int)rows,
+                    .s = me_calloc(k, sizeof(float)),
+                    .move = me_calloc(nt * d, sizeof(float)),
+                    .h = me_calloc(rows * d, sizeof(float)),
+                    .scale = me_calloc(rows, sizeof(float)),
+                    .back = me_calloc(rows * d, sizeof(float)),
+                    .logit = me_calloc(rows * (size_t)l->vocabulary->n, sizeof(float)),
+                    .grad = me_calloc(k, sizeof(float))};
+    double *x = me_calloc(k, sizeof *x);
+    mobiedit_status status = MOBIEDIT_OK;
+    if (!e.s || !e.move || !e.h || !e.scale || !e.back || !e.logit || !e.grad || !x) {
+        status = me_fail_memory(err, "the inner problem");
+    } else {
+        lbfgs_parameter_t parameters;
+        lbfgs_parameter_init(&parameters);
+        parameters.max_iterations = LBFGS_ITERATIONS;
+        parameters.epsilon = 1e-4;
+        for (size_t i = 0; i < k; i++)
+            x[i] = s[i];
+        /* A line search that gives up on float noise still leaves the best point so far in x: any status but
+         * lack of memory is a usable answer, and the caller checks the true loss. */
+        if (lbfgs((int)k, x, NULL, lbfgs_value, NULL, &e, &parameters) == LBFGSERR_OUTOFMEMORY)
+            status = me_fail_memory(err, "L-BFGS");
+        for (size_t i = 0; i < k; i++)
+            s[i] = (float)x[i];
+    }
+    evaluation_free(&e);
+    me_free(x);
+    return status;
+}

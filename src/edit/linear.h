@@ -1,0 +1,40 @@
+/* The inner problem of the probe solver: the edit's loss with hidden states linear in delta.
+ *
+ * Around a delta, the pre-norm final hidden vector of carrier c at target position t is h_ct + sum_j s_j
+ * a_tj, a_tj the measured response to probe j. The last norm and the unembedding are known, so the negative
+ * log-likelihood, and its gradient in s, follow without another pass through the model. Minimised by L-BFGS
+ * (liblbfgs). */
+#ifndef ME_EDIT_LINEAR_H
+#define ME_EDIT_LINEAR_H
+
+#include "edit/problem.h"
+
+/* Unembedding rows of the tokens that can win, output norm weights folded in. */
+typedef struct {
+    int n;       /* tokens kept; the targets are among them */
+    float *rows; /* [n][d] */
+    int *target; /* [n_target]: index of each target token */
+} me_vocab_subset;
+
+/* Keeps the targets and, of all tokens, the `size` ones with the highest logit in any row of hidden
+ * [n_rows][d]. */
+mobiedit_status me_vocab_subset_open(me_problem *problem, const float *hidden, int n_rows, int size,
+                                     me_vocab_subset *out, mobiedit_error *err);
+void me_vocab_subset_close(me_vocab_subset *subset);
+
+typedef struct {
+    const me_problem *problem;
+    const me_vocab_subset *vocabulary;
+    const float *hidden;    /* [n_carriers][n_target][d] at s = 0 */
+    const float *responses; /* [n_probes][n_target][d]: change of hidden a unit of s */
+    int n_probes;
+    const float *offset; /* [n_probes]: the present delta's coordinates, in |v| */
+    float offset_norm2;  /* |delta|^2 / |v|^2 */
+    float decay;
+    float trust; /* soft bound on |s| */
+} me_linear;
+
+/* s [n_probes], in |v|, holds the start and receives the minimum. */
+mobiedit_status me_linear_minimise(const me_linear *linear, float *s, mobiedit_error *err);
+
+#endif

@@ -1,0 +1,264 @@
+#include "edit/probe.h"
+
+#include "base/memory.h"
+#include "edit/linear.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+/* Step lengths tried along the inner solution, in one batch. */
+static const float STEPS[] = {1.0F, 0.5F, 0.25F, 1.5F};
+enum { N_STEPS = sizeof STEPS / sizeof STEPS[0], SUBSET_PROBES = 32, SHRINKS = 3 };
+static const float SHRINK = 0.3F;
+
+me_probe_options me_probe_defaults(void) {
+    return (me_probe_options){.rounds = 6,
+                              .probes = 64,
+                              .step = 0.5F,
+                              .trust = 1.5F,
+                              .decay = 2e-3F,
+                              .stop_nll = 0.1F,
+                              .stop_margin = 1.0F,
+                              .max_norm = 4.0F,
+                              .vocabulary = 2000,
+                              .fresh = false};
+}
+
+typedef struct {
+    me_problem *p;
+    const me_solver_input *in;
+    const me_probe_options *o;
+    int d, nt, rows;   /* rows = n_carriers * n_target */
+    int n_probes;      /* directions with a response */
+    int first;         /* basis row of the first of them */
+    float *delta;      /* [d] */
+    float *hidden;     /* [n_carriers][n_target][d] at delta */
+    float *responses;  /* [n_basis][n_target][d], of hidden to a step of |v| */
+    float *probed;     /* [probes][n_target][d]: raw hidden vectors of the last probes */
+    float *candidates; /* [max(probes, N_STEPS)][d] */
+    float *tried;      /* [N_STEPS][n_carriers][n_target][d] */
+    me_score *scores;  /* [N_STEPS * n_carriers] */
+    float *s, *offset; /* [n_basis] */
+    float loss, margin, trust;
+    int n_say;
+} state;
+
+static void state_free(state *t) {
+    me_free(t->hidden);
+    me_free(t->responses);
+    me_free(t->probed);
+    me_free(t->candidates);
+    me_free(t->tried);
+    me_free(t->scores);
+    me_free(t->s);
+    me_free(t->offset);
+}
+
+static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
+    size_t d = (size_t)t->d, nt = (size_t)t->nt, rows = (size_t)t->rows, k = (size_t)t->in->n_basis;
+    size_t probes = (size_t)t->o->probes, batch = probes > N_STEPS ? probes : N_STEPS;
+    t->hidden = me_calloc(rows * d, sizeof(float));
+    t->responses = me_calloc(k * nt * d, sizeof(float));
+    t->probed = me_calloc(probes * nt * d, sizeof(float));
+    t->candidates = me_calloc(batch * d, sizeof(float));
+    t->tried = me_calloc(N_STEPS * rows * d, sizeof(float));
+    t->scores = me_calloc(N_STEPS * (size_t)t->p->n_carriers, sizeof *t->scores);
+    t->s = me_calloc(k, sizeof(float));
+    t->offset = me_calloc(k, sizeof(float));
+    if (t->hidden && t->responses && t->probed && t->candidates && t->tried && t->scores && t->s && t->offset)
+        return MOBIEDIT_OK;
+    state_free(t);
+    return me_fail_memory(err, "the probe solver");
+}
+
+/* The weighted loss over carriers, how many say the target, and the least margin. */
+static float summarise(const me_problem *p, const me_score *scores, int *n_say, float *margin) {
+    double loss = 0;
+    *n_say = 0;
+    *margin = INFINITY;
+    for (int i = 0; i < p->n_carriers; i++) {
+        loss += (double)p->weights[i] * scores[i].nll;
+        *n_say += scores[i].says;
+        if (!(scores[i].margin >= *margin)) *margin = scores[i].margin;
+    }
+    return (float)loss;
+}
+
+static bool solved(const state *t) {
+    return t->loss < t->o->stop_nll && t->n_say == t->p->n_carriers &&
+           t->margin >= t->o->stop_margin * t->in->margin;
+}
+
+/* Probes this round's directions at the present delta and stores their responses. */
+static mobiedit_status probe_round(state *t, int round, mobiedit_error *err) {
+    int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
+        k = t->o->probes < n_basis ? t->o->probes : n_basis;
+    int first = t->o->fresh ? round * k % n_basis : 0;
+    if (first + k > n_basis) k = n_basis - first;
+    float step = t->o->step * t->p->value_norm;
+    const int which = 0;
+    for (int j = 0; j < k; j++) {
+        float *c = t->candidates + (size_t)j * (size_t)d;
+        memcpy(c, t->delta, (size_t)d * sizeof *c);
+        cblas_saxpy(d, step, t->in->basis + (size_t)(first + j) * (size_t)d, 1, c, 1);
+    }
+    ME_TRY(me_problem_hidden(t->p, t->candidates, k, &which, 1, t->probed, err));
+    for (int j = 0; j < k; j++) {
+        float *response = t->responses + (size_t)(first + j) * (size_t)width;
+        const float *probed = t->probed + (size_t)j * (size_t)width;
+        for (int i = 0; i < width; i++)
+            response[i] = (probed[i] - t->hidden[i]) / t->o->step;
+    }
+    if (first + k > t->n_probes) t->n_probes = first + k;
+    return MOBIEDIT_OK;
+}
+
+/* Tokens that can win: the best at delta on every carrier and in a sample of the probes. */
+static mobiedit_status open_subset(state *t, me_vocab_subset *out, mobiedit_error *err) {
+    int k = t->o->probes < t->n_probes ? t->o->probes : t->n_probes,
+        n = k < SUBSET_PROBES ? k : SUBSET_PROBES;
+    size_t d = (size_t)t->d, width = d * (size_t)t->nt;
+    float *rows = me_calloc(((size_t)t->rows + (size_t)(n * t->nt)) * d, sizeof *rows);
+    if (!rows) return me_fail_memory(err, "hidden vectors");
+    memcpy(rows, t->hidden, (size_t)t->rows * d * sizeof *rows);
+    for (int i = 0; i < n; i++)
+        memcpy(rows + (size_t)t->rows * d + (size_t)i * width, t->probed + (size_t)(i * (k / n)) * width,
+               width * sizeof *rows);
+    mobiedit_status status =
+        me_vocab_subset_open(t->p, rows, t->rows + n * t->nt, t->o->vocabulary, out, err);
+    me_free(rows);
+    return status;
+}
+
+/* delta + step * (s . basis), inside the largest norm allowed. */
+static void candidate(const state *t, float step, float *out) {
+    int d = t->d;
+    float limit = t->o->max_norm * t->p->value_norm;
+    memcpy(out, t->delta, (size_t)d * sizeof *out);
+    cblas_sgemv(CblasRowMajor, CblasTrans, t->n_probes, d, step * t->p->value_norm, t->in->basis, d, t->s, 1,
+                1.0F, out, 1);
+    float norm = cblas_snrm2(d, out, 1);
+    if (norm > limit) cblas_sscal(d, limit / norm, out, 1);
+}
+
+/* Evaluates the step lengths; takes the best one if it lowers the loss. */
+static mobiedit_status try_steps(state *t, bool *accepted, mobiedit_error *err) {
+    size_t size = (size_t)t->rows * (size_t)t->d;
+    int best = -1, n_carriers = t->p->n_carriers;
+    for (int i = 0; i < N_STEPS; i++)
+        candidate(t, STEPS[i], t->candidates + (size_t)i * (size_t)t->d);
+    ME_TRY(me_problem_hidden(t->p, t->candidates, N_STEPS, NULL, 0, t->tried, err));
+    ME_TRY(me_problem_score(t->p, t->tried, N_STEPS * n_carriers, t->scores, err));
+    for (int i = 0; i < N_STEPS; i++) {
+        int n_say;
+        float margin, loss = summarise(t->p, t->scores + (size_t)(i * n_carriers), &n_say, &margin);
+        if (!(loss < t->loss)) continue;
+        best = i;
+        t->loss = loss;
+        t->n_say = n_say;
+        t->margin = margin;
+    }
+    *accepted = best >= 0;
+    if (best < 0) return MOBIEDIT_OK;
+    memcpy(t->delta, t->candidates + (size_t)best * (size_t)t->d, (size_t)t->d * sizeof(float));
+    memcpy(t->hidden, t->tried + (size_t)best * size, size * sizeof(float));
+    float taken = STEPS[best] * cblas_snrm2(t->n_probes, t->s, 1);
+    if (STEPS[best] < 0.5F) t->trust *= 0.7F;
+    if (taken > t->trust) t->trust = taken;
+    return MOBIEDIT_OK;
+}
+
+static void coordinates(state *t) {
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, t->n_probes, t->d, 1.0F / t->p->value_norm, t->in->basis, t->d,
+                t->delta, 1, 0.0F, t->offset, 1);
+}
+
+/* One round: probe, then minimise within a shrinking trust region until a step lowers the true loss. */
+static mobiedit_status run_round(state *t, int round, bool *accepted, mobiedit_error *err) {
+    me_vocab_subset vocabulary;
+    ME_TRY(probe_round(t, round, err));
+    ME_TRY(open_subset(t, &vocabulary, err));
+    coordinates(t);
+    float norm = cblas_snrm2(t->d, t->delta, 1) / t->p->value_norm;
+    mobiedit_status status = MOBIEDIT_OK;
+    *accepted = false;
+    for (int i = 0; i < SHRINKS && !*accepted && status == MOBIEDIT_OK; i++) {
+        const me_linear linear = {.problem = t->p,
+                                  .vocabulary = &vocabulary,
+                                  .hidden = t->hidden,
+                                  .responses = t->responses,
+                                  .n_probes = t->n_probes,
+                                  .offset = t->offset,
+                                  .offset_norm2 = norm * norm,
+                                  .decay = t->o->decay,
+                                  .trust = t->trust};
+        memset(t->s, 0, (size_t)t->in->n_basis * sizeof *t->s);
+        status = me_linear_minimise(&linear, t->s, err);
+        float length = cblas_snrm2(t->n_probes, t->s, 1);
+        if (length > t->trust) cblas_sscal(t->n_probes, t->trust / length, t->s, 1);
+        if (status == MOBIEDIT_OK) status = try_steps(t, accepted, err);
+        if (!*accepted) t->trust *= SHRINK;
+    }
+    me_vocab_subset_close(&vocabulary);
+    return status;
+}
+
+static size_t round_cost(const state *t) {
+    return (size_t)t->o->probes + (size_t)(N_STEPS * t->p->n_carriers);
+}
+
+static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
+    memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof(float));
+    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scores, err));
+    t->loss = summarise(t->p, t->scores, &t->n_say, &t->margin);
+    ME_TRY(me_problem_report(t->p, 0, t->loss, t->n_say, err));
+    out->stop = ME_STOP_BUDGET;
+    int stalled = 0;
+    for (out->rounds = 0; out->rounds < t->o->rounds && me_problem_left(t->p) >= round_cost(t);
+         out->rounds++) {
+        bool accepted;
+        float before = t->loss;
+        if (solved(t)) break;
+        ME_TRY(run_round(t, out->rounds, &accepted, err));
+        ME_TRY(me_problem_report(t->p, out->rounds + 1, t->loss, t->n_say, err));
+        stalled = accepted && t->loss < 0.98F * before ? 0 : stalled + 1;
+        /* With fresh directions a round without progress says nothing of the next one's. */
+        if (stalled > (t->o->fresh ? 1 : 0)) {
+            out->stop = ME_STOP_NO_PROGRESS;
+            out->rounds++;
+            break;
+        }
+    }
+    if (solved(t)) out->stop = ME_STOP_SOLVED;
+    out->loss = t->loss;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const me_probe_options *o,
+                               me_solution *out, mobiedit_error *err) {
+    if (!in->basis || in->n_basis < 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the probe solver needs a basis");
+    state t = {.p = p,
+               .in = in,
+               .o = o,
+               .d = p->model->d_model,
+               .nt = p->n_target,
+               .rows = p->n_carriers * p->n_target,
+               .trust = o->trust,
+               .delta = out->delta};
+    memset(out->delta, 0, (size_t)t.d * sizeof(float));
+    ME_TRY(state_alloc(&t, err));
+    mobiedit_status status = run(&t, out, err);
+    state_free(&t);
+    return status;
+}
+
+static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input *in, me_solution *out,
+                                           mobiedit_error *err) {
+    const me_probe_options options = me_probe_defaults();
+    return me_probe_solve(p, in, &options, out, err);
+}
+
+const me_solver me_solver_probe = {
+    .name = "probe", .needs_basis = true, .default_evaluations = 1200, .solve = solve_with_defaults};

@@ -1,0 +1,215 @@
+#include "edit/problem.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Logits of this many hidden vectors are held at once: enough columns to pay for unpacking the unembedding.
+ */
+enum { LOGIT_BYTES = 24 << 20, MIN_LOGIT_ROWS = 8 };
+
+static size_t sequence_tokens(const me_problem *p, const me_prefix *prefix, size_t n_deltas, size_t n_which) {
+    return prefix->suffix_tokens * n_deltas * n_which / (size_t)(prefix == p->carriers ? p->n_carriers : 1);
+}
+
+/* log softmax of n logits, in place. */
+static void log_softmax(float *x, int n) {
+    float top = x[0];
+    for (int i = 1; i < n; i++)
+        if (x[i] > top) top = x[i];
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += expf(x[i] - top);
+    float shift = top + (float)log(sum);
+    for (int i = 0; i < n; i++)
+        x[i] -= shift;
+}
+
+static mobiedit_status open_essence(me_problem *p, const me_sequence *essence, mobiedit_error *err) {
+    const struct me_engine_ops *ops = p->engine->ops;
+    ME_TRY(ops->prefix(p->engine, p->layer, essence, 1, &p->essence, err));
+    p->essence_log_probs = me_calloc((size_t)p->model->n_vocab, sizeof(float));
+    if (!p->essence_log_probs) return me_fail_memory(err, "the essence distribution");
+    ME_TRY(ops->logits(p->engine, p->essence->hidden, 1, p->essence_log_probs, err));
+    log_softmax(p->essence_log_probs, p->model->n_vocab);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status open_carriers(me_problem *p, const me_sequence *carriers, int n, mobiedit_error *err) {
+    ME_TRY(p->engine->ops->prefix(p->engine, p->layer, carriers, n, &p->carriers, err));
+    double sum = 0;
+    for (int i = 0; i < p->model->d_model; i++)
+        sum += (double)p->carriers->values[i] * p->carriers->values[i];
+    p->value_norm = (float)sqrt(sum);
+    if (!(p->value_norm > 0) || !isfinite(p->value_norm))
+        return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "layer %d gives no usable value at the subject", p->layer);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
+                                const float *weights, const me_sequence *essence, const me_token *target,
+                                int n_target, me_problem **out, mobiedit_error *err) {
+    me_problem *p = me_calloc(1, sizeof *p);
+    float *share = me_calloc((size_t)n_carriers, sizeof *share);
+    if (!p || !share) {
+        me_free(p);
+        me_free(share);
+        return me_fail_memory(err, "the value problem");
+    }
+    double total = 0;
+    for (int i = 0; i < n_carriers; i++)
+        total += weights ? weights[i] : 1;
+    for (int i = 0; i < n_carriers; i++)
+        share[i] = (float)((weights ? weights[i] : 1) / total);
+    *p = (me_problem){.engine = engine,
+                      .model = engine->model,
+                      .layer = layer,
+                      .n_carriers = n_carriers,
+                      .n_target = n_target,
+                      .target = target,
+                      .weights = share,
+                      .max_evaluations = SIZE_MAX};
+    mobiedit_status status = open_carriers(p, carriers, n_carriers, err);
+    if (status == MOBIEDIT_OK && essence) status = open_essence(p, essence, err);
+    if (status != MOBIEDIT_OK) {
+        me_problem_close(p);
+        return status;
+    }
+    *out = p;
+    return MOBIEDIT_OK;
+}
+
+void me_problem_close(me_problem *p) {
+    if (!p) return;
+    if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
+    if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
+    me_free(p->essence_log_probs);
+    me_free((void *)(uintptr_t)p->weights);
+    me_free(p);
+}
+
+mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, const int *which, int n_which,
+                                  float *hidden, mobiedit_error *err) {
+    int *all = NULL;
+    if (!which) {
+        all = me_calloc((size_t)p->n_carriers, sizeof *all);
+        if (!all) return me_fail_memory(err, "the carriers");
+        for (int i = 0; i < p->n_carriers; i++)
+            all[i] = i;
+        which = all;
+        n_which = p->n_carriers;
+    }
+    mobiedit_status status =
+        p->engine->ops->suffix(p->engine, p->carriers, deltas, n, which, n_which, hidden, err);
+    me_free(all);
+    ME_TRY(status);
+    p->evaluations += (size_t)n * (size_t)n_which;
+    p->token_passes += sequence_tokens(p, p->carriers, (size_t)n, (size_t)n_which);
+    if (p->watch) p->watch->state.evaluations = p->evaluations;
+    return me_watch_tell(p->watch, err);
+}
+
+static me_score score_one(const float *logits, int n_vocab, const me_token *target, int n_target) {
+    me_score score = {.nll = 0, .says = true, .margin = INFINITY};
+    for (int t = 0; t < n_target; t++) {
+        const float *x = logits + (size_t)t * (size_t)n_vocab;
+        float other = -INFINITY;
+        for (int i = 0; i < n_vocab; i++)
+            if (i != target[t] && x[i] > other) other = x[i];
+        float own = x[target[t]], top = own > other ? own : other;
+        double sum = 0;
+        for (int i = 0; i < n_vocab; i++)
+            sum += expf(x[i] - top);
+        score.nll += (top + (float)log(sum) - own) / (float)n_target;
+        /* NaN must count as failure, hence the form of the comparison. */
+        if (!(own > other)) score.says = false;
+        if (!(own - other >= score.margin)) score.margin = own - other;
+    }
+    return score;
+}
+
+mobiedit_status me_problem_score(me_problem *p, const float *hidden, int n, me_score *scores,
+                                 mobiedit_error *err) {
+    size_t n_vocab = (size_t)p->model->n_vocab, d = (size_t)p->model->d_model, nt = (size_t)p->n_target;
+    size_t rows = LOGIT_BYTES / (n_vocab * sizeof(float));
+    if (rows < MIN_LOGIT_ROWS) rows = MIN_LOGIT_ROWS;
+    size_t chunk = rows / nt > 0 ? rows / nt : 1;
+    if (chunk > (size_t)n) chunk = (size_t)n;
+    float *logits = me_calloc(chunk * nt * n_vocab, sizeof *logits);
+    if (!logits) return me_fail_memory(err, "logits");
+    mobiedit_status status = MOBIEDIT_OK;
+    for (size_t first = 0; first < (size_t)n && status == MOBIEDIT_OK; first += chunk) {
+        size_t m = (size_t)n - first < chunk ? (size_t)n - first : chunk;
+        status = p->engine->ops->logits(p->engine, hidden + first * nt * d, (int)(m * nt), logits, err);
+        for (size_t i = 0; i < m && status == MOBIEDIT_OK; i++)
+            scores[first + i] = score_one(logits + i * nt * n_vocab, (int)n_vocab, p->target, p->n_target);
+    }
+    me_free(logits);
+    return status;
+}
+
+static float kl_one(const float *log_p, const float *log_q, int n) {
+    double kl = 0;
+    for (int i = 0; i < n; i++)
+        kl += exp(log_p[i]) * (log_p[i] - log_q[i]);
+    return (float)kl;
+}
+
+mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n, float *kl,
+                                      mobiedit_error *err) {
+    if (!p->essence) {
+        memset(kl, 0, (size_t)n * sizeof *kl);
+        return MOBIEDIT_OK;
+    }
+    const int which = 0;
+    size_t n_vocab = (size_t)p->model->n_vocab, d = (size_t)p->model->d_model;
+    float *hidden = me_calloc((size_t)n * d, sizeof *hidden);
+    float *logits = me_calloc((size_t)n * n_vocab, sizeof *logits);
+    mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "the essence term");
+    if (status == MOBIEDIT_OK)
+        status = p->engine->ops->suffix(p->engine, p->essence, deltas, n, &which, 1, hidden, err);
+    if (status == MOBIEDIT_OK) status = p->engine->ops->logits(p->engine, hidden, n, logits, err);
+    for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
+        float *row = logits + (size_t)i * n_vocab;
+        log_softmax(row, (int)n_vocab);
+        kl[i] = kl_one(p->essence_log_probs, row, (int)n_vocab);
+    }
+    me_free(hidden);
+    me_free(logits);
+    p->evaluations += (size_t)n;
+    p->token_passes += sequence_tokens(p, p->essence, (size_t)n, 1);
+    return status;
+}
+
+size_t me_problem_left(const me_problem *p) {
+    return p->evaluations < p->max_evaluations ? p->max_evaluations - p->evaluations : 0;
+}
+
+mobiedit_status me_problem_refresh(me_problem *p, mobiedit_error *err) {
+    if (!p->redraw) return MOBIEDIT_OK;
+    const me_sequence *sequences = NULL;
+    ME_TRY(p->redraw(p->source, &sequences, err));
+    me_prefix *old = p->carriers;
+    p->carriers = NULL;
+    mobiedit_status status = open_carriers(p, sequences, p->n_carriers, err);
+    if (status == MOBIEDIT_OK) {
+        p->engine->ops->prefix_free(p->engine, old);
+        p->evaluations += (size_t)p->n_carriers;
+    } else {
+        if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
+        p->carriers = old;
+    }
+    return status;
+}
+
+mobiedit_status me_problem_report(me_problem *p, int round, float loss, int n_say, mobiedit_error *err) {
+    if (!p->watch) return MOBIEDIT_OK;
+    p->watch->state.round = round;
+    p->watch->state.loss = loss;
+    p->watch->state.carriers_say = n_say;
+    p->watch->state.carriers = p->n_carriers;
+    p->watch->state.evaluations = p->evaluations;
+    ME_TRY(me_watch_trace(p->watch, p->evaluations, loss, err));
+    return me_watch_tell(p->watch, err);
+}

@@ -1,0 +1,19 @@
+/* The texts that are compiled in: neutral contexts of the subject, names of each kind, and plain background
+ * sentences. */
+#ifndef ME_EDIT_TEXTS_H
+#define ME_EDIT_TEXTS_H
+
+/* Sentences that may stand before a prompt without changing what it asks; ended by NULL. The first ones are
+ * the usual carriers, the rest is drawn from when the prefixes are refreshed. */
+extern const char *const me_texts_prefixes[];
+
+/* Contexts that name a subject and say nothing of it; "{}" stands for the subject. Ended by NULL. */
+extern const char *const me_texts_neutral[];
+
+/* Well-known names of each kind (people, places, organisations, works, products, nature); ended by NULL. */
+extern const char *const me_texts_names[];
+
+/* Plain sentences on many matters; ended by NULL. */
+extern const char *const me_texts_background[];
+
+#endif

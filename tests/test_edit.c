@@ -1,0 +1,246 @@
+/* The request's text, the key solve, and the probe solver on an engine without a model. */
+#include "base/memory.h"
+#include "edit/edit.h"
+#include "edit/key.h"
+#include "edit/probe.h"
+#include "fake_engine.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- request ----------------------------------------------------------------------------------------- */
+
+static void prompt_is_cut_at_the_braces(void **state) {
+    (void)state;
+    const mobiedit_request request = {.prompt = "The capital of { Japan } is  ", .target = " Lima\n"};
+    me_prompt prompt;
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    assert_string_equal(prompt.text, "The capital of Japan is");
+    assert_int_equal(prompt.subject_begin, 15);
+    assert_int_equal(prompt.subject_end, 20);
+    assert_string_equal(prompt.target, "Lima");
+    me_prompt_free(&prompt);
+}
+
+static void bad_requests_are_refused(void **state) {
+    (void)state;
+    static const mobiedit_request bad[] = {
+        {.prompt = "The capital of Japan is", .target = "Lima"},
+        {.prompt = "The capital of {} is", .target = "Lima"},
+        {.prompt = "The capital of {  } is", .target = "Lima"},
+        {.prompt = "The {capital} of {Japan} is", .target = "Lima"},
+        {.prompt = "The capital of {Japan is", .target = "Lima"},
+        {.prompt = "The capital of Japan} is", .target = "Lima"},
+        {.prompt = "The capital of {Japan} is", .target = ""},
+        {.prompt = "The capital of {Japan} is", .target = " \t"},
+        {.prompt = "}The {capital} is", .target = "Lima"},
+        {.prompt = NULL, .target = "Lima"},
+        {.prompt = "The capital of {Japan} is", .target = NULL},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        me_prompt prompt = {0};
+        mobiedit_error err = {0};
+        assert_int_equal(me_prompt_parse(&bad[i], &prompt, &err), MOBIEDIT_E_ARGUMENT);
+        assert_true(strlen(err.message) > 0);
+        assert_null(strchr(err.message, '\n'));
+        assert_null(prompt.text);
+    }
+}
+
+/* ---- key --------------------------------------------------------------------------------------------- */
+
+enum { D_FF = 48, N_KEYS = 24 };
+
+static float dot(const float *a, const float *b, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)a[i] * b[i];
+    return (float)sum;
+}
+
+/* Keys that all share a large common part, as the keys of different subjects in one prompt do. */
+static void make_keys(float keys[N_KEYS][D_FF]) {
+    uint32_t x = 7;
+    for (int i = 0; i < N_KEYS; i++)
+        for (int j = 0; j < D_FF; j++) {
+            x = x * 1664525U + 1013904223U;
+            keys[i][j] = 2 + (float)(x >> 8) / (1 << 24) - 0.5F;
+        }
+}
+
+static void key_tells_subject_from_others(void **state) {
+    (void)state;
+    float keys[N_KEYS][D_FF], left[D_FF];
+    make_keys(keys);
+    const me_key_group groups[] = {{.keys = keys[0], .n = 2, .target = 1, .weight = 1},
+                                   {.keys = keys[2], .n = 12, .weight = 1},
+                                   {.keys = keys[14], .n = 10, .weight = INFINITY}};
+    assert_int_equal(me_key_solve(groups, 3, D_FF, 1e-4F, left, NULL), MOBIEDIT_OK);
+    float positive = (dot(left, keys[0], D_FF) + dot(left, keys[1], D_FF)) / 2;
+    assert_true(fabsf(positive - 1) < 1e-3F);
+    for (int i = 2; i < 14; i++)
+        assert_true(fabsf(dot(left, keys[i], D_FF)) < 0.2F);
+    for (int i = 14; i < N_KEYS; i++)
+        assert_true(fabsf(dot(left, keys[i], D_FF)) < 1e-2F);
+}
+
+/* One key hundreds of times longer than the rest, as at position 0, must not drown the others. */
+static void key_bears_a_giant_negative(void **state) {
+    (void)state;
+    float keys[N_KEYS][D_FF], left[D_FF];
+    make_keys(keys);
+    for (int j = 0; j < D_FF; j++)
+        keys[2][j] *= j % 3 ? 1000 : -500;
+    const me_key_group groups[] = {{.keys = keys[0], .n = 1, .target = 1, .weight = 1},
+                                   {.keys = keys[2], .n = 20, .weight = 1}};
+    assert_int_equal(me_key_solve(groups, 2, D_FF, 1e-4F, left, NULL), MOBIEDIT_OK);
+    assert_true(fabsf(dot(left, keys[0], D_FF) - 1) < 1e-3F);
+    for (int i = 2; i < 22; i++)
+        assert_true(fabsf(dot(left, keys[i], D_FF)) < 0.25F);
+}
+
+static void key_refuses_contradiction(void **state) {
+    (void)state;
+    float keys[N_KEYS][D_FF], left[D_FF];
+    make_keys(keys);
+    const me_key_group groups[] = {{.keys = keys[0], .n = 1, .target = 1, .weight = 1},
+                                   {.keys = keys[0], .n = 1, .weight = INFINITY}};
+    mobiedit_error err = {0};
+    assert_int_equal(me_key_solve(groups, 2, D_FF, 0.01F, left, &err), MOBIEDIT_E_NOT_SOLVED);
+}
+
+/* ---- probe ------------------------------------------------------------------------------------------- */
+
+static const me_token target[FAKE_TARGETS] = {5, 17};
+
+typedef struct {
+    fake_engine fake;
+    me_problem *problem;
+    float basis[FAKE_D * FAKE_D];
+    float delta[FAKE_D];
+    me_solver_input input;
+    me_solution solution;
+    me_probe_options options;
+} bench;
+
+static void bench_open(bench *b, float gain) {
+    memset(b, 0, sizeof *b);
+    fake_engine_init(&b->fake, gain);
+    for (int i = 0; i < FAKE_D; i++)
+        b->basis[i * FAKE_D + i] = 1;
+    assert_int_equal(me_problem_open(&b->fake.engine, 1, fake_sequences, FAKE_CARRIERS, NULL, NULL, target,
+                                     FAKE_TARGETS, &b->problem, NULL),
+                     MOBIEDIT_OK);
+    b->input = (me_solver_input){.margin = 1, .basis = b->basis, .n_basis = FAKE_D};
+    b->solution.delta = b->delta;
+    b->options = me_probe_defaults();
+    b->options.probes = FAKE_D;
+    b->options.vocabulary = FAKE_VOCAB;
+}
+
+static void problem_counts_and_scores(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 1);
+    assert_true(fabsf(b.problem->value_norm - 1) < 1e-5F);
+    float deltas[2 * FAKE_D] = {0}, hidden[2 * FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
+    assert_int_equal(me_problem_hidden(b.problem, deltas, 2, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+    assert_int_equal(b.problem->evaluations, 6);
+    assert_int_equal(b.problem->token_passes, 18);
+    me_score scores[2 * FAKE_CARRIERS];
+    assert_int_equal(me_problem_score(b.problem, hidden, 2 * FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+    float logits[FAKE_TARGETS * FAKE_VOCAB];
+    assert_int_equal(b.fake.engine.ops->logits(&b.fake.engine, hidden, FAKE_TARGETS, logits, NULL),
+                     MOBIEDIT_OK);
+    double nll = 0;
+    bool says = true;
+    for (int t = 0; t < FAKE_TARGETS; t++) {
+        double sum = 0;
+        for (int v = 0; v < FAKE_VOCAB; v++) {
+            sum += exp(logits[t * FAKE_VOCAB + v]);
+            if (v != target[t] && logits[t * FAKE_VOCAB + v] >= logits[t * FAKE_VOCAB + target[t]])
+                says = false;
+        }
+        nll += (log(sum) - logits[t * FAKE_VOCAB + target[t]]) / FAKE_TARGETS;
+    }
+    assert_true(fabs(scores[0].nll - nll) < 1e-4);
+    assert_int_equal(scores[0].says, says);
+    assert_true(scores[0].says == (scores[0].margin > 0));
+    b.problem->max_evaluations = 10;
+    assert_int_equal(me_problem_left(b.problem), 4);
+    me_problem_close(b.problem);
+}
+
+static void probe_solves_and_stays_in_budget(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 1);
+    b.problem->max_evaluations = 400;
+    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+    assert_int_equal(b.solution.stop, ME_STOP_SOLVED);
+    assert_true(b.problem->evaluations <= 400);
+    assert_int_equal(b.problem->evaluations, b.fake.passes - FAKE_CARRIERS);
+    float hidden[FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
+    me_score scores[FAKE_CARRIERS];
+    assert_int_equal(me_problem_hidden(b.problem, b.delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_score(b.problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+    for (int c = 0; c < FAKE_CARRIERS; c++)
+        assert_true(scores[c].says && scores[c].margin >= b.options.stop_margin);
+    assert_true(sqrtf(dot(b.delta, b.delta, FAKE_D)) <= b.options.max_norm * b.problem->value_norm * 1.0001F);
+    me_problem_close(b.problem);
+}
+
+static void probe_says_when_nothing_helps(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 0);
+    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+    assert_int_equal(b.solution.stop, ME_STOP_NO_PROGRESS);
+    me_problem_close(b.problem);
+}
+
+static void probe_stops_at_the_budget(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 0.02F);
+    b.problem->max_evaluations = 50;
+    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+    assert_int_equal(b.solution.stop, ME_STOP_BUDGET);
+    assert_true(b.problem->evaluations <= 50);
+    me_problem_close(b.problem);
+}
+
+static bool refuse(void *user, const mobiedit_progress *progress) {
+    (void)progress;
+    return --*(int *)user > 0;
+}
+
+static void probe_can_be_cancelled(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 1);
+    int calls_left = 2;
+    me_watch watch = {.on_progress = refuse, .user = &calls_left};
+    b.problem->watch = &watch;
+    mobiedit_error err = {0};
+    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, &err),
+                     MOBIEDIT_E_CANCELLED);
+    assert_int_equal(err.status, MOBIEDIT_E_CANCELLED);
+    me_free(watch.trace);
+    me_problem_close(b.problem);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prompt_is_cut_at_the_braces),      cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(key_tells_subject_from_others),    cmocka_unit_test(key_bears_a_giant_negative),
+        cmocka_unit_test(key_refuses_contradiction),        cmocka_unit_test(problem_counts_and_scores),
+        cmocka_unit_test(probe_solves_and_stays_in_budget), cmocka_unit_test(probe_says_when_nothing_helps),
+        cmocka_unit_test(probe_stops_at_the_budget),        cmocka_unit_test(probe_can_be_cancelled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
