@@ -71,7 +71,7 @@ static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_vocab *sou
 }
 
 static mobiedit_status load_vocab(me_vocab *vocab, const char *path, mobiedit_error *err) {
-    me_quiet_logs();
+    me_backend_init();
     struct llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
     vocab->model = llama_model_load_from_file(path, params);
