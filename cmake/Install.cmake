@@ -19,8 +19,8 @@ else()
   set_target_properties(mobiedit_shared mobiedit PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 endif()
 
-install(TARGETS mobiedit mobiedit_shared mobiedit_static EXPORT mobieditTargets
-        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+install(TARGETS mobiedit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS mobiedit_shared mobiedit_static EXPORT mobieditTargets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
