@@ -31,6 +31,8 @@ static void failure_keeps_one_line(void **state) {
     assert_int_equal(me_fail(&err, MOBIEDIT_E_IO, "no %s at %d", "file", 7), MOBIEDIT_E_IO);
     assert_int_equal(err.status, MOBIEDIT_E_IO);
     assert_string_equal(err.message, "no file at 7");
+    assert_int_equal(me_fail(&err, MOBIEDIT_E_IO, "no %s", "a\nb\x1B[2Jc\x7F"), MOBIEDIT_E_IO);
+    assert_string_equal(err.message, "no a?b?[2Jc?");
     assert_int_equal(me_fail(NULL, MOBIEDIT_E_IO, "nobody listens"), MOBIEDIT_E_IO);
 }
 

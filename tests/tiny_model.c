@@ -19,7 +19,8 @@ static const char *const MERGES[][2] = {
 
 enum {
     N_MERGES = sizeof MERGES / sizeof *MERGES,
-    TOKEN_SIZE = 32,
+    PIECE_SIZE = 32,
+    TOKEN_SIZE = 2 * PIECE_SIZE,
     MAX_TOKENS = 3 + 256 + 128 + N_MERGES,
     TYPE_NORMAL = 1,
     TYPE_UNKNOWN = 2,
@@ -82,9 +83,9 @@ static void write_tokens(writer *w, const token_list *list) {
 }
 
 static int write_byte_pair(writer *w, token_list *list) {
-    static char merges[N_MERGES][2 * TOKEN_SIZE];
+    static char merges[N_MERGES][TOKEN_SIZE];
     const char *pointers[N_MERGES];
-    char symbol[3], left[TOKEN_SIZE], right[TOKEN_SIZE], both[2 * TOKEN_SIZE];
+    char symbol[3], left[PIECE_SIZE], right[PIECE_SIZE - 1], both[TOKEN_SIZE];
     for (int byte = 0; byte < 256; byte++) {
         byte_symbol(byte, symbol);
         add_token(list, symbol, TYPE_NORMAL, 0);
@@ -110,7 +111,7 @@ static int write_byte_pair(writer *w, token_list *list) {
 }
 
 static int write_sentencepiece(writer *w, token_list *list) {
-    char text[2 * TOKEN_SIZE];
+    char text[TOKEN_SIZE];
     add_token(list, "<unk>", TYPE_UNKNOWN, 0);
     add_token(list, "<s>", TYPE_CONTROL, 0);
     add_token(list, "</s>", TYPE_CONTROL, 0);
@@ -124,7 +125,7 @@ static int write_sentencepiece(writer *w, token_list *list) {
     }
     add_token(list, "\xE2\x96\x81", TYPE_NORMAL, -1000);
     for (int i = 0; i < N_MERGES; i++) {
-        char piece[TOKEN_SIZE];
+        char piece[PIECE_SIZE];
         (void)snprintf(piece, sizeof piece, "%s%s", MERGES[i][0], MERGES[i][1]);
         mark_spaces(piece, "\xE2\x96\x81", text, sizeof text);
         add_token(list, text, TYPE_NORMAL, (float)-i);

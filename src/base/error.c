@@ -10,6 +10,9 @@ mobiedit_status me_fail(mobiedit_error *err, mobiedit_status status, const char 
         err->status = status;
         (void)vsnprintf(err->message, sizeof err->message, format, args);
         va_end(args);
+        /* Names out of a file or a path may hold line breaks and terminal codes. */
+        for (char *c = err->message; *c; c++)
+            if ((unsigned char)*c < ' ' || *c == 0x7F) *c = '?';
     }
     return status;
 }

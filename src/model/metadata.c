@@ -3,8 +3,14 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-enum { KEY_MAX = 128 };
+enum { KEY_MAX = 128, SHOWN_PATH_MAX = 200 };
+
+const char *me_shown_path(const char *path) {
+    size_t n = strlen(path);
+    return n > SHOWN_PATH_MAX ? path + n - SHOWN_PATH_MAX : path;
+}
 
 int64_t me_meta_find(const me_metadata *meta, const char *name) {
     char key[KEY_MAX];

@@ -13,6 +13,9 @@ typedef struct {
     const char *arch; /* first part of the names of hyperparameters */
 } me_metadata;
 
+/* The end of a long path, so that the reason after it fits into a message. */
+const char *me_shown_path(const char *path);
+
 /* Id of the hyperparameter `<arch>.<name>`, or -1. */
 int64_t me_meta_find(const me_metadata *meta, const char *name);
 

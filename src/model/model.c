@@ -12,14 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { SHOWN_PATH_MAX = 200 };
-
-/* The end of a long path, so that the reason after it fits into the message. */
-static const char *shown_path(const char *path) {
-    size_t n = strlen(path);
-    return n > SHOWN_PATH_MAX ? path + n - SHOWN_PATH_MAX : path;
-}
-
 static mobiedit_status map_file(me_model *model, mobiedit_error *err) {
     FILE *file;
     uint64_t size;
@@ -28,7 +20,7 @@ static mobiedit_status map_file(me_model *model, mobiedit_error *err) {
     if (size > 0 && size <= SIZE_MAX) map = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fileno(file), 0);
     int reason = errno;
     (void)fclose(file);
-    const char *path = shown_path(model->path);
+    const char *path = me_shown_path(model->path);
     if (size == 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file is empty", path);
     if (map == MAP_FAILED)
         return me_fail(err, MOBIEDIT_E_IO, "%s: cannot map the file: %s", path, strerror(reason));
@@ -39,7 +31,7 @@ static mobiedit_status map_file(me_model *model, mobiedit_error *err) {
 
 /* What ggml's reader would only tell its log. */
 static mobiedit_status check_header(const me_model *model, mobiedit_error *err) {
-    const char *path = shown_path(model->path);
+    const char *path = me_shown_path(model->path);
     size_t known = model->map_size < 4 ? model->map_size : 4;
     if (memcmp(model->map, GGUF_MAGIC, known) != 0)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: not a GGUF file", path);
@@ -71,7 +63,7 @@ static mobiedit_status check_kind(const me_metadata *meta, mobiedit_error *err) 
 }
 
 static mobiedit_status read_model(me_model *model, const struct gguf_context *gguf, mobiedit_error *err) {
-    me_metadata meta = {.path = shown_path(model->path), .gguf = gguf};
+    me_metadata meta = {.path = me_shown_path(model->path), .gguf = gguf};
     ME_TRY(check_kind(&meta, err));
     const char *arch = NULL;
     ME_TRY(me_meta_string(&meta, "general.architecture", &arch, err));
@@ -91,7 +83,7 @@ static mobiedit_status read_file(me_model *model, mobiedit_error *err) {
     struct gguf_context *gguf = gguf_init_from_buffer(model->map, model->map_size, params);
     if (!gguf)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the GGUF header is truncated or damaged",
-                       shown_path(model->path));
+                       me_shown_path(model->path));
     mobiedit_status status = read_model(model, gguf, err);
     gguf_free(gguf);
     return status;

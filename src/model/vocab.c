@@ -3,8 +3,8 @@
 #include "base/backend.h"
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "model/metadata.h"
 
-#include <limits.h>
 #include <llama.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +21,16 @@ struct me_vocab {
     bool space_prefix; /* a text is cut as if a space stood before it (SentencePiece) */
 };
 
+/* The byte that a token of a SentencePiece vocabulary stands for, as libllama looks it up; -1: none. */
+static int token_byte(const char *text) {
+    unsigned value;
+    char name[8];
+    if (text[0] != '\0' && text[1] == '\0') return (unsigned char)text[0];
+    if (sscanf(text, "<0x%2X>", &value) != 1) return -1;
+    (void)snprintf(name, sizeof name, "<0x%02X>", value);
+    return strcmp(text, name) == 0 ? (int)value : -1;
+}
+
 /* SentencePiece falls back to a token for each byte; libllama ends the process where one is missing. */
 static mobiedit_status check_tokens(const me_vocab *vocab, const char *path, mobiedit_error *err) {
     bool has_byte[256] = {false};
@@ -30,11 +40,9 @@ static mobiedit_status check_tokens(const me_vocab *vocab, const char *path, mob
         size_t n = strlen(text);
         if (n >= PIECE_MAX)
             return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: token %d has %zu bytes", path, i, n);
-        unsigned value;
-        bool is_byte = n == 6 && sscanf(text, "<0x%2X>", &value) == 1;
-        if (!is_byte && n == 1) value = (unsigned char)text[0], is_byte = true;
-        if (!is_byte || has_byte[value]) continue;
-        has_byte[value] = true;
+        int byte = token_byte(text);
+        if (byte < 0 || has_byte[byte]) continue;
+        has_byte[byte] = true;
         n_bytes++;
     }
     if (llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_SPM && n_bytes != 256)
@@ -61,11 +69,12 @@ static mobiedit_status find_space_prefix(me_vocab *vocab, mobiedit_error *err) {
 static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_vocab *source, const char *path,
                                   mobiedit_error *err) {
     vocab->vocab = source;
+    path = me_shown_path(path);
     vocab->n_tokens = llama_vocab_n_tokens(source);
     enum llama_vocab_type type = llama_vocab_type(source);
     if (type != LLAMA_VOCAB_TYPE_SPM && type != LLAMA_VOCAB_TYPE_BPE)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "%.200s: the vocabulary is neither SentencePiece nor byte-pair encoding", path);
+                       "%s: the vocabulary is neither SentencePiece nor byte-pair encoding", path);
     ME_TRY(check_tokens(vocab, path, err));
     return find_space_prefix(vocab, err);
 }
@@ -76,7 +85,8 @@ static mobiedit_status load_vocab(me_vocab *vocab, const char *path, mobiedit_er
     params.vocab_only = true;
     vocab->model = llama_model_load_from_file(path, params);
     if (!vocab->model)
-        return me_fail(err, MOBIEDIT_E_FORMAT, "%.200s: libllama cannot load the vocabulary", path);
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: libllama cannot load the vocabulary",
+                       me_shown_path(path));
     return take_vocab(vocab, llama_model_get_vocab(vocab->model), path, err);
 }
 
@@ -133,13 +143,12 @@ static mobiedit_status tokenize(const me_vocab *vocab, const char *text, bool ad
                                 mobiedit_error *err) {
     size_t n_bytes = strlen(text);
     ME_TRY(check_text(text, n_bytes, err));
-    int room = (int)n_bytes + 4; /* a token has at least a byte; BOS, EOS and a space may come on top */
+    int room = -llama_tokenize(vocab->vocab, text, (int)n_bytes, NULL, 0, add_special, true);
+    if (room < 0) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot cut the text into tokens");
     me_token *ids = me_calloc((size_t)room, sizeof *ids);
     if (!ids) return me_fail_memory(err, "tokens");
     int n = llama_tokenize(vocab->vocab, text, (int)n_bytes, ids, room, add_special, true);
-    mobiedit_status status =
-        n < 0 ? me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot cut the text into tokens")
-              : check_ids(vocab, ids, n, err);
+    mobiedit_status status = check_ids(vocab, ids, n, err);
     if (status != MOBIEDIT_OK) {
         me_free(ids);
         return status;
