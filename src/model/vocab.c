@@ -194,23 +194,37 @@ mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n,
     return MOBIEDIT_OK;
 }
 
-/* How many bytes of `text`, from its start, the token holds. None: BOS. A piece may begin with a space that
- * the text has not (SentencePiece); an unknown token holds a character. */
-static size_t bytes_held(const me_vocab *vocab, me_token token, const char *text) {
-    char piece[PIECE_MAX];
-    size_t n = token_bytes(vocab, token, true, piece);
+/* Tokens that are looked for in a text before anything else; SentencePiece begins afresh behind them. */
+static bool is_special(const me_vocab *vocab, me_token token) {
+    const int special = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED | LLAMA_TOKEN_ATTR_UNKNOWN;
+    return (llama_vocab_get_attr(vocab->vocab, token) & special) != 0;
+}
+
+/* How many bytes of `text`, from its start, the token holds; prefixed: its first space is not the text's.
+ * None: BOS. An unknown token holds a character. */
+static size_t bytes_held(const me_vocab *vocab, me_token token, bool prefixed, const char *text) {
+    char buffer[PIECE_MAX];
+    const char *piece = buffer;
+    size_t n = token_bytes(vocab, token, true, buffer);
+    if (prefixed && n > 0 && *piece == ' ') {
+        piece++;
+        n--;
+    }
     if (strncmp(text, piece, n) == 0) return n;
-    if (n > 0 && piece[0] == ' ' && strncmp(text, piece + 1, n - 1) == 0) return n - 1;
     return llama_vocab_is_control(vocab->vocab, token) ? 0 : me_utf8_length(text);
 }
 
 int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t end) {
     int last = -1;
     size_t begin = 0;
+    bool afresh = true;
     for (int i = 0; i < tokens->n && begin < end; i++) {
-        size_t n = bytes_held(vocab, tokens->ids[i], text + begin);
+        bool special = is_special(vocab, tokens->ids[i]);
+        bool prefixed = vocab->space_prefix && afresh && !special;
+        size_t n = bytes_held(vocab, tokens->ids[i], prefixed, text + begin);
         if (n > 0) last = i;
         begin += n;
+        afresh = special;
     }
     return last;
 }
