@@ -1,0 +1,283 @@
+/* Speed of each kernel table against ggml's CPU mul_mat on the same product, in GOPS (two operations a
+ * multiply-add), quantisation of the activations included on both sides.
+ *
+ * The contenders take turns, so that what disturbs the machine disturbs all; the medians of the rounds are
+ * printed, and the median over the rounds of the last table's speed to ggml's in the same round. */
+#define _POSIX_C_SOURCE 200809L
+#include "base/memory.h"
+#include "base/pool.h"
+#include "engine/native/kernels/kernels.h"
+
+#include <ggml-cpu.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_CONTENDERS = 8, MAX_ROUNDS = 101, ROWS_A_TASK = 32, MAX_THREADS = 64 };
+
+static const char usage[] = "usage: bench_matmul [-t TYPE,TYPE...] [-n COLUMNS,...] [-j THREADS,...] [-s "
+                            "ROWSxVALUES,...] [-r ROUNDS]\n"
+                            "TYPE as ggml names it: q4_0 q4_1 q5_0 q5_1 q8_0 q4_K q5_K q6_K f16 bf16 f32\n";
+
+/* One product: a weight of n_out rows of n_in values, n columns. */
+typedef struct {
+    me_tensor weight;
+    me_activations act;
+    float *x, *y;
+    void *scratch[MAX_THREADS];
+    me_pool *pool;
+    const me_kernels *table; /* the contender at work */
+    struct ggml_context *ctx;
+    struct ggml_cgraph *graph;
+    struct ggml_cplan plan;
+} product;
+
+static void *need(void *p) {
+    if (p) return p;
+    fprintf(stderr, "bench_matmul: out of memory\n");
+    exit(1);
+}
+
+static float random_float(void) {
+    static uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return (float)((int32_t)state * 0x1p-31);
+}
+
+static float *random_floats(size_t n) {
+    float *values = need(me_calloc(n, sizeof *values));
+    for (size_t i = 0; i < n; i++)
+        values[i] = random_float();
+    return values;
+}
+
+static me_tensor make_weight(enum ggml_type type, int64_t n_out, int64_t n_in) {
+    float *values = random_floats((size_t)(n_out * n_in));
+    size_t row_bytes = ggml_row_size(type, n_in);
+    void *data = need(me_calloc((size_t)n_out, row_bytes));
+    ggml_quantize_chunk(type, values, data, 0, n_out, n_in, NULL);
+    me_free(values);
+    return (me_tensor){data, type, n_in, n_out, row_bytes};
+}
+
+static me_activations make_activations(const float *x, int n, int n_in) {
+    int n_blocks = (n_in + ME_BLOCK - 1) / ME_BLOCK;
+    size_t blocks = (size_t)n * (size_t)n_blocks;
+    return (me_activations){.n = n,
+                            .n_in = n_in,
+                            .n_blocks = n_blocks,
+                            .x = x,
+                            .q = need(me_calloc(blocks, ME_BLOCK)),
+                            .d = need(me_calloc(blocks, sizeof(float))),
+                            .s = need(me_calloc(blocks, sizeof(float))),
+                            .half_sums = need(me_calloc(blocks, 2 * sizeof(int16_t)))};
+}
+
+static void make_graph(product *p, int threads) {
+    size_t overhead = ggml_graph_overhead() + 8 * ggml_tensor_overhead();
+    size_t data = p->weight.row_bytes * (size_t)p->weight.n_out +
+                  sizeof(float) * (size_t)p->act.n * (size_t)(p->weight.n_in + p->weight.n_out);
+    struct ggml_init_params params = {.mem_size = overhead + data + 4096};
+    p->ctx = need(ggml_init(params));
+    struct ggml_tensor *w = ggml_new_tensor_2d(p->ctx, p->weight.type, p->weight.n_in, p->weight.n_out);
+    struct ggml_tensor *x = ggml_new_tensor_2d(p->ctx, GGML_TYPE_F32, p->weight.n_in, p->act.n);
+    memcpy(w->data, p->weight.data, ggml_nbytes(w));
+    memcpy(x->data, p->x, ggml_nbytes(x));
+    p->graph = ggml_new_graph(p->ctx);
+    ggml_build_forward_expand(p->graph, ggml_mul_mat(p->ctx, w, x));
+    p->plan = ggml_graph_plan(p->graph, threads, NULL);
+    p->plan.work_data = need(me_calloc(p->plan.work_size, 1));
+}
+
+static void open_product(product *p, enum ggml_type type, int n_out, int n_in, int n, int threads) {
+    *p = (product){.weight = make_weight(type, n_out, n_in), .x = random_floats((size_t)n * (size_t)n_in)};
+    p->act = make_activations(p->x, n, n_in);
+    p->y = need(me_calloc((size_t)n * (size_t)n_out, sizeof *p->y));
+    mobiedit_error err;
+    if (me_pool_open(threads, &p->pool, &err) != MOBIEDIT_OK) {
+        fprintf(stderr, "bench_matmul: %s\n", err.message);
+        exit(1);
+    }
+    for (int i = 0; i < threads; i++) {
+        size_t most = 0;
+        for (const me_kernels *const *table = me_kernels_all; *table; table++)
+            most = (*table)->scratch_bytes(&p->weight) > most ? (*table)->scratch_bytes(&p->weight) : most;
+        p->scratch[i] = need(me_calloc(most, 1));
+    }
+    make_graph(p, threads);
+}
+
+static void close_product(product *p) {
+    me_free(p->plan.work_data);
+    ggml_free(p->ctx);
+    for (int i = 0; i < me_pool_threads(p->pool); i++)
+        me_free(p->scratch[i]);
+    me_pool_close(p->pool);
+    me_free((void *)p->weight.data);
+    me_free(p->act.q);
+    me_free(p->act.d);
+    me_free(p->act.s);
+    me_free(p->act.half_sums);
+    me_free(p->x);
+    me_free(p->y);
+}
+
+static void quantize_task(void *context, size_t task, int thread) {
+    product *p = context;
+    int threads = me_pool_threads(p->pool);
+    (void)thread;
+    p->table->quantize(&p->act, (int)task * p->act.n / threads, ((int)task + 1) * p->act.n / threads);
+}
+
+static void matmul_task(void *context, size_t task, int thread) {
+    product *p = context;
+    int64_t row0 = (int64_t)task * ROWS_A_TASK, row1 = row0 + ROWS_A_TASK;
+    if (row1 > p->weight.n_out) row1 = p->weight.n_out;
+    p->table->matmul(&p->weight, &p->act, row0, row1, p->y, (size_t)p->weight.n_out, p->scratch[thread]);
+}
+
+/* One product by a table, or by ggml where it is NULL. */
+static void multiply(product *p, const me_kernels *table) {
+    p->table = table;
+    if (!table) {
+        ggml_graph_compute(p->graph, &p->plan);
+        return;
+    }
+    if (ggml_is_quantized(p->weight.type))
+        me_pool_run(p->pool, (size_t)me_pool_threads(p->pool), quantize_task, p);
+    me_pool_run(p->pool, (size_t)((p->weight.n_out + ROWS_A_TASK - 1) / ROWS_A_TASK), matmul_task, p);
+}
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* GOPS over at least 10 ms. */
+static double speed(product *p, const me_kernels *table) {
+    double start = seconds(), now;
+    int runs = 0;
+    do {
+        multiply(p, table);
+        runs++;
+        now = seconds();
+    } while (now - start < .01);
+    return 2e-9 * runs * (double)p->weight.n_in * (double)p->weight.n_out * p->act.n / (now - start);
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int n) {
+    qsort(values, (size_t)n, sizeof *values, compare);
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/* The tables that run here, without the reference where there are others; then NULL for ggml. */
+static int contenders(const me_kernels **list) {
+    int n = 0;
+    for (const me_kernels *const *table = me_kernels_all; *table && n < MAX_CONTENDERS - 1; table++)
+        if ((*table)->supported()) list[n++] = *table;
+    if (n > 1) memmove(list, list + 1, (size_t)--n * sizeof *list);
+    list[n] = NULL;
+    return n + 1;
+}
+
+static void measure(enum ggml_type type, int n_out, int n_in, int n, int threads, int rounds) {
+    static double speeds[MAX_CONTENDERS][MAX_ROUNDS], ratios[MAX_ROUNDS];
+    const me_kernels *list[MAX_CONTENDERS];
+    int n_list = contenders(list);
+    product p;
+    open_product(&p, type, n_out, n_in, n, threads);
+    for (int i = 0; i < n_list; i++)
+        multiply(&p, list[i]);
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < n_list; i++)
+            speeds[i][round] = speed(&p, list[i]);
+        ratios[round] = speeds[n_list - 2][round] / speeds[n_list - 1][round];
+    }
+    printf("%-5s %5dx%-5d %4d %2d", ggml_type_name(type), n_out, n_in, n, threads);
+    for (int i = 0; i < n_list; i++)
+        printf(" %11.1f", median(speeds[i], rounds));
+    printf(" %6.2f\n", median(ratios, rounds));
+    fflush(stdout);
+    close_product(&p);
+}
+
+static enum ggml_type type_by_name(const char *name) {
+    for (int type = 0; type < GGML_TYPE_COUNT; type++)
+        if (me_kernels_type_supported((enum ggml_type)type) &&
+            !strcmp(ggml_type_name((enum ggml_type)type), name))
+            return (enum ggml_type)type;
+    return GGML_TYPE_COUNT;
+}
+
+enum { MAX_LIST = 16 };
+
+/* "a,b" in place into items; how many. */
+static int split(char *text, char **items) {
+    int n = 0;
+    char *rest = NULL;
+    for (char *item = strtok_r(text, ",", &rest); item && n < MAX_LIST; item = strtok_r(NULL, ",", &rest))
+        items[n++] = item;
+    return n;
+}
+
+static int number(const char *text, int most) {
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (end != text && !*end && value >= 1 && value <= most) return (int)value;
+    fprintf(stderr, "bench_matmul: %s is not a number from 1 to %d\n%s", text, most, usage);
+    exit(2);
+}
+
+static void shape(const char *text, int *n_out, int *n_in) {
+    if (sscanf(text, "%dx%d", n_out, n_in) == 2 && *n_out > 0 && *n_in > 0 && *n_in % 32 == 0) return;
+    fprintf(stderr, "bench_matmul: %s is not ROWSxVALUES, VALUES a multiple of 32\n%s", text, usage);
+    exit(2);
+}
+
+int main(int argc, char **argv) {
+    char types[] = "q4_0,q4_1,q5_0,q5_1,q8_0,q4_K,q5_K,q6_K,f16,bf16,f32", shapes[] = "1536x576,896x4864";
+    char columns[] = "256", threads[] = "1,2";
+    char *lists[] = {types, columns, threads, shapes}, *items[4][MAX_LIST];
+    int rounds = 15, sizes[4];
+    for (int option; (option = getopt(argc, argv, "t:n:j:s:r:")) != -1;) {
+        const char *list = strchr("tnjs", option);
+        if (option == '?') return fputs(usage, stderr), 2;
+        if (list)
+            lists[list - strchr("tnjs", 't')] = optarg;
+        else
+            rounds = number(optarg, MAX_ROUNDS);
+    }
+    for (int i = 0; i < 4; i++)
+        sizes[i] = split(lists[i], items[i]);
+    ggml_cpu_init();
+    const me_kernels *list[MAX_CONTENDERS];
+    int n_list = contenders(list);
+    printf("type        shape    n  j");
+    for (int i = 0; i < n_list; i++)
+        printf(" %11s", list[i] ? list[i]->name : "ggml");
+    printf("  ratio\n");
+    for (int t = 0; t < sizes[0]; t++) {
+        enum ggml_type type = type_by_name(items[0][t]);
+        if (type == GGML_TYPE_COUNT)
+            return fprintf(stderr, "bench_matmul: no type %s\n%s", items[0][t], usage), 2;
+        for (int s = 0; s < sizes[3]; s++)
+            for (int c = 0; c < sizes[1]; c++)
+                for (int j = 0; j < sizes[2]; j++) {
+                    int n_out, n_in;
+                    shape(items[3][s], &n_out, &n_in);
+                    if (n_in % ggml_blck_size(type)) continue;
+                    measure(type, n_out, n_in, number(items[1][c], 1 << 16), number(items[2][j], MAX_THREADS),
+                            rounds);
+                }
+    }
+    return 0;
+}

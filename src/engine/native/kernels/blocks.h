@@ -1,0 +1,74 @@
+/* The block layouts of ggml's quant types, as GGUF files hold them (little-endian, no padding).
+ *
+ * d, m, dmin are IEEE half floats. A nibble byte holds value i in its low and value i + half in its high
+ * four bits, half being half the run of values that the bytes cover. */
+#ifndef ME_KERNELS_BLOCKS_H
+#define ME_KERNELS_BLOCKS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+enum { ME_SUPER = 256 }; /* values of a K-quant's super-block */
+
+/* w = d * (q - 8) */
+typedef struct {
+    uint16_t d;
+    uint8_t nibbles[16];
+} me_q4_0;
+
+/* w = d * q + m */
+typedef struct {
+    uint16_t d, m;
+    uint8_t nibbles[16];
+} me_q4_1;
+
+/* w = d * (q - 16); bit i of `fifth` is bit 4 of value i */
+typedef struct {
+    uint16_t d;
+    uint8_t fifth[4];
+    uint8_t nibbles[16];
+} me_q5_0;
+
+/* w = d * q + m */
+typedef struct {
+    uint16_t d, m;
+    uint8_t fifth[4];
+    uint8_t nibbles[16];
+} me_q5_1;
+
+/* w = d * q */
+typedef struct {
+    uint16_t d;
+    int8_t q[32];
+} me_q8_0;
+
+/* Eight sub-blocks of 32: w = d * scale * q - dmin * min, with 6-bit scale and min of the sub-block packed
+ * in `scales`. 32 nibble bytes for each pair of sub-blocks. */
+typedef struct {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t nibbles[128];
+} me_q4_k;
+
+/* As Q4_K; bit j of fifth[i] is bit 4 of value i of sub-block j. */
+typedef struct {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t fifth[32];
+    uint8_t nibbles[128];
+} me_q5_k;
+
+/* Sixteen sub-blocks of 16: w = d * scale * (q - 32). For each half of 128 values: 64 bytes `low` (low four
+ * bits of values i and i + 64) and 32 bytes `high` (two bits each of values i, i + 32, i + 64, i + 96). */
+typedef struct {
+    uint8_t low[128];
+    uint8_t high[64];
+    int8_t scales[16];
+    uint16_t d;
+} me_q6_k;
+
+static_assert(sizeof(me_q4_0) == 18 && sizeof(me_q4_1) == 20, "4-bit blocks");
+static_assert(sizeof(me_q5_0) == 22 && sizeof(me_q5_1) == 24 && sizeof(me_q8_0) == 34, "5- and 8-bit blocks");
+static_assert(sizeof(me_q4_k) == 144 && sizeof(me_q5_k) == 176 && sizeof(me_q6_k) == 210, "K blocks");
+
+#endif

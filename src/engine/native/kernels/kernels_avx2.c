@@ -1,0 +1,191 @@
+/* AVX2, FMA and F16C: tiles of 16 rows (two vectors of 8) by up to 4 columns.
+ *
+ * vpmaddubsw multiplies four unsigned weights of each of 8 rows with four activations and leaves two int16
+ * sums a row. With b-bit weights, 2 * (2^b - 1) * 127 lets several of them be added in int16 before they
+ * are widened: 8 for 4 bits, 4 for 5, 2 for 6. 8-bit weights go as two 4-bit halves. */
+#include "engine/native/kernels/panel.h"
+#include "engine/native/kernels/quantize.h"
+#include "engine/native/kernels/tables.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { VECTORS = 2, LANES = 8 };
+
+static const int widths[] = {4, 3, 2, 1};
+
+/* Every processor with AVX2 has F16C, which clang 14 cannot ask for. */
+static bool supported(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+INLINE __m256i load(const void *p) {
+    return _mm256_load_si256(p);
+}
+
+/* Four bytes to all lanes. */
+INLINE __m256i broadcast4(const void *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return _mm256_set1_epi32(word);
+}
+
+/* What widens part `part` of a block to int32, vector v of the rows. */
+INLINE __m256i multipliers(const me_panel *panel, int b, int part, int v, const int bits) {
+    if (bits == 6) return load(panel->half_scales + ((b * 2 + part / 2) * ME_ROWS + v * LANES) * 2);
+    return _mm256_set1_epi16(bits == 8 && part ? 16 : 1);
+}
+
+/* -offset * (half scale) of each half, to be multiplied with the half sums of a column. */
+INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const int bits) {
+    __m256i offset = _mm256_set1_epi16((short)-panel->format->offset);
+    if (bits != 6) return offset;
+    __m256i pairs =
+        _mm256_blend_epi16(multipliers(panel, b, 0, v, bits), multipliers(panel, b, 2, v, bits), 0xaa);
+    return _mm256_mullo_epi16(pairs, offset);
+}
+
+/* Integer sums of one block. x: the block of the tile's first column; stride: bytes between columns. */
+INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, size_t stride, __m256i (*sums)[VECTORS],
+                      const int bits, const int columns) {
+    const int parts = bits == 4 ? 1 : bits == 6 ? 4 : 2;
+    const int steps = bits == 8 ? ME_STEPS : ME_STEPS / parts;
+    const __m256i low = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int part = 0; part < parts; part++) {
+        __m256i acc[4][VECTORS];
+#pragma GCC unroll 8
+        for (int i = 0; i < steps; i++) {
+            int step = (part * steps + i) % ME_STEPS;
+            const uint8_t *q = panel->q + (b * ME_STEPS + step) * ME_ROWS * 4;
+            __m256i w[VECTORS];
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                w[v] = load(q + v * LANES * 4);
+                if (bits == 8) w[v] = _mm256_and_si256(part ? _mm256_srli_epi16(w[v], 4) : w[v], low);
+            }
+#pragma GCC unroll 4
+            for (int c = 0; c < columns; c++) {
+                __m256i a = broadcast4(x + c * stride + 4 * step);
+#pragma GCC unroll 2
+                for (int v = 0; v < VECTORS; v++) {
+                    __m256i product = _mm256_maddubs_epi16(w[v], a);
+                    acc[c][v] = i ? _mm256_add_epi16(acc[c][v], product) : product;
+                }
+            }
+        }
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, part, v, bits));
+                sums[c][v] = part ? _mm256_add_epi32(sums[c][v], wide) : wide;
+            }
+    }
+}
+
+INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
+                        const int bits, const bool has_min, const int columns) {
+    for (int b = 0; b < panel->n_blocks; b++) {
+        size_t at = (size_t)first * act->n_blocks + panel->first_block + b;
+        __m256i sums[4][VECTORS];
+        dot_block(panel, b, act->q + at * ME_BLOCK, (size_t)act->n_blocks * ME_BLOCK, sums, bits, columns);
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++, at += act->n_blocks) {
+            __m256 d = _mm256_broadcast_ss(act->d + at), s = _mm256_broadcast_ss(act->s + at);
+            __m256i half_sums = broadcast4(act->half_sums + 2 * at);
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                int lane = b * ME_ROWS + v * LANES;
+                float *sum = out + c * ME_ROWS + v * LANES;
+                __m256i dot = sums[c][v];
+                if (!has_min)
+                    dot = _mm256_add_epi32(dot,
+                                           _mm256_madd_epi16(half_sums, negative_offsets(panel, b, v, bits)));
+                __m256 total = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(panel->scale + lane), d),
+                                               _mm256_cvtepi32_ps(dot), _mm256_load_ps(sum));
+                if (has_min) total = _mm256_fmadd_ps(_mm256_load_ps(panel->min + lane), s, total);
+                _mm256_store_ps(sum, total);
+            }
+        }
+    }
+}
+
+INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
+                        const int columns) {
+    const float *x = act->x + (size_t)first * act->n_in + (size_t)panel->first_block * ME_BLOCK;
+    __m256 sums[4][VECTORS];
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            sums[c][v] = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
+    for (int i = 0; i < panel->n_values; i++) {
+        __m256 w[VECTORS] = {_mm256_load_ps(panel->w + i * ME_ROWS),
+                             _mm256_load_ps(panel->w + i * ME_ROWS + LANES)};
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++) {
+            __m256 a = _mm256_broadcast_ss(x + (size_t)c * act->n_in + i);
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++)
+                sums[c][v] = _mm256_fmadd_ps(w[v], a, sums[c][v]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            _mm256_store_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
+}
+
+/* One instance of the tile for each kind of weight... */
+INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
+                          const int columns) {
+    if (!panel->format)
+        tile_floats(panel, act, first, sums, columns);
+    else if (panel->format->bits == 4 && panel->format->has_min)
+        tile_blocks(panel, act, first, sums, 4, true, columns);
+    else if (panel->format->bits == 4)
+        tile_blocks(panel, act, first, sums, 4, false, columns);
+    else if (panel->format->bits == 5 && panel->format->has_min)
+        tile_blocks(panel, act, first, sums, 5, true, columns);
+    else if (panel->format->bits == 5)
+        tile_blocks(panel, act, first, sums, 5, false, columns);
+    else if (panel->format->bits == 6)
+        tile_blocks(panel, act, first, sums, 6, false, columns);
+    else
+        tile_blocks(panel, act, first, sums, 8, false, columns);
+}
+
+/* ... and each number of columns. */
+static void tile(const me_panel *panel, const me_activations *act, int first, int columns, float *sums) {
+    switch (columns) {
+    case 4:
+        tile_of_width(panel, act, first, sums, 4);
+        break;
+    case 3:
+        tile_of_width(panel, act, first, sums, 3);
+        break;
+    case 2:
+        tile_of_width(panel, act, first, sums, 2);
+        break;
+    default:
+        tile_of_width(panel, act, first, sums, 1);
+    }
+}
+
+static void matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
+                   size_t ldy, void *scratch) {
+    static const me_tiler tiler = {tile, widths};
+    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &tiler);
+}
+
+const me_kernels me_kernels_avx2 = {
+    .name = "avx2",
+    .supported = supported,
+    .panel_rows = ME_ROWS,
+    .quantize = me_quantize_columns,
+    .scratch_bytes = me_panel_scratch_bytes,
+    .matmul = matmul,
+};

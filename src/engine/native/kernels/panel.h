@@ -1,0 +1,160 @@
+/* Panels: 16 rows of a weight, a run of blocks long, unpacked into the order in which vector kernels read
+ * them, and the loop over panels and columns that all such tables share. A table brings a tile function.
+ *
+ * Static, like unpack.h, and compiled into each table with its own instruction set. */
+#ifndef ME_KERNELS_PANEL_H
+#define ME_KERNELS_PANEL_H
+
+#include "engine/native/kernels/unpack.h"
+
+enum {
+    ME_ROWS = 16,
+    ME_STEPS = ME_BLOCK / 4,                   /* a block in groups of 4 values */
+    ME_PANEL_BYTES = ME_ROWS * ME_BLOCK,       /* of a block of a panel */
+    ME_CHUNK = 32,                             /* blocks of a panel: 16 KiB, which stay in L1 */
+    ME_FLOAT_CHUNK = ME_CHUNK / sizeof(float), /* the same for float weights */
+    ME_PART = ME_SUPER_BLOCKS                  /* blocks unpacked before they are interleaved */
+};
+
+typedef struct {
+    const me_format *format; /* NULL: float weights */
+    int first_block, n_blocks;
+    int n_values;         /* of float weights: the last block may be partial */
+    uint8_t *q;           /* [n_blocks][ME_STEPS][ME_ROWS][4] */
+    float *scale;         /* [n_blocks][ME_ROWS] */
+    float *min;           /* [n_blocks][ME_ROWS], where the format has mins */
+    int16_t *half_scales; /* [n_blocks][2][ME_ROWS][2], where it has them; the pair is twice the same */
+    float *w;             /* float weights: [n_values][ME_ROWS] */
+    uint8_t *rows;        /* [ME_ROWS][ME_PART * ME_BLOCK]: unpacked, not yet interleaved */
+    float *float_rows;    /* [ME_ROWS][ME_BLOCK] */
+    int8_t *row_halves;   /* [ME_PART][ME_ROWS][2] */
+} me_panel;
+
+/* sums [columns][ME_ROWS] += panel . columns [first, first + columns) of act */
+typedef void (*me_tile_fn)(const me_panel *panel, const me_activations *act, int first, int columns,
+                           float *sums);
+
+typedef struct {
+    me_tile_fn tile;
+    const int *widths; /* numbers of columns that `tile` takes, descending, the last 1 */
+} me_tiler;
+
+static size_t me_panel_scratch_bytes(const me_tensor *weight) {
+    (void)weight;
+    return ME_CHUNK * (ME_PANEL_BYTES + ME_ROWS * (2 * sizeof(float) + 4 * sizeof(int16_t))) +
+           ME_PART * ME_ROWS * (ME_BLOCK + 2) + sizeof(float) * ME_ROWS * ME_BLOCK;
+}
+
+/* Lays the panel's arrays out in `scratch`, 64-byte aligned each. */
+static me_panel me_panel_at(char *scratch, const me_format *format) {
+    me_panel panel = {.format = format};
+    panel.q = (uint8_t *)scratch;
+    panel.w = (float *)(void *)scratch;
+    panel.scale = (float *)(void *)(scratch += ME_CHUNK * ME_PANEL_BYTES);
+    panel.min = panel.scale + ME_CHUNK * ME_ROWS;
+    panel.half_scales = (int16_t *)(void *)(panel.min + ME_CHUNK * ME_ROWS);
+    panel.rows = (uint8_t *)(panel.half_scales + ME_CHUNK * ME_ROWS * 4);
+    panel.float_rows = (float *)(void *)(panel.rows + ME_PART * ME_ROWS * ME_BLOCK);
+    panel.row_halves = (int8_t *)(panel.float_rows + ME_ROWS * ME_BLOCK);
+    return panel;
+}
+
+typedef uint32_t me_word4 __attribute__((vector_size(16), may_alias));
+
+/* 32-bit words rows[ME_ROWS][row_words] -> out[words][ME_ROWS], words a multiple of 4. */
+static inline void me_interleave(const void *rows, int row_words, int words, void *out) {
+    for (int r = 0; r < ME_ROWS; r += 4) {
+        const char *in = (const char *)rows + (size_t)r * row_words * 4;
+        for (int i = 0; i < words; i += 4) {
+            me_word4 a, b, c, d;
+            memcpy(&a, in + 4 * (size_t)i, 16);
+            memcpy(&b, in + 4 * (size_t)(i + row_words), 16);
+            memcpy(&c, in + 4 * (size_t)(i + 2 * row_words), 16);
+            memcpy(&d, in + 4 * (size_t)(i + 3 * row_words), 16);
+            me_word4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                     cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            me_word4 *to = (me_word4 *)out + (i * ME_ROWS + r) / 4;
+            to[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            to[ME_ROWS / 4] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            to[2 * ME_ROWS / 4] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            to[3 * ME_ROWS / 4] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+        }
+    }
+}
+
+static void me_panel_spread_halves(me_panel *panel, int b, int n) {
+    int16_t *out = panel->half_scales + b * ME_ROWS * 4;
+    for (int i = 0; i < n; i++)
+        for (int half = 0; half < 2; half++)
+            for (int r = 0; r < ME_ROWS; r++, out += 2)
+                out[0] = out[1] = panel->row_halves[(i * ME_ROWS + r) * 2 + half];
+}
+
+/* Rows [row, row + n_rows) of the weight; the last one again in lanes beyond them. */
+static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows) {
+    for (int b = 0; b < panel->n_blocks; b += ME_PART) {
+        int n = panel->n_blocks - b < ME_PART ? panel->n_blocks - b : ME_PART;
+        for (int r = 0; r < ME_ROWS; r++) {
+            const me_row out = {panel->rows + r * ME_PART * ME_BLOCK, panel->scale + b * ME_ROWS + r,
+                                panel->min + b * ME_ROWS + r, panel->row_halves + 2 * r, ME_ROWS};
+            const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
+            panel->format->unpack(data, panel->first_block + b, n, &out);
+        }
+        me_interleave(panel->rows, ME_PART * ME_STEPS, n * ME_STEPS, panel->q + b * ME_PANEL_BYTES);
+        if (panel->format->has_halves) me_panel_spread_halves(panel, b, n);
+    }
+}
+
+static void me_panel_load_floats(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows) {
+    for (int i = 0; i < panel->n_values; i += ME_BLOCK) {
+        int n = panel->n_values - i < ME_BLOCK ? panel->n_values - i : ME_BLOCK;
+        for (int r = 0; r < ME_ROWS; r++) {
+            const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
+            me_unpack_floats(weight->type, data, panel->first_block * ME_BLOCK + i, n,
+                             panel->float_rows + r * ME_BLOCK);
+        }
+        me_interleave(panel->float_rows, ME_BLOCK, (n + 3) / 4 * 4, panel->w + i * ME_ROWS);
+    }
+}
+
+/* All columns of act with the panel: y[column * ldy + row] for n_rows rows, added to what is there unless
+ * the panel begins at the first block. */
+static void me_panel_columns(const me_panel *panel, const me_activations *act, const me_tiler *tiler,
+                             int n_rows, float *y, size_t ldy) {
+    const int *width = tiler->widths;
+    for (int column = 0; column < act->n; column += *width) {
+        while (*width > act->n - column)
+            width++;
+        _Alignas(64) float sums[ME_ROWS * ME_ROWS] = {0};
+        if (panel->first_block)
+            for (int c = 0; c < *width; c++)
+                memcpy(sums + c * ME_ROWS, y + (column + c) * ldy, (size_t)n_rows * sizeof *y);
+        tiler->tile(panel, act, column, *width, sums);
+        for (int c = 0; c < *width; c++)
+            memcpy(y + (column + c) * ldy, sums + c * ME_ROWS, (size_t)n_rows * sizeof *y);
+    }
+}
+
+/* me_kernels.matmul for a table with this tile function. */
+static void me_panel_matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1,
+                            float *y, size_t ldy, void *scratch, const me_tiler *tiler) {
+    me_panel panel = me_panel_at(scratch, me_format_of(weight->type));
+    int chunk = panel.format ? ME_CHUNK : ME_FLOAT_CHUNK;
+    for (int64_t row = row0; row < row1; row += ME_ROWS) {
+        int n_rows = row1 - row < ME_ROWS ? (int)(row1 - row) : ME_ROWS;
+        for (int b = 0; b < act->n_blocks; b += chunk) {
+            int left = act->n_in - b * ME_BLOCK;
+            panel.first_block = b;
+            panel.n_blocks = act->n_blocks - b < chunk ? act->n_blocks - b : chunk;
+            panel.n_values = left < panel.n_blocks * ME_BLOCK ? left : panel.n_blocks * ME_BLOCK;
+            if (panel.format)
+                me_panel_load(&panel, weight, row, n_rows);
+            else
+                me_panel_load_floats(&panel, weight, row, n_rows);
+            me_panel_columns(&panel, act, tiler, n_rows, y + row, ldy);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,11 @@
+/* The tables that exist, one source file each. */
+#ifndef ME_KERNELS_TABLES_H
+#define ME_KERNELS_TABLES_H
+
+#include "engine/native/kernels/kernels.h"
+
+extern const me_kernels me_kernels_scalar;
+extern const me_kernels me_kernels_avx2;
+extern const me_kernels me_kernels_avx512vnni;
+
+#endif

@@ -1,0 +1,226 @@
+/* Rows of any supported weight type as plain values: the one place that knows the file's formats.
+ *
+ * Everything here is static and in plain C: each table's source includes it and is compiled with its own
+ * instruction set, which the compiler then uses for these loops. */
+#ifndef ME_KERNELS_UNPACK_H
+#define ME_KERNELS_UNPACK_H
+
+#include "engine/native/kernels/blocks.h"
+#include "engine/native/kernels/kernels.h"
+
+#include <string.h>
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+enum { ME_SUPER_BLOCKS = ME_SUPER / ME_BLOCK };
+
+/* Blocks of 32 of one row. Of block b: q[b * 32 ...], scale[b * stride] and so on, so that rows of a panel
+ * can be written side by side. */
+typedef struct {
+    uint8_t *q;          /* in [0, 2^bits) */
+    float *scale;        /* w = scale * (q - offset) + min */
+    float *min;          /* written only by formats with a min */
+    int8_t *half_scales; /* [.][2]: only by formats with half scales: w = scale * half_scale * (q - offset) */
+    int stride;
+} me_row;
+
+typedef struct {
+    enum ggml_type type;
+    int bits;
+    int offset;
+    bool has_min;
+    bool has_halves;
+    void (*unpack)(const void *data, int first, int n, const me_row *row); /* blocks [first, first + n); both
+                                                                            * multiples of 8 for K-quants */
+} me_format;
+
+static inline float me_half(uint16_t bits) {
+#ifdef __F16C__
+    return _cvtsh_ss(bits);
+#else
+    /* Shift the exponent and fraction into place, then let a multiplication by 2^112 rebias the exponent:
+     * exact, subnormal halves included. Infinities and NaNs have exponent 31 and are set by hand. */
+    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = (uint32_t)(bits & 0x7fff) << 13;
+    float value;
+    if (rest >= 0x7c00u << 13) {
+        rest |= 0x7f800000u;
+        memcpy(&value, &rest, sizeof value);
+    } else {
+        memcpy(&value, &rest, sizeof value);
+        value *= 0x1p112f;
+    }
+    memcpy(&rest, &value, sizeof rest);
+    rest |= sign;
+    memcpy(&value, &rest, sizeof value);
+    return value;
+#endif
+}
+
+static inline float me_bfloat(uint16_t bits) {
+    uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+
+/* n nibble bytes -> n low values, then n high values. */
+static inline void me_split_nibbles(const uint8_t *bytes, int n, uint8_t *q) {
+    for (int i = 0; i < n; i++)
+        q[i] = bytes[i] & 15;
+    for (int i = 0; i < n; i++)
+        q[n + i] = bytes[i] >> 4;
+}
+
+/* Bit i of `bits` into bit 4 of q[i], for 32 values, eight at a time: a copy of the byte in each of eight
+ * bytes, of which byte i keeps bit i; adding 0x7f carries any bit kept into the top bit. */
+static inline void me_add_fifth_bits(const uint8_t bits[4], uint8_t *q) {
+    for (int i = 0; i < 4; i++) {
+        uint64_t kept = bits[i] * 0x0101010101010101u & 0x8040201008040201u, values;
+        memcpy(&values, q + 8 * i, 8);
+        values |= ((kept + 0x7f7f7f7f7f7f7f7fu) & 0x8080808080808080u) >> 3;
+        memcpy(q + 8 * i, &values, 8);
+    }
+}
+
+static void me_unpack_q4_0(const void *data, int first, int n, const me_row *row) {
+    const me_q4_0 *block = (const me_q4_0 *)data + first;
+    for (int b = 0; b < n; b++) {
+        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
+        row->scale[b * row->stride] = me_half(block[b].d);
+    }
+}
+
+static void me_unpack_q4_1(const void *data, int first, int n, const me_row *row) {
+    const me_q4_1 *block = (const me_q4_1 *)data + first;
+    for (int b = 0; b < n; b++) {
+        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
+        row->scale[b * row->stride] = me_half(block[b].d);
+        row->min[b * row->stride] = me_half(block[b].m);
+    }
+}
+
+static void me_unpack_q5_0(const void *data, int first, int n, const me_row *row) {
+    const me_q5_0 *block = (const me_q5_0 *)data + first;
+    for (int b = 0; b < n; b++) {
+        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
+        me_add_fifth_bits(block[b].fifth, row->q + b * ME_BLOCK);
+        row->scale[b * row->stride] = me_half(block[b].d);
+    }
+}
+
+static void me_unpack_q5_1(const void *data, int first, int n, const me_row *row) {
+    const me_q5_1 *block = (const me_q5_1 *)data + first;
+    for (int b = 0; b < n; b++) {
+        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
+        me_add_fifth_bits(block[b].fifth, row->q + b * ME_BLOCK);
+        row->scale[b * row->stride] = me_half(block[b].d);
+        row->min[b * row->stride] = me_half(block[b].m);
+    }
+}
+
+static void me_unpack_q8_0(const void *data, int first, int n, const me_row *row) {
+    const me_q8_0 *block = (const me_q8_0 *)data + first;
+    for (int b = 0; b < n; b++) {
+        for (int i = 0; i < ME_BLOCK; i++)
+            row->q[b * ME_BLOCK + i] = (uint8_t)block[b].q[i] ^ 0x80; /* + 128 */
+        row->scale[b * row->stride] = me_half(block[b].d);
+    }
+}
+
+/* Scales and mins of the eight sub-blocks of a Q4_K or Q5_K super-block: 6 bits each in 12 bytes. The first
+ * four lie in the low bits of bytes 0-3 and 4-7, whose two top bits complete the nibbles of the last four
+ * in bytes 8-11. */
+static inline void me_unpack_k_scales(const uint8_t packed[12], uint16_t d, uint16_t dmin, int b,
+                                      const me_row *row) {
+    float scale = me_half(d), min = -me_half(dmin);
+    for (int j = 0; j < 4; j++) {
+        int low = (b + j) * row->stride, high = (b + j + 4) * row->stride;
+        row->scale[low] = scale * (float)(packed[j] & 63);
+        row->min[low] = min * (float)(packed[j + 4] & 63);
+        row->scale[high] = scale * (float)((packed[j + 8] & 15) | packed[j] >> 6 << 4);
+        row->min[high] = min * (float)(packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4);
+    }
+}
+
+static void me_unpack_q4_k(const void *data, int first, int n, const me_row *row) {
+    const me_q4_k *super = (const me_q4_k *)data + first / ME_SUPER_BLOCKS;
+    for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
+        me_unpack_k_scales(super->scales, super->d, super->dmin, b, row);
+        for (int j = 0; j < 4; j++)
+            me_split_nibbles(super->nibbles + 32 * j, 32, row->q + (b + 2 * j) * ME_BLOCK);
+    }
+}
+
+static void me_unpack_q5_k(const void *data, int first, int n, const me_row *row) {
+    const me_q5_k *super = (const me_q5_k *)data + first / ME_SUPER_BLOCKS;
+    for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
+        me_unpack_k_scales(super->scales, super->d, super->dmin, b, row);
+        uint8_t *q = row->q + b * ME_BLOCK;
+        for (int j = 0; j < 4; j++)
+            me_split_nibbles(super->nibbles + 32 * j, 32, q + 2 * j * ME_BLOCK);
+        for (int j = 0; j < ME_SUPER_BLOCKS; j++)
+            for (int i = 0; i < ME_BLOCK; i++)
+                q[j * ME_BLOCK + i] |= (uint8_t)((super->fifth[i] >> j & 1) << 4);
+    }
+}
+
+static void me_unpack_q6_k(const void *data, int first, int n, const me_row *row) {
+    const me_q6_k *super = (const me_q6_k *)data + first / ME_SUPER_BLOCKS;
+    for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
+        for (int half = 0; half < 2; half++) {
+            uint8_t *q = row->q + (b + 4 * half) * ME_BLOCK;
+            const uint8_t *high = super->high + 32 * half;
+            me_split_nibbles(super->low + 64 * half, 64, q);
+            for (int j = 0; j < 4; j++)
+                for (int i = 0; i < ME_BLOCK; i++)
+                    q[j * ME_BLOCK + i] |= (uint8_t)((high[i] >> 2 * j & 3) << 4);
+        }
+        float scale = me_half(super->d);
+        for (int j = 0; j < ME_SUPER_BLOCKS; j++) {
+            row->scale[(b + j) * row->stride] = scale;
+            memcpy(row->half_scales + 2 * (b + j) * row->stride, super->scales + 2 * j, 2);
+        }
+    }
+}
+
+/* The format of an integer type; NULL for all others. */
+static inline const me_format *me_format_of(enum ggml_type type) {
+    static const me_format formats[] = {
+        {GGML_TYPE_Q4_0, 4, 8, false, false, me_unpack_q4_0},
+        {GGML_TYPE_Q4_1, 4, 0, true, false, me_unpack_q4_1},
+        {GGML_TYPE_Q5_0, 5, 16, false, false, me_unpack_q5_0},
+        {GGML_TYPE_Q5_1, 5, 0, true, false, me_unpack_q5_1},
+        {GGML_TYPE_Q8_0, 8, 128, false, false, me_unpack_q8_0},
+        {GGML_TYPE_Q4_K, 4, 0, true, false, me_unpack_q4_k},
+        {GGML_TYPE_Q5_K, 5, 0, true, false, me_unpack_q5_k},
+        {GGML_TYPE_Q6_K, 6, 32, false, true, me_unpack_q6_k},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
+        if (formats[i].type == type) return &formats[i];
+    return NULL;
+}
+
+static inline bool me_type_is_float(enum ggml_type type) {
+    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+}
+
+/* Values [first, first + n) of a row of F32, F16 or BF16. */
+static inline void me_unpack_floats(enum ggml_type type, const void *data, int first, int n, float *out) {
+    const uint16_t *bits = (const uint16_t *)data + first;
+    if (type == GGML_TYPE_F32) {
+        memcpy(out, (const float *)data + first, (size_t)n * sizeof *out);
+    } else if (type == GGML_TYPE_F16) {
+        for (int i = 0; i < n; i++)
+            out[i] = me_half(bits[i]);
+    } else {
+        for (int i = 0; i < n; i++)
+            out[i] = me_bfloat(bits[i]);
+    }
+}
+
+static inline const void *me_weight_row(const me_tensor *weight, int64_t row) {
+    return (const char *)weight->data + (size_t)row * weight->row_bytes;
+}
+
+#endif
