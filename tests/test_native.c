@@ -1,0 +1,439 @@
+#define _GNU_SOURCE /* mkstemp */
+/* The native engine on tiny models of every architecture: against libllama, and its parts against each other.
+ */
+#include "base/memory.h"
+#include "base/random.h"
+#include "engine/engine.h"
+#include "engine/native/kernels/kernels.h"
+#include "oracle.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LENGTH = 24 };
+
+typedef struct {
+    char path[64];
+    me_model *model;
+    me_pool *pool;
+    me_engine *engine;
+} bench;
+
+static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3"};
+enum { N_ARCHS = sizeof ARCHS / sizeof *ARCHS };
+
+static void *allocated(size_t n, size_t size) {
+    void *p = me_calloc(n, size);
+    assert_non_null(p);
+    return p;
+}
+
+static void close_engine(bench *b) {
+    b->engine->ops->close(b->engine);
+    me_pool_close(b->pool);
+    me_model_close(b->model);
+}
+
+static void open_engine(bench *b, int threads, size_t memory_bytes, const char *kernels) {
+    mobiedit_error err = {0};
+    const me_native_options options = {.memory_bytes = memory_bytes, .kernels = kernels};
+    if (me_model_open(b->path, &b->model, &err) || me_pool_open(threads, &b->pool, &err) ||
+        me_native_open(b->model, b->pool, &options, &b->engine, &err))
+        fail_msg("%s", err.message);
+}
+
+static bench open_tiny(const char *arch, const tiny_model_options *options) {
+    bench b = {.path = "/tmp/mobiedit-native-XXXXXX"};
+    int file = mkstemp(b.path);
+    assert_true(file >= 0);
+    assert_int_equal(close(file), 0);
+    assert_true(tiny_model_write(b.path, arch, options));
+    open_engine(&b, 2, 0, NULL);
+    return b;
+}
+
+static void close_tiny(bench *b) {
+    close_engine(b);
+    assert_int_equal(unlink(b->path), 0);
+}
+
+static void random_tokens(const me_model *model, uint64_t seed, int32_t *tokens, int n) {
+    me_random random;
+    me_random_seed(&random, seed);
+    for (int i = 0; i < n; i++)
+        tokens[i] = (int32_t)(me_random_uniform(&random) * model->n_vocab);
+}
+
+static double largest_difference(const float *a, const float *b, size_t n) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    return largest;
+}
+
+static double cosine(const float *a, const float *b, size_t n) {
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static double root_mean_square(const float *a, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)a[i] * (double)a[i];
+    return sqrt(sum / (double)n);
+}
+
+static void check(mobiedit_status status, const mobiedit_error *err) {
+    if (status != MOBIEDIT_OK) fail_msg("%s", err->message);
+}
+
+static void forward(me_engine *engine, const me_sequence *sequences, int n, const me_rank_one *edit,
+                    float *hidden) {
+    mobiedit_error err = {0};
+    check(engine->ops->forward(engine, sequences, n, edit, hidden, &err), &err);
+}
+
+static me_prefix *prefix_of(me_engine *engine, int layer, const me_sequence *sequences, int n) {
+    mobiedit_error err = {0};
+    me_prefix *prefix = NULL;
+    check(engine->ops->prefix(engine, layer, sequences, n, &prefix, &err), &err);
+    return prefix;
+}
+
+static void suffix(me_engine *engine, const me_prefix *prefix, const float *deltas, int n_deltas,
+                   const int *which, int n_which, float *hidden) {
+    mobiedit_error err = {0};
+    check(engine->ops->suffix(engine, prefix, deltas, n_deltas, which, n_which, hidden, &err), &err);
+}
+
+/* ---- against libllama -------------------------------------------------------------------------------- */
+
+/* Logits of LENGTH random tokens by libllama and by us: the cosine over all of them, and the largest
+ * difference in units of their root mean square. */
+static void compare_logits(const char *arch, const tiny_model_options *options, double *cosine_out,
+                           double *largest_out) {
+    bench b = open_tiny(arch, options);
+    mobiedit_error err = {0};
+    oracle o;
+    int32_t tokens[LENGTH];
+    size_t d = (size_t)b.model->d_model, n = (size_t)b.model->n_vocab * LENGTH;
+    float *expected = allocated(n, sizeof *expected), *logits = allocated(n, sizeof *logits);
+    float *hidden = allocated(LENGTH * d, sizeof *hidden);
+    random_tokens(b.model, 1, tokens, LENGTH);
+    assert_true(oracle_open(b.path, TINY_CONTEXT, &o));
+    assert_int_equal(oracle_vocab_size(&o), b.model->n_vocab);
+    assert_true(oracle_logits(&o, tokens, LENGTH, expected));
+    forward(b.engine, &(me_sequence){tokens, LENGTH, 0, 0, LENGTH}, 1, NULL, hidden);
+    check(b.engine->ops->logits(b.engine, hidden, LENGTH, logits, &err), &err);
+    *cosine_out = cosine(expected, logits, n);
+    *largest_out = largest_difference(expected, logits, n) / root_mean_square(expected, n);
+    oracle_close(&o);
+    me_free(expected);
+    me_free(logits);
+    me_free(hidden);
+    close_tiny(&b);
+}
+
+/* Float weights: the same numbers but for the order of sums (and gelu, which libllama reads from a table of
+ * half floats). */
+static void check_exact(const char *arch, const tiny_model_options *options, const char *what) {
+    double similar, largest, limit = strcmp(arch, "gemma3") == 0 ? 5e-3 : 1e-4;
+    compare_logits(arch, options, &similar, &largest);
+    if (!(largest < limit))
+        fail_msg("%s, %s: logits differ by %g rms, cosine %.8f", arch, what, largest, similar);
+}
+
+static void float_models_equal_libllama(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        check_exact(ARCHS[i], &(tiny_model_options){.n_layer = 3}, "plain");
+        check_exact(ARCHS[i], &(tiny_model_options){.untied = true, .biases = true}, "untied, biases");
+        check_exact(ARCHS[i], &(tiny_model_options){.n_head = 4, .n_head_kv = 1, .d_ff = 96}, "one kv head");
+        check_exact(ARCHS[i], &(tiny_model_options){.rope_scaling = "linear", .rope_factor = 4}, "linear");
+        check_exact(ARCHS[i],
+                    &(tiny_model_options){
+                        .rope_scaling = "yarn", .rope_factor = 4, .rope_original_context = 64, .n_layer = 3},
+                    "yarn");
+    }
+    check_exact("llama", &(tiny_model_options){.rope_freq_factors = true}, "frequency factors");
+}
+
+static void gemma3_variants_equal_libllama(void **state) {
+    (void)state;
+    check_exact("gemma3", &(tiny_model_options){.window = 5, .window_period = 2, .n_layer = 4}, "window");
+    check_exact("gemma3", &(tiny_model_options){.softcap = 3}, "softcap");
+}
+
+/* The least cosine: libllama rounds activations to half floats, bfloats, int8 in blocks of 32 or, for
+ * K-quants, of 256; we keep floats, or int8 in blocks of 32. */
+typedef struct {
+    enum ggml_type type;
+    double cosine;
+} type_limit;
+
+static void quantized_models_are_near_libllama(void **state) {
+    (void)state;
+    static const type_limit limits[] = {{GGML_TYPE_F16, 0.99998}, {GGML_TYPE_BF16, 0.9999},
+                                        {GGML_TYPE_Q4_0, 0.9995}, {GGML_TYPE_Q4_1, 0.9995},
+                                        {GGML_TYPE_Q5_0, 0.9995}, {GGML_TYPE_Q5_1, 0.9995},
+                                        {GGML_TYPE_Q8_0, 0.9995}, {GGML_TYPE_Q4_K, 0.998},
+                                        {GGML_TYPE_Q5_K, 0.998},  {GGML_TYPE_Q6_K, 0.998}};
+    for (size_t t = 0; t < sizeof limits / sizeof *limits; t++)
+        for (int i = 0; i < N_ARCHS; i++) {
+            double similar, largest;
+            compare_logits(ARCHS[i], &(tiny_model_options){.type = limits[t].type}, &similar, &largest);
+            if (!(similar > limits[t].cosine))
+                fail_msg("%s, %s: cosine of logits %.6f, largest difference %g rms", ARCHS[i],
+                         ggml_type_name(limits[t].type), similar, largest);
+        }
+}
+
+/* ---- prefix and suffix ------------------------------------------------------------------------------- */
+
+/* left with left.keys[at] = 1 and left.keys[i] = 0 for every other i: keys[at] without its components along
+ * the others, twice for accuracy. keys [n][d_ff]. */
+static void orthogonal_left(const float *keys, int n, int at, int d_ff, float *left) {
+    double *basis = allocated((size_t)n * (size_t)d_ff, sizeof *basis);
+    for (int order = 0; order < n; order++) {
+        int i = order == n - 1 ? at : order < at ? order : order + 1;
+        double *row = basis + (size_t)order * (size_t)d_ff;
+        for (int j = 0; j < d_ff; j++)
+            row[j] = (double)keys[(size_t)i * (size_t)d_ff + (size_t)j];
+        for (int pass = 0; pass < 2 * order; pass++) {
+            const double *other = basis + (size_t)(pass % order) * (size_t)d_ff;
+            double dot = 0, square = 0;
+            for (int j = 0; j < d_ff; j++) {
+                dot += row[j] * other[j];
+                square += other[j] * other[j];
+            }
+            for (int j = 0; j < d_ff; j++)
+                row[j] -= dot / square * other[j];
+        }
+    }
+    const double *row = basis + (size_t)(n - 1) * (size_t)d_ff;
+    double share = 0;
+    for (int j = 0; j < d_ff; j++)
+        share += row[j] * (double)keys[(size_t)at * (size_t)d_ff + (size_t)j];
+    for (int j = 0; j < d_ff; j++)
+        left[j] = (float)(row[j] / share);
+    me_free(basis);
+}
+
+/* suffix() with a delta, and forward() with the rank-one edit that adds the same delta at the same token and
+ * nothing elsewhere: the largest difference of what they read, in units of its root mean square. */
+static double suffix_error(const bench *b, int layer, me_sequence sequence) {
+    mobiedit_error err = {0};
+    size_t d = (size_t)b->model->d_model, d_ff = (size_t)b->model->d_ff;
+    size_t count = (size_t)sequence.n_read * d;
+    float *keys = allocated((size_t)sequence.n_tokens * d_ff, sizeof *keys);
+    float *left = allocated(d_ff, sizeof *left), *delta = allocated(d, sizeof *delta);
+    float *by_edit = allocated(count, sizeof *by_edit), *by_suffix = allocated(count, sizeof *by_suffix);
+    const me_sequence whole = {sequence.tokens, sequence.n_tokens, 0, 0, sequence.n_tokens};
+    check(b->engine->ops->keys(b->engine, layer, &whole, 1, keys, &err), &err);
+    orthogonal_left(keys, sequence.n_tokens, sequence.edit_pos, b->model->d_ff, left);
+
+    me_prefix *prefix = prefix_of(b->engine, layer, &sequence, 1);
+    assert_memory_equal(prefix->keys, keys + (size_t)sequence.edit_pos * d_ff, d_ff * sizeof *keys);
+    me_random random;
+    me_random_seed(&random, 3);
+    me_random_normals(&random, delta, d);
+    double size = root_mean_square(prefix->values, d);
+    for (size_t i = 0; i < d; i++)
+        delta[i] *= (float)size;
+    suffix(b->engine, prefix, delta, 1, &(int){0}, 1, by_suffix);
+    forward(b->engine, &sequence, 1, &(me_rank_one){layer, left, delta}, by_edit);
+    double error = largest_difference(by_suffix, by_edit, count) / root_mean_square(by_edit, count);
+    double effect = largest_difference(by_suffix, prefix->hidden, count) / root_mean_square(by_edit, count);
+    assert_true(effect > 1e-2);
+    b->engine->ops->prefix_free(b->engine, prefix);
+    me_free(keys);
+    me_free(left);
+    me_free(delta);
+    me_free(by_edit);
+    me_free(by_suffix);
+    return error;
+}
+
+static void suffix_equals_edited_forward(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        bench b = open_tiny(
+            ARCHS[i], &(tiny_model_options){.n_layer = 3, .biases = true, .window = 6, .window_period = 2});
+        int32_t tokens[LENGTH];
+        random_tokens(b.model, 5, tokens, LENGTH);
+        for (int layer = 0; layer < 3; layer++) {
+            assert_true(suffix_error(&b, layer, (me_sequence){tokens, LENGTH, 17, 17, LENGTH - 17}) < 1e-4);
+            if (layer == 2) continue; /* later positions do not see the last layer's delta */
+            assert_true(suffix_error(&b, layer, (me_sequence){tokens, LENGTH, 14, 18, 3}) < 1e-4);
+            assert_true(suffix_error(&b, layer, (me_sequence){tokens, 5, 0, 3, 2}) < 1e-4);
+        }
+        close_tiny(&b);
+    }
+}
+
+/* Three carriers with prefixes of different lengths and the same end. */
+static void three_carriers(const me_model *model, int32_t tokens[3][LENGTH], me_sequence sequences[3]) {
+    static const int lengths[] = {9, LENGTH, 14};
+    for (int i = 0; i < 3; i++) {
+        random_tokens(model, 10 + (uint64_t)i, tokens[i], lengths[i]);
+        random_tokens(model, 20, tokens[i] + lengths[i] - 6, 6);
+        sequences[i] = (me_sequence){tokens[i], lengths[i], lengths[i] - 6, lengths[i] - 2, 2};
+    }
+}
+
+/* Hidden vectors of 5 deltas on the three carriers, [5][3][2][d], by an engine with these options. */
+static float *all_hidden(const bench *tiny, int threads, size_t memory_bytes, const char *kernels) {
+    bench b = *tiny;
+    open_engine(&b, threads, memory_bytes, kernels);
+    int32_t tokens[3][LENGTH];
+    me_sequence sequences[3];
+    three_carriers(b.model, tokens, sequences);
+    me_prefix *prefix = prefix_of(b.engine, 1, sequences, 3);
+    size_t d = (size_t)b.model->d_model;
+    float *deltas = allocated(5 * d, sizeof *deltas), *hidden = allocated(5 * 3 * 2 * d, sizeof *hidden);
+    me_random random;
+    me_random_seed(&random, 4);
+    me_random_normals(&random, deltas, 4 * d); /* the last one is zero */
+    suffix(b.engine, prefix, deltas, 5, (int[]){0, 1, 2}, 3, hidden);
+    assert_memory_equal(hidden + 4 * 3 * 2 * d, prefix->hidden, 3 * 2 * d * sizeof *hidden);
+    assert_int_equal(prefix->suffix_tokens, 3 * 6);
+
+    float *one = allocated(2 * d, sizeof *one);
+    for (int item = 0; item < 5 * 3; item++) {
+        suffix(b.engine, prefix, deltas + (size_t)(item / 3) * d, 1, &(int){item % 3}, 1, one);
+        assert_memory_equal(one, hidden + (size_t)item * 2 * d, 2 * d * sizeof *one);
+    }
+    forward(b.engine, sequences + 1, 1, NULL, one);
+    assert_memory_equal(one, prefix->hidden + 2 * d, 2 * d * sizeof *one);
+    b.engine->ops->prefix_free(b.engine, prefix);
+    me_free(one);
+    me_free(deltas);
+    close_engine(&b);
+    return hidden;
+}
+
+/* Neither batching, threads, the memory budget nor the kernel table changes a bit. */
+static void options_do_not_change_results(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        bench b = open_tiny(ARCHS[i], &(tiny_model_options){.type = GGML_TYPE_Q4_K, .n_layer = 3});
+        size_t bytes = 5 * 3 * 2 * (size_t)b.model->d_model * sizeof(float);
+        float *expected = all_hidden(&b, 1, 0, NULL);
+        float *threads = all_hidden(&b, 3, 0, NULL), *little = all_hidden(&b, 2, 400000, NULL);
+        assert_memory_equal(expected, threads, bytes);
+        assert_memory_equal(expected, little, bytes);
+        for (const me_kernels *const *table = me_kernels_all; *table; table++) {
+            if (!(*table)->supported()) continue;
+            float *hidden = all_hidden(&b, 2, 0, (*table)->name);
+            assert_memory_equal(expected, hidden, bytes);
+            me_free(hidden);
+        }
+        me_free(expected);
+        me_free(threads);
+        me_free(little);
+        close_tiny(&b);
+    }
+}
+
+/* Attention to p, for every p of one text: shares of one query, so at most 1 in all, and 0 behind a window.
+ */
+static void attention_to_the_edit_is_a_share(void **state) {
+    (void)state;
+    bench b = open_tiny("gemma3", &(tiny_model_options){.n_layer = 3, .window = 4, .window_period = 3});
+    int32_t tokens[LENGTH];
+    int n_head = b.model->n_head, n = 2 * n_head;
+    double *sums = allocated((size_t)n, sizeof *sums);
+    random_tokens(b.model, 6, tokens, LENGTH);
+    for (int p = 0; p < LENGTH; p++) {
+        me_prefix *prefix = prefix_of(b.engine, 0, &(me_sequence){tokens, LENGTH, p, LENGTH - 1, 1}, 1);
+        for (int i = 0; i < n; i++) {
+            float weight = prefix->attention[i];
+            bool seen =
+                p < LENGTH - 1 && (i >= n_head || p >= LENGTH - 4); /* layer 1 has the window, 2 not */
+            assert_true(seen ? weight > 0 && weight < 1 : weight == 0);
+            sums[i] += (double)weight;
+        }
+        b.engine->ops->prefix_free(b.engine, prefix);
+    }
+    for (int i = 0; i < n; i++)
+        assert_true(sums[i] > 0.2 && sums[i] < 1);
+    me_free(sums);
+    close_tiny(&b);
+}
+
+/* ---- refusals ---------------------------------------------------------------------------------------- */
+
+static void bad_requests_are_refused(void **state) {
+    (void)state;
+    bench b = open_tiny("llama", NULL);
+    mobiedit_error err = {0};
+    const struct me_engine_ops *ops = b.engine->ops;
+    int32_t tokens[LENGTH] = {0}, wrong[2] = {1, b.model->n_vocab};
+    float *out = allocated((size_t)LENGTH * (size_t)b.model->d_ff, sizeof *out);
+    me_prefix *prefix = NULL;
+    const me_sequence bad[] = {{tokens, 4, 1, 4, 1}, {tokens, 4, 1, 2, 3}, {tokens, 4, 1, -1, 1},
+                               {tokens, 4, 1, 2, 0}, {tokens, 0, 0, 0, 0}, {wrong, 2, 0, 1, 1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(ops->forward(b.engine, &bad[i], 1, NULL, out, &err), MOBIEDIT_E_ARGUMENT);
+        assert_int_equal(ops->keys(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
+        assert_int_equal(ops->prefix(b.engine, 0, &bad[i], 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
+    }
+    const me_sequence good = {tokens, 4, 1, 2, 1}, late = {tokens, 4, 3, 2, 1};
+    const me_sequence uneven[] = {good, {tokens, 4, 1, 2, 2}};
+    assert_int_equal(ops->keys(b.engine, 2, &good, 1, out, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(ops->prefix(b.engine, -1, &good, 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(ops->prefix(b.engine, 0, &late, 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(ops->prefix(b.engine, 0, uneven, 2, &prefix, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(ops->prefix(b.engine, 0, &good, 0, &prefix, &err), MOBIEDIT_E_ARGUMENT);
+    assert_null(prefix);
+    prefix = prefix_of(b.engine, 0, &good, 1);
+    assert_int_equal(ops->suffix(b.engine, prefix, out, 1, &(int){1}, 1, out, &err), MOBIEDIT_E_ARGUMENT);
+    ops->prefix_free(b.engine, prefix);
+    me_free(out);
+    close_tiny(&b);
+}
+
+static void too_little_memory_is_said(void **state) {
+    (void)state;
+    bench tiny = open_tiny("llama", NULL), b = tiny;
+    mobiedit_error err = {0};
+    int32_t tokens[LENGTH] = {0};
+    float *out = allocated((size_t)b.model->d_model, sizeof *out);
+    open_engine(&b, 1, 8000, NULL);
+    const me_sequence sequence = {tokens, LENGTH, 1, LENGTH - 1, 1};
+    assert_int_equal(b.engine->ops->forward(b.engine, &sequence, 1, NULL, out, &err), MOBIEDIT_E_MEMORY);
+    assert_non_null(strstr(err.message, "24 tokens"));
+    me_free(out);
+    close_engine(&b);
+    const me_native_options unknown = {.kernels = "abacus"};
+    me_engine *none = NULL;
+    assert_int_equal(me_native_open(tiny.model, tiny.pool, &unknown, &none, &err), MOBIEDIT_E_UNSUPPORTED);
+    assert_null(none);
+    close_tiny(&tiny);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(float_models_equal_libllama),
+        cmocka_unit_test(gemma3_variants_equal_libllama),
+        cmocka_unit_test(quantized_models_are_near_libllama),
+        cmocka_unit_test(suffix_equals_edited_forward),
+        cmocka_unit_test(options_do_not_change_results),
+        cmocka_unit_test(attention_to_the_edit_is_a_share),
+        cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(too_little_memory_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
