@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,25 +19,11 @@
 
 #include <cmocka.h>
 
-static char root[] = "/tmp/mobiedit-usage-XXXXXX";
-
-static int make_root(void **state) {
-    (void)state;
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state) {
-    (void)state;
-    char command[PATH_MAX];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
-}
-
 static void put(const char *zone, const char *file, const char *text) {
     char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/%s", root, zone);
+    (void)snprintf(path, sizeof path, "%s/%s", scratch_folder, zone);
     assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
-    (void)snprintf(path, sizeof path, "%s/%s/%s", root, zone, file);
+    (void)snprintf(path, sizeof path, "%s/%s/%s", scratch_folder, zone, file);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     assert_true(fd >= 0);
     assert_true(me_write_all(fd, text, strlen(text)));
@@ -63,14 +50,14 @@ static void only_regular_files_open(void **state) {
     FILE *file = NULL;
     uint64_t size;
     mobiedit_error err;
-    assert_int_equal(me_open_file(root, &file, &size, &err), MOBIEDIT_E_IO);
+    assert_int_equal(me_open_file(scratch_folder, &file, &size, &err), MOBIEDIT_E_IO);
     assert_int_equal(me_open_file("/dev/null", &file, &size, &err), MOBIEDIT_E_IO);
     assert_int_equal(me_open_file("/no/such/file", &file, &size, &err), MOBIEDIT_E_IO);
     assert_non_null(strstr(err.message, "/no/such/file"));
     assert_null(file);
     put("plain", "file", "four\nmore");
     char path[PATH_MAX], line[8];
-    (void)snprintf(path, sizeof path, "%s/plain/file", root);
+    (void)snprintf(path, sizeof path, "%s/plain/file", scratch_folder);
     assert_int_equal(me_open_file(path, &file, &size, &err), MOBIEDIT_OK);
     assert_int_equal(size, 9);
     assert_int_equal(fclose(file), 0);
@@ -88,7 +75,7 @@ static void energy_sums_zones_and_wraps(void **state) {
     put_zone("intel-rapl:0:1", "dram\n", "1000000\n", "400000\n");
     put_zone("intel-rapl:1", "psys\n", "1000000\n", "7\n");
     put_zone("intel-rapl-mmio:0", "package-0\n", "262143328850\n", "0\n");
-    me_energy *energy = me_energy_open(root);
+    me_energy *energy = me_energy_open(scratch_folder);
     assert_non_null(energy);
     assert_true(me_energy_joules(energy) == 0.0);
     put("intel-rapl:0:0", "energy_uj", "900000\n");
@@ -109,7 +96,7 @@ static void energy_is_nan_where_there_is_no_counter(void **state) {
     me_energy_close(energy);
     put("empty", "name", "package-0\n");
     char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/empty", root);
+    (void)snprintf(path, sizeof path, "%s/empty", scratch_folder);
     energy = me_energy_open(path);
     assert_true(isnan(me_energy_joules(energy)));
     me_energy_close(energy);
@@ -143,5 +130,5 @@ int main(void) {
         cmocka_unit_test(energy_is_nan_where_there_is_no_counter),
         cmocka_unit_test(time_and_memory_grow),
     };
-    return cmocka_run_group_tests(tests, make_root, remove_root);
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "store/adapter.h"
 
 #include "base/backend.h"
@@ -11,7 +10,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char SUFFIX_A[] = ".lora_a", SUFFIX_B[] = ".lora_b";
 
@@ -23,8 +21,7 @@ static bool all_finite(const float *x, size_t n) {
     return true;
 }
 
-static mobiedit_status check_request(const me_model *model, const me_adapter *adapter, const char *path,
-                                     mobiedit_error *err) {
+static mobiedit_status check_request(const me_model *model, const me_adapter *adapter, mobiedit_error *err) {
     if (adapter->n_layers < 1 || adapter->n_layers > model->n_layer)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of %d layers", adapter->n_layers);
     for (int i = 0; i < adapter->n_layers; i++) {
@@ -37,10 +34,6 @@ static mobiedit_status check_request(const me_model *model, const me_adapter *ad
             !all_finite(l->delta, (size_t)l->rank * (size_t)model->d_model))
             return me_fail(err, MOBIEDIT_E_ARGUMENT, "the edit of layer %d is not finite", l->layer);
     }
-    struct stat output, source;
-    if (stat(path, &output) == 0 && stat(model->path, &source) == 0 && output.st_dev == source.st_dev &&
-        output.st_ino == source.st_ino)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is the model itself: choose another output", path);
     return MOBIEDIT_OK;
 }
 
@@ -120,7 +113,7 @@ static mobiedit_status make_image(const me_model *model, const me_adapter *adapt
 
 mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapter, const char *path,
                                  me_pending_file *out, mobiedit_error *err) {
-    ME_TRY(check_request(model, adapter, path, err));
+    ME_TRY(check_request(model, adapter, err));
     me_backend_init();
     char *image = NULL;
     size_t size = 0;
