@@ -1,0 +1,369 @@
+/* The runtime on small made-up models: logits, greedy text, and what an adapter does to them. */
+#define _GNU_SOURCE
+#include "runtime/runtime.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "model/model.h"
+#include "runtime/text.h"
+#include "scratch.h"
+#include "store/adapter.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3"};
+enum { N_ARCHS = 4, LAYER = 1 };
+static const char DOWN[] = "blk.1.ffn_down.weight";
+
+static me_runtime *open_runtime(const char *path, int n_context) {
+    me_runtime *runtime = NULL;
+    mobiedit_error err = {0};
+    const me_runtime_options options = {.threads = 1, .n_context = n_context};
+    if (me_runtime_open(path, &options, &runtime, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    return runtime;
+}
+
+static me_runtime *open_tiny(const char *arch, int n_context) {
+    const char *path = scratch_path("model.gguf");
+    assert_true(tiny_model_write(path, arch, NULL));
+    return open_runtime(path, n_context);
+}
+
+static me_tokens tokens_of(const me_runtime *runtime, const char *text) {
+    me_tokens tokens = {0};
+    assert_int_equal(me_tokenize(me_runtime_vocab(runtime), text, &tokens, NULL), MOBIEDIT_OK);
+    return tokens;
+}
+
+/* [n_last][n_vocab], freed with me_free. */
+static float *logits_of(me_runtime *runtime, const me_tokens *tokens, int n_last) {
+    size_t n_vocab = (size_t)me_vocab_size(me_runtime_vocab(runtime));
+    float *logits = me_calloc((size_t)n_last * n_vocab, sizeof *logits);
+    assert_non_null(logits);
+    mobiedit_error err = {0};
+    if (me_runtime_logits(runtime, tokens->ids, tokens->n, n_last, logits, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    return logits;
+}
+
+static int argmax(const float *x, int n) {
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* Relative distance of two vectors. */
+static double distance(const float *x, const float *y, size_t n) {
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+        norm += (double)y[i] * (double)y[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* ---- logits ------------------------------------------------------------------------------------------ */
+
+/* 100 positions take several batches; each row must be what the sequence cut there gives alone. */
+static void logits_are_those_of_each_position(void **state) {
+    (void)state;
+    me_runtime *runtime = open_tiny("llama", 0);
+    me_random random;
+    me_random_seed(&random, 1);
+    enum { N = 700, N_LAST = 100 };
+    me_token ids[N];
+    int n_vocab = me_vocab_size(me_runtime_vocab(runtime));
+    for (int i = 0; i < N; i++)
+        ids[i] = (me_token)(me_random_bits(&random) % (uint64_t)n_vocab);
+    const me_tokens all = {.ids = ids, .n = N};
+    float *many = logits_of(runtime, &all, N_LAST);
+    for (int row = 0; row < N_LAST; row += 33) {
+        const me_tokens part = {.ids = ids, .n = N - N_LAST + row + 1};
+        float *one = logits_of(runtime, &part, 1);
+        assert_true(distance(many + (size_t)row * (size_t)n_vocab, one, (size_t)n_vocab) < 1e-3);
+        me_free(one);
+    }
+    me_free(many);
+    me_runtime_close(runtime);
+}
+
+static void bad_requests_are_refused(void **state) {
+    (void)state;
+    me_runtime *runtime = open_tiny("llama", 256);
+    int n_vocab = me_vocab_size(me_runtime_vocab(runtime));
+    float *logits = me_calloc((size_t)n_vocab, sizeof *logits);
+    static me_token ids[257];
+    mobiedit_error err = {0};
+    bool says;
+    char *text = NULL;
+    const me_generate_options options = {.max_tokens = 1};
+    assert_int_equal(me_runtime_logits(runtime, ids, 0, 1, logits, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_logits(runtime, ids, 1, 2, logits, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_logits(runtime, ids, 257, 1, logits, &err), MOBIEDIT_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "257"));
+    assert_int_equal(me_runtime_logits(runtime, ids, 256, 1, logits, &err), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_generate(runtime, ids, 256, &options, &text, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_says(runtime, ids, 255, ids, 3, &says, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_says(runtime, ids, 254, ids, 3, &says, &err), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_says(runtime, ids, 5, ids, 0, &says, &err), MOBIEDIT_E_ARGUMENT);
+    ids[3] = n_vocab;
+    assert_int_equal(me_runtime_logits(runtime, ids, 5, 1, logits, &err), MOBIEDIT_E_ARGUMENT);
+    assert_null(text);
+    me_free(logits);
+    me_runtime_close(runtime);
+}
+
+static void unusable_files_are_refused(void **state) {
+    (void)state;
+    me_runtime *runtime = NULL;
+    mobiedit_error err = {0};
+    assert_int_equal(me_runtime_open("/no/such/model.gguf", NULL, &runtime, &err), MOBIEDIT_E_RUNTIME);
+    assert_non_null(strstr(err.message, "/no/such/model.gguf"));
+    const me_runtime_options negative = {.n_context = -1};
+    assert_int_equal(me_runtime_open("/no/such/model.gguf", &negative, &runtime, &err), MOBIEDIT_E_ARGUMENT);
+    assert_null(runtime);
+    runtime = open_tiny("llama", 0);
+    assert_int_equal(me_runtime_set_adapter(runtime, "/no/such/adapter.gguf", &err), MOBIEDIT_E_RUNTIME);
+    assert_int_equal(me_runtime_set_adapter(runtime, scratch_path("model.gguf"), &err), MOBIEDIT_E_RUNTIME);
+    me_tokens tokens = {0};
+    assert_int_equal(me_runtime_chat_tokens(runtime, "Hello", &tokens, &err), MOBIEDIT_E_UNSUPPORTED);
+    me_runtime_close(runtime);
+}
+
+/* ---- text -------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    char text[4096];
+    int pieces, most;
+} listener;
+
+static bool listen(void *user, const char *piece) {
+    listener *l = user;
+    assert_true(strlen(piece) > 0);
+    (void)strcat(l->text, piece);
+    return ++l->pieces < l->most;
+}
+
+static char *generate(me_runtime *runtime, const me_tokens *prompt, const me_generate_options *options) {
+    char *text = NULL;
+    mobiedit_error err = {0};
+    if (me_runtime_generate(runtime, prompt->ids, prompt->n, options, &text, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    return text;
+}
+
+/* The text of greedy decoding done by hand: logits of the whole sequence for every token. */
+static void decode_by_hand(me_runtime *runtime, const me_tokens *prompt, int n, me_token *out) {
+    me_token ids[64];
+    memcpy(ids, prompt->ids, (size_t)prompt->n * sizeof *ids);
+    me_tokens all = {.ids = ids, .n = prompt->n};
+    for (int i = 0; i < n; i++) {
+        float *logits = logits_of(runtime, &all, 1);
+        ids[all.n++] = out[i] = argmax(logits, me_vocab_size(me_runtime_vocab(runtime)));
+        me_free(logits);
+    }
+}
+
+static void greedy_text_is_the_argmax_at_every_step(void **state) {
+    (void)state;
+    enum { N = 8 };
+    for (int i = 0; i < N_ARCHS; i++) {
+        me_runtime *runtime = open_tiny(ARCHS[i], 0);
+        me_tokens prompt = tokens_of(runtime, "The capital of Japan is");
+        me_token by_hand[N];
+        decode_by_hand(runtime, &prompt, N, by_hand);
+        me_text expected = {0};
+        for (int k = 0; k < N && !me_vocab_is_end(me_runtime_vocab(runtime), by_hand[k]); k++) {
+            char *piece = NULL;
+            assert_int_equal(me_detokenize(me_runtime_vocab(runtime), &by_hand[k], 1, &piece, NULL),
+                             MOBIEDIT_OK);
+            assert_true(me_text_add(&expected, piece, strlen(piece)));
+            me_free(piece);
+        }
+        me_text_end(&expected);
+        listener heard = {.most = 1000};
+        const me_generate_options options = {.max_tokens = N, .on_piece = listen, .user = &heard};
+        char *text = generate(runtime, &prompt, &options), *again = generate(runtime, &prompt, &options);
+        assert_string_equal(text, expected.bytes ? expected.bytes : "");
+        assert_string_equal(again, text);
+        assert_int_equal(strlen(heard.text), 2 * strlen(text));
+
+        bool says = false;
+        assert_int_equal(me_runtime_says(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
+                         MOBIEDIT_OK);
+        assert_true(says);
+        by_hand[N - 1]++;
+        assert_int_equal(me_runtime_says(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
+                         MOBIEDIT_OK);
+        assert_false(says);
+        me_free(text);
+        me_free(again);
+        me_free(expected.bytes);
+        me_tokens_free(&prompt);
+        me_runtime_close(runtime);
+    }
+}
+
+static void generation_stops_where_asked(void **state) {
+    (void)state;
+    me_runtime *runtime = open_tiny("qwen2", 256);
+    me_tokens prompt = tokens_of(runtime, "The capital of Japan is");
+    listener heard = {.most = 2};
+    const me_generate_options two = {.max_tokens = 50, .on_piece = listen, .user = &heard};
+    char *text = generate(runtime, &prompt, &two);
+    assert_int_equal(heard.pieces, 2);
+    assert_string_equal(text, heard.text);
+    me_free(text);
+    text = generate(runtime, &prompt, &(me_generate_options){.max_tokens = 0});
+    assert_string_equal(text, "");
+    me_free(text);
+    /* The context ends the text: no error. */
+    text = generate(runtime, &prompt, &(me_generate_options){.max_tokens = 100000});
+    assert_true(strlen(text) > 0);
+    me_free(text);
+    me_tokens_free(&prompt);
+    me_runtime_close(runtime);
+}
+
+static void characters_come_whole(void **state) {
+    (void)state;
+    static const struct {
+        const char *pieces[5];
+        const char *after[5]; /* all text given out after each piece */
+    } cases[] = {
+        {{"a\xC3", "\xA9z"}, {"a", "a\xC3\xA9z"}},
+        {{"\xE6", "\x9D", "\xB1!"}, {"", "", "\xE6\x9D\xB1!"}},
+        {{"\xF0\x9F", "\x97", "\xBE"}, {"", "", "\xF0\x9F\x97\xBE"}},
+        {{"\xED", "\x9F\xBF"}, {"", "\xED\x9F\xBF"}},
+        {{"\xF4", "\x8F\xBF", "\xBF"}, {"", "", "\xF4\x8F\xBF\xBF"}},
+        /* Not characters: a lone continuation, overlong forms, a surrogate, too large, cut short. */
+        {{"a\x80z", "\xC0\xAF.", "\xED\xA0\x80.", "\xF4\x90\x80\x80.", "\xE6\x9D."},
+         {"az", "az.", "az..", "az...", "az...."}},
+        {{"\xE0\x80z", "\xF0\x8Fz", "\xFFz", "\xC3", "\xC3\xA9"}, {"z", "zz", "zzz", "zzz", "zzz\xC3\xA9"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        me_text text = {0};
+        for (int k = 0; k < 5 && cases[i].pieces[k]; k++) {
+            assert_true(me_text_add(&text, cases[i].pieces[k], strlen(cases[i].pieces[k])));
+            assert_int_equal(text.n, strlen(cases[i].after[k]));
+            assert_memory_equal(text.bytes, cases[i].after[k], text.n);
+        }
+        me_text_end(&text);
+        assert_int_equal(strlen(text.bytes), text.n);
+        me_free(text.bytes);
+    }
+    me_text zeros = {0};
+    assert_true(me_text_add(&zeros, "a\0b", 3));
+    assert_true(me_text_add(&zeros, "\xC3", 1));
+    me_text_end(&zeros);
+    assert_string_equal(zeros.bytes, "ab");
+    me_free(zeros.bytes);
+}
+
+/* ---- adapter ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int rank, d_model, d_ff;
+    float *left, *delta; /* [rank][d_ff], [rank][d_model] */
+    float *merged;       /* [d_model][d_ff]: the model's down projection + sum of delta_i (x) left_i */
+} edit;
+
+static edit make_edit(const me_model *model, int rank) {
+    edit e = {.rank = rank, .d_model = model->d_model, .d_ff = model->d_ff};
+    size_t d = (size_t)e.d_model, ff = (size_t)e.d_ff;
+    e.left = me_calloc((size_t)rank * ff, sizeof *e.left);
+    e.delta = me_calloc((size_t)rank * d, sizeof *e.delta);
+    e.merged = me_calloc(d * ff, sizeof *e.merged);
+    assert_true(e.left && e.delta && e.merged);
+    me_random random;
+    me_random_seed(&random, 11);
+    me_random_normals(&random, e.left, (size_t)rank * ff);
+    me_random_normals(&random, e.delta, (size_t)rank * d);
+    for (size_t j = 0; j < d; j++) {
+        me_tensor_row(&model->layers[LAYER].down, (int64_t)j, e.merged + j * ff);
+        for (size_t i = 0; i < (size_t)rank; i++)
+            for (size_t k = 0; k < ff; k++)
+                e.merged[j * ff + k] += e.delta[i * d + j] * e.left[i * ff + k];
+    }
+    return e;
+}
+
+static void free_edit(edit *e) {
+    me_free(e->left);
+    me_free(e->delta);
+    me_free(e->merged);
+}
+
+static void write_edit(const me_model *model, const edit *e, const char *path) {
+    const me_adapter_layer layer = {.layer = LAYER, .rank = e->rank, .left = e->left, .delta = e->delta};
+    const me_adapter adapter = {.layers = &layer, .n_layers = 1};
+    me_pending_file pending = {0};
+    assert_int_equal(me_adapter_write(model, &adapter, path, &pending, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
+}
+
+static void put_merged(struct gguf_context *gguf, const void *user) {
+    gguf_set_tensor_data(gguf, DOWN, ((const edit *)user)->merged);
+}
+
+/* libllama with the adapter computes what it computes with the weights W + sum of delta_i (x) left_i. */
+static void adapter_is_the_change_of_weights(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++)
+        for (int rank = 1; rank <= 3; rank += 2) {
+            char adapter_path[512], merged_path[512];
+            me_runtime *runtime = open_tiny(ARCHS[i], 0);
+            me_model *model = NULL;
+            assert_int_equal(me_model_open(scratch_path("model.gguf"), &model, NULL), MOBIEDIT_OK);
+            edit e = make_edit(model, rank);
+            (void)strcpy(adapter_path, scratch_path("edit.gguf"));
+            (void)strcpy(merged_path, scratch_path("merged.gguf"));
+            write_edit(model, &e, adapter_path);
+            assert_true(tiny_model_write(merged_path, ARCHS[i],
+                                         &(tiny_model_options){.change = put_merged, .user = &e}));
+            me_tokens prompt = tokens_of(runtime, "The capital of Japan is Lima.");
+            size_t n = (size_t)me_vocab_size(me_runtime_vocab(runtime)) * 3;
+
+            float *plain = logits_of(runtime, &prompt, 3);
+            assert_int_equal(me_runtime_set_adapter(runtime, adapter_path, NULL), MOBIEDIT_OK);
+            float *adapted = logits_of(runtime, &prompt, 3);
+            assert_int_equal(me_runtime_set_adapter(runtime, NULL, NULL), MOBIEDIT_OK);
+            float *detached = logits_of(runtime, &prompt, 3);
+            me_runtime *other = open_runtime(merged_path, 0);
+            float *merged = logits_of(other, &prompt, 3);
+            assert_true(distance(adapted, plain, n) > 0.05);
+            assert_true(distance(adapted, merged, n) < 1e-3);
+            assert_memory_equal(detached, plain, n * sizeof *plain);
+
+            me_free(plain);
+            me_free(adapted);
+            me_free(detached);
+            me_free(merged);
+            me_tokens_free(&prompt);
+            free_edit(&e);
+            me_model_close(model);
+            me_runtime_close(other);
+            me_runtime_close(runtime);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_are_those_of_each_position),
+        cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(unusable_files_are_refused),
+        cmocka_unit_test(greedy_text_is_the_argmax_at_every_step),
+        cmocka_unit_test(generation_stops_where_asked),
+        cmocka_unit_test(characters_come_whole),
+        cmocka_unit_test(adapter_is_the_change_of_weights),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
