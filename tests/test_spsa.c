@@ -41,7 +41,7 @@ static mobiedit_status loss(void *context, const float *deltas, int k, double *o
     f->loss_calls++;
     f->spent += k;
     for (int i = 0; i < k; i++)
-        out[i] = value_at(f, deltas + i * N);
+        out[i] = value_at(f, deltas + (size_t)i * N);
     if (f->loss_calls == f->fail_at) {
         if (!isnan(f->value_at_fail)) return me_fail(err, MOBIEDIT_E_CANCELLED, "stopped");
         out[0] = f->value_at_fail;
@@ -246,7 +246,7 @@ static void decay_pulls_the_floor_to_zero(void **state) {
     me_solution solution = {.delta = delta};
     assert_int_equal(me_spsa_minimise(&objective, &o, 1, &solution, NULL), MOBIEDIT_OK);
     for (int i = 0; i < N; i++)
-        assert_true(fabs(delta[i] - f.centre[i] / 2) < .01);
+        assert_true(fabs((double)delta[i] - f.centre[i] / 2) < .01);
     const double term = 2 * norm_of(delta) * norm_of(delta) / 4;
     assert_true(fabs(solution.loss - value_at(&f, delta) - term) < 1e-5);
 }

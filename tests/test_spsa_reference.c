@@ -101,6 +101,14 @@ static void directions_are_the_references(void **state) {
         assert_true(fabs(v[i] - cJSON_GetArrayItem(expected, i)->valuedouble) < 1e-6);
 }
 
+/* |v|, the unit of delta, within the engine's noise: .3 % here; three times that may pass. */
+static void the_value_is_the_references(void **state) {
+    (void)state;
+    const double theirs = number(world.json, "value_norm"), own = world.problem->value_norm;
+    print_message("|v| %.4f (reference %.4f)\n", own, theirs);
+    assert_true(fabs(own / theirs - 1) < .01);
+}
+
 static const cJSON *run_of(int index) {
     const cJSON *run = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(world.json, "runs"), index);
     assert_non_null(run);
@@ -166,7 +174,7 @@ static mobiedit_status witnessed_loss(void *context, const float *deltas, int k,
                                       mobiedit_error *err) {
     witness *w = context;
     const cJSON *row = cJSON_GetArrayItem(w->losses, w->steps);
-    double own[MAX_DELTAS], their[MAX_DELTAS], decay[MAX_DELTAS];
+    double own[MAX_DELTAS] = {0}, their[MAX_DELTAS] = {0}, decay[MAX_DELTAS] = {0};
     assert_int_equal(cJSON_GetArraySize(row), k);
     for (int i = 0; i < k; i++) {
         their[i] = cJSON_GetArrayItem(row, i)->valuedouble;
@@ -312,6 +320,7 @@ static cJSON *load_fixture(void) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(directions_are_the_references),
+        cmocka_unit_test(the_value_is_the_references),
         cmocka_unit_test(the_papers_steps_are_the_references),
         cmocka_unit_test(resolved_steps_are_the_references),
         cmocka_unit_test(the_free_run_gives_the_references_curve),
