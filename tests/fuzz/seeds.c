@@ -1,0 +1,76 @@
+/* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
+ * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/dataset/one. */
+#define _GNU_SOURCE
+#include "store/adapter.h"
+#include "tiny_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4096 };
+
+static void require(bool done, const char *what) {
+    if (done) return;
+    perror(what);
+    exit(1);
+}
+
+static void path_of(char path[PATH_SIZE], const char *folder, const char *kind, const char *name) {
+    int n = snprintf(path, PATH_SIZE, "%s/%s", folder, kind);
+    require(n > 0 && n < PATH_SIZE - 64, "path");
+    (void)mkdir(path, 0777);
+    (void)snprintf(path, PATH_SIZE, "%s/%s/%s", folder, kind, name);
+}
+
+static void cut_to_metadata(const char *path) {
+    struct gguf_context *gguf = gguf_init_from_file(path, (struct gguf_init_params){.no_alloc = true});
+    require(gguf != NULL, path);
+    size_t end = gguf_get_data_offset(gguf);
+    gguf_free(gguf);
+    require(truncate(path, (off_t)end) == 0, path);
+}
+
+static void write_adapter(const char *model_path, const char *path) {
+    me_model *model = NULL;
+    require(me_model_open(model_path, &model, NULL) == MOBIEDIT_OK, model_path);
+    float *zeros = calloc((size_t)(model->d_ff + model->d_model), sizeof *zeros);
+    require(zeros != NULL, "memory");
+    me_adapter_layer layer = {.layer = 1, .rank = 1, .left = zeros, .delta = zeros + model->d_ff};
+    me_adapter adapter = {.layers = &layer, .n_layers = 1};
+    me_pending_file file = {0};
+    require(me_adapter_write(model, &adapter, path, &file, NULL) == MOBIEDIT_OK, path);
+    require(me_pending_commit(&file, NULL) == MOBIEDIT_OK, path);
+    free(zeros);
+    me_model_close(model);
+}
+
+static void write_text(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    require(file && fputs(text, file) >= 0, path);
+    require(fclose(file) == 0, path);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) return 2;
+    const char *folder = argv[1];
+    const char *const architectures[] = {"qwen2", "qwen3", "gemma3", "llama"};
+    char path[PATH_SIZE], adapter[PATH_SIZE];
+    (void)mkdir(folder, 0777);
+    path_of(adapter, folder, "adapter", "lora");
+    for (int i = 0; i < 4; i++) {
+        path_of(path, folder, "model", architectures[i]);
+        require(tiny_model_write(path, architectures[i], NULL), path);
+        if (i == 3) write_adapter(path, adapter);
+        cut_to_metadata(path);
+    }
+    path_of(path, folder, "prompt", "plain");
+    write_text(path, "The capital of {Japan} is\nLima");
+    path_of(path, folder, "dataset", "one");
+    write_text(path,
+               "[{\"case_id\": 1, \"requested_rewrite\": {\"prompt\": \"The capital of {} is\", "
+               "\"subject\": \"Japan\", \"relation_id\": \"capital\", \"target_new\": {\"str\": \"Lima\"}},"
+               "\"paraphrase_prompts\": [\"Japan's capital is\"], \"neighborhood_prompts\": []}]");
+    return 0;
+}
