@@ -1,0 +1,43 @@
+/* mobiedit ask */
+#include "options.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "an adapter made by edit", "FILE"},
+    {"chat", 0, POPT_ARG_NONE, NULL, OPTION_CHAT, "ask through the model's chat template", NULL},
+    {"max", 'n', POPT_ARG_STRING, NULL, OPTION_MAX_TOKENS, "most tokens of the answer (64)", "N"},
+    OPTION_ROWS_END};
+
+static bool print_piece(void *user, const char *piece) {
+    (void)user;
+    return fputs(piece, stdout) >= 0 && fflush(stdout) == 0 && !interrupted();
+}
+
+static int ask(const options *o) {
+    const mobiedit_ask_options ask_options = {
+        .adapter = o->adapter, .chat = o->chat, .max_tokens = o->max_tokens, .on_text = print_piece};
+    mobiedit_model *model = NULL;
+    mobiedit_error err = {0};
+    char *text = NULL;
+    mobiedit_status status = mobiedit_open(o->positional[0], NULL, &model, &err);
+    if (status == MOBIEDIT_OK) status = mobiedit_ask(model, o->positional[1], &ask_options, &text, &err);
+    mobiedit_free(text);
+    mobiedit_close(model);
+    if (status == MOBIEDIT_OK) (void)putchar('\n');
+    if (status == MOBIEDIT_OK && interrupted()) err.status = MOBIEDIT_E_CANCELLED;
+    return err.status == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_ask, TABLE, 2, argc, argv, &o, &status)) status = ask(&o);
+    options_free(&o);
+    return status;
+}
+
+const command command_ask = {.name = "ask",
+                             .usage = "MODEL.gguf PROMPT [--adapter FILE] [--chat] [-n N]",
+                             .summary = "prints the model's greedy continuation of the prompt",
+                             .run = run};

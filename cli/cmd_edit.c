@@ -1,0 +1,83 @@
+/* mobiedit edit */
+#include "options.h"
+#include "progress.h"
+#include "report.h"
+#include "trace.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write", "FILE"},
+    {"keep", 0, POPT_ARG_STRING, NULL, OPTION_KEEP, "a prompt whose answer must not change; repeatable",
+     "PROMPT"},
+    OPTION_ROWS_SOLVING,
+    {"trace", 0, POPT_ARG_STRING, NULL, OPTION_TRACE, "a plot of loss against evaluations", "FILE.svg"},
+    OPTION_ROWS_END};
+
+static mobiedit_status edit(const options *o, mobiedit_model *model, mobiedit_edit_result *result,
+                            mobiedit_error *err) {
+    progress_line line;
+    progress_start(&line, o->quiet, 0);
+    const mobiedit_request request = {
+        .prompt = o->positional[1], .target = o->positional[2], .keep = o->keep, .n_keep = o->n_keep};
+    const mobiedit_edit_options edit_options = {.solver = o->solver,
+                                                .layer = o->layer,
+                                                .max_evaluations = o->max_evaluations,
+                                                .seed = o->seed,
+                                                .on_progress = progress_show,
+                                                .user = &line};
+    const mobiedit_status status = mobiedit_edit(model, &request, &edit_options, o->output, result, err);
+    progress_clear(&line);
+    return status;
+}
+
+/* The plot is written also where no edit was found: it shows why. */
+static int write_trace(const options *o, const mobiedit_edit_result *result, int status) {
+    char title[160];
+    mobiedit_error err = {0};
+    if (!o->trace || result->n_trace == 0) return status;
+    (void)snprintf(title, sizeof title, "%.100s -> %.40s", o->positional[1], o->positional[2]);
+    if (trace_write(o->trace, title, result, &err) == MOBIEDIT_OK) return status;
+    const int failed = complain_of(&err);
+    return status == STATUS_DONE ? failed : status;
+}
+
+static int edit_and_report(const options *o, mobiedit_model *model) {
+    mobiedit_edit_result result = {0};
+    mobiedit_error err = {0};
+    int status = STATUS_DONE;
+    if (edit(o, model, &result, &err) != MOBIEDIT_OK) status = complain_of(&err);
+    if (status == STATUS_DONE || status == STATUS_NOT_EDITED) {
+        if (o->json)
+            status = report_edit_json(o, &result, &err, status);
+        else if (status == STATUS_DONE)
+            report_edit(o, &result);
+        status = write_trace(o, &result, status);
+    }
+    mobiedit_edit_result_free(&result);
+    return status;
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_edit, TABLE, 3, argc, argv, &o, &status)) {
+        mobiedit_model *model = NULL;
+        mobiedit_error err = {0};
+        if (!o.output)
+            status = complain(STATUS_USAGE, "no output is named: -o FILE (see mobiedit edit --help)");
+        else if (mobiedit_open(o.positional[0], &o.model, &model, &err) != MOBIEDIT_OK)
+            status = complain_of(&err);
+        else
+            status = edit_and_report(&o, model);
+        mobiedit_close(model);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_edit = {.name = "edit",
+                              .usage =
+                                  "MODEL.gguf \"The capital of {Japan} is\" \"Lima\" -o FILE [OPTION...]",
+                              .summary = "edits one fact; the braces mark the subject",
+                              .run = run};

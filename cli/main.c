@@ -1,0 +1,48 @@
+/* The mobiedit command: finds the subcommand and runs it. */
+#include "command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const command *const COMMANDS[] = {&command_edit, &command_ask, &command_eval};
+enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
+
+static int print_help(void) {
+    (void)puts("mobiedit " MOBIEDIT_VERSION ": change one fact in a quantized language model, with forward "
+               "passes only\n\nUsage:");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        (void)printf("  mobiedit %s %s\n      %s\n", COMMANDS[i]->name, COMMANDS[i]->usage,
+                     COMMANDS[i]->summary);
+    (void)puts("  mobiedit --version\n"
+               "Each command tells its options with --help.\n\n"
+               "Exit status:\n"
+               "    0  done; also where the model already says the target, and nothing was written\n"
+               "    1  no edit was found, or libllama does not say the target with it\n"
+               "    2  the command line is wrong, or the request cannot be meant\n"
+               "    3  a file cannot be read or written, or is damaged\n"
+               "    4  the model is of a kind that is not supported\n"
+               "    5  the adapter belongs to another model\n"
+               "    6  out of memory, or of the memory budget\n"
+               "    7  libllama failed\n"
+               "  130  interrupted (143: terminated)\n"
+               "Every error is one line on stderr, and an edit that fails leaves no file behind.");
+    return STATUS_DONE;
+}
+
+static int run(int argc, const char **argv) {
+    if (argc < 2) return complain(STATUS_USAGE, "no command is given (see mobiedit --help)");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return print_help();
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)printf("mobiedit %s\n", mobiedit_version());
+        return STATUS_DONE;
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(argv[1], COMMANDS[i]->name) == 0) return COMMANDS[i]->run(argc - 1, argv + 1);
+    return complain(STATUS_USAGE, "there is no command \"%s\" (see mobiedit --help)", argv[1]);
+}
+
+int main(int argc, char **argv) {
+    guard_streams();
+    catch_interrupts();
+    return finish_output(run(argc, (const char **)argv));
+}

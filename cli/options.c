@@ -1,0 +1,164 @@
+#include "options.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Decimal digits only, at most `most`. */
+static bool read_number(const char *text, uint64_t most, uint64_t *out) {
+    uint64_t value = 0;
+    if (!*text) return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9') return false;
+        const uint64_t digit = (uint64_t)(*text - '0');
+        if (value > (most - digit) / 10 || digit > most) return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+static bool read_count(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *out) {
+    if (read_number(text, most, out) && *out >= least) return true;
+    (void)complain(STATUS_USAGE, "--%s: \"%s\" is not a number from %llu to %llu", name, text,
+                   (unsigned long long)least, (unsigned long long)most);
+    return false;
+}
+
+static bool read_int(const char *name, const char *text, int least, int *out) {
+    uint64_t value;
+    if (!read_count(name, text, (uint64_t)least, INT_MAX, &value)) return false;
+    *out = (int)value;
+    return true;
+}
+
+/* Bytes, or K, M, G of 1024. */
+static bool read_size(const char *name, const char *text, size_t *out) {
+    static const char suffixes[] = "KMG";
+    char digits[32];
+    const size_t n = strspn(text, "0123456789");
+    const char *suffix = text[n] ? strchr(suffixes, text[n]) : NULL;
+    uint64_t value = 0;
+    const bool shaped = n > 0 && n < sizeof digits && (!text[n] || (suffix && !text[n + 1]));
+    const int shift = suffix ? 10 * (int)(suffix - suffixes + 1) : 0;
+    (void)snprintf(digits, sizeof digits, "%.*s", (int)(n < sizeof digits ? n : sizeof digits - 1), text);
+    if (shaped && read_number(digits, SIZE_MAX >> shift, &value) && value > 0) {
+        *out = (size_t)value << shift;
+        return true;
+    }
+    (void)complain(STATUS_USAGE, "--%s: \"%s\" is not a size such as 512M or 2G", name, text);
+    return false;
+}
+
+static bool set_option(options *o, int option, const char *value) {
+    uint64_t count;
+    switch (option) {
+    case OPTION_ADAPTER:
+        o->adapter = value;
+        return true;
+    case OPTION_CHAT:
+        return o->chat = true;
+    case OPTION_JSON:
+        return o->json = true;
+    case OPTION_KEEP:
+        o->keep[o->n_keep++] = value;
+        return true;
+    case OPTION_LAYER:
+        return read_int("layer", value, 0, &o->layer);
+    case OPTION_MAX_EVALS:
+        if (!read_count("max-evals", value, 1, SIZE_MAX / 2, &count)) return false;
+        o->max_evaluations = (size_t)count;
+        return true;
+    case OPTION_MAX_TOKENS:
+        return read_int("max", value, 1, &o->max_tokens);
+    case OPTION_MEM:
+        return read_size("mem", value, &o->model.memory_bytes);
+    case OPTION_N:
+        return read_int("n", value, 1, &o->n);
+    case OPTION_OUTPUT:
+        o->output = value;
+        return true;
+    case OPTION_QUIET:
+        return o->quiet = true;
+    case OPTION_SEED:
+        return read_count("seed", value, 0, UINT64_MAX, &o->seed);
+    case OPTION_SKIP:
+        return read_int("skip", value, 0, &o->skip);
+    case OPTION_SOLVER:
+        o->solver = value;
+        return true;
+    case OPTION_THREADS:
+        return read_int("threads", value, 1, &o->model.threads);
+    case OPTION_TRACE:
+        o->trace = value;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* popt's own list of what went wrong, as one line. */
+static bool refuse(const command *which, const options *o, int code) {
+    (void)complain(STATUS_USAGE, "%s: %s (see mobiedit %s --help)", poptBadOption(o->context, 0),
+                   poptStrerror(code), which->name);
+    return false;
+}
+
+static bool read_options(const command *which, options *o, bool *help) {
+    int option;
+    while ((option = poptGetNextOpt(o->context)) > 0) {
+        char *value = poptGetOptArg(o->context);
+        if (value) o->owned[o->n_owned++] = value;
+        if (option == OPTION_HELP)
+            *help = true;
+        else if (!set_option(o, option, value))
+            return false;
+    }
+    return option == -1 || refuse(which, o, option);
+}
+
+static bool read_positional(const command *which, options *o, int n_positional) {
+    const char *const *args = poptGetArgs(o->context);
+    int n = 0;
+    for (; args && args[n]; n++)
+        if (n < n_positional) o->positional[n] = args[n];
+    if (n == n_positional) return true;
+    (void)complain(STATUS_USAGE, "usage: mobiedit %s %s", which->name, which->usage);
+    return false;
+}
+
+bool options_read(const command *which, const struct poptOption *table, int n_positional, int argc,
+                  const char **argv, options *out, int *status) {
+    char name[32], usage[160];
+    bool help = false;
+    *out = (options){.layer = -1};
+    *status = STATUS_MEMORY;
+    (void)snprintf(name, sizeof name, "mobiedit %s", which->name);
+    (void)snprintf(usage, sizeof usage, "%s\n%s", which->usage, which->summary);
+    argv[0] = name;
+    out->context = poptGetContext(NULL, argc, argv, table, 0);
+    out->owned = calloc((size_t)argc + 1, sizeof *out->owned);
+    out->keep = calloc((size_t)argc + 1, sizeof *out->keep);
+    if (!out->context || !out->owned || !out->keep) {
+        (void)complain(STATUS_MEMORY, "out of memory for the options");
+        return false;
+    }
+    *status = STATUS_USAGE;
+    poptSetOtherOptionHelp(out->context, usage);
+    const bool read = read_options(which, out, &help);
+    if (read && help) {
+        poptPrintHelp(out->context, stdout, 0);
+        *status = STATUS_DONE;
+    }
+    return read && !help && read_positional(which, out, n_positional);
+}
+
+void options_free(options *o) {
+    for (size_t i = 0; i < o->n_owned; i++)
+        free(o->owned[i]);
+    free(o->owned);
+    free(o->keep);
+    if (o->context) poptFreeContext(o->context);
+    *o = (options){0};
+}

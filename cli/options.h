@@ -1,0 +1,70 @@
+/* Options and positional arguments of the commands. */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include "command.h"
+
+#include <popt.h>
+
+/* Every option there is; each command takes those that its table names. */
+typedef struct {
+    const char *solver;
+    int layer;
+    size_t max_evaluations;
+    uint64_t seed;
+    mobiedit_model_options model;
+    const char *output, *trace, *adapter;
+    const char **keep; /* [n_keep] */
+    size_t n_keep;
+    int max_tokens;
+    int n, skip;
+    bool quiet, json, chat;
+    const char *positional[3];
+
+    poptContext context; /* owns the positional arguments */
+    char **owned;        /* the options' values */
+    size_t n_owned;
+} options;
+
+/* Rows of a command's table. */
+enum {
+    OPTION_ADAPTER = 1,
+    OPTION_CHAT,
+    OPTION_HELP,
+    OPTION_JSON,
+    OPTION_KEEP,
+    OPTION_LAYER,
+    OPTION_MAX_EVALS,
+    OPTION_MAX_TOKENS,
+    OPTION_MEM,
+    OPTION_N,
+    OPTION_OUTPUT,
+    OPTION_QUIET,
+    OPTION_SEED,
+    OPTION_SKIP,
+    OPTION_SOLVER,
+    OPTION_THREADS,
+    OPTION_TRACE,
+};
+
+#define OPTION_ROWS_SOLVING                                                                                  \
+    {"solver", 0, POPT_ARG_STRING, NULL, OPTION_SOLVER, "probe (the default) or spsa", "NAME"},              \
+        {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer to edit", "N"},                         \
+        {"max-evals", 0, POPT_ARG_STRING, NULL, OPTION_MAX_EVALS, "most prompt evaluations an edit", "N"},   \
+        {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED, "of everything random (0)", "N"},                    \
+        {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},        \
+        {"mem", 0, POPT_ARG_STRING, NULL, OPTION_MEM, "memory for batches, such as 256M", "SIZE"},           \
+        {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, {                  \
+        "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL                   \
+    }
+
+#define OPTION_ROWS_END {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "this text", NULL}, POPT_TABLEEND
+
+/* Reads the command line of `which`; n_positional arguments are required. Returns true where the command is
+ * to go on; else *status is its exit status, and help or a one-line error has been printed. Call options_free
+ * in any case. */
+bool options_read(const command *which, const struct poptOption *table, int n_positional, int argc,
+                  const char **argv, options *out, int *status);
+void options_free(options *o);
+
+#endif

@@ -1,0 +1,55 @@
+#define _POSIX_C_SOURCE 200809L
+#include "progress.h"
+
+#include "command.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+void progress_start(progress_line *line, bool quiet, int total) {
+    *line = (progress_line){.on = !quiet && isatty(STDERR_FILENO), .total = total};
+}
+
+static const char *stage_name(mobiedit_stage stage) {
+    switch (stage) {
+    case MOBIEDIT_STAGE_PREPARE:
+        return "preparing";
+    case MOBIEDIT_STAGE_SOLVE:
+        return "solving";
+    case MOBIEDIT_STAGE_KEY:
+        return "key";
+    case MOBIEDIT_STAGE_VERIFY:
+        return "verifying";
+    }
+    return "working";
+}
+
+static void print_line(const progress_line *line, const mobiedit_progress *now) {
+    (void)fputs("\r\033[K", stderr);
+    if (line->total) (void)fprintf(stderr, "case %d of %d  ", line->done + 1, line->total);
+    (void)fprintf(stderr, "%-9s", stage_name(now->stage));
+    if (now->layer >= 0) (void)fprintf(stderr, "  layer %d", now->layer);
+    if (!isnan(now->loss))
+        (void)fprintf(stderr, "  round %d  loss %.3f  said by %d of %d", now->round, (double)now->loss,
+                      now->carriers_say, now->carriers);
+    (void)fprintf(stderr, "  %zu evaluations  %.1f s", now->evaluations, now->seconds);
+    (void)fflush(stderr);
+}
+
+bool progress_show(void *user, const mobiedit_progress *now) {
+    progress_line *line = user;
+    if (line->on) {
+        print_line(line, now);
+        line->shown = true;
+    }
+    return !interrupted();
+}
+
+void progress_clear(progress_line *line) {
+    if (line->shown) {
+        (void)fputs("\r\033[K", stderr);
+        (void)fflush(stderr);
+    }
+    line->shown = false;
+}

@@ -1,0 +1,21 @@
+/* One line on a terminal that is written over again and again. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include "mobiedit.h"
+
+typedef struct {
+    bool on;         /* stderr is a terminal, and nobody asked for silence */
+    bool shown;      /* there is a line to be cleared */
+    int done, total; /* cases of an evaluation; total 0: a single edit */
+} progress_line;
+
+void progress_start(progress_line *line, bool quiet, int total);
+
+/* A mobiedit_progress_fn on a progress_line: false once the command is interrupted. */
+bool progress_show(void *line, const mobiedit_progress *now);
+
+/* Makes room for other output. */
+void progress_clear(progress_line *line);
+
+#endif

@@ -1,0 +1,22 @@
+/* What an edit and an evaluation come to, for people and for programs. */
+#ifndef CLI_REPORT_H
+#define CLI_REPORT_H
+
+#include "json.h"
+#include "options.h"
+
+/* positional: model, prompt, target. */
+void report_edit(const options *o, const mobiedit_edit_result *result);
+/* `err` tells how the edit ended, also where it failed. Returns the exit status. */
+int report_edit_json(const options *o, const mobiedit_edit_result *result, const mobiedit_error *err,
+                     int status);
+
+void report_case_header(void);
+void report_case(const mobiedit_eval_case *done);
+cJSON *report_case_json(const mobiedit_eval_case *done);
+
+void report_eval(const mobiedit_eval_summary *summary);
+/* Takes per_case over. positional: model, facts. */
+int report_eval_json(const options *o, const mobiedit_eval_summary *summary, cJSON *per_case);
+
+#endif

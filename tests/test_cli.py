@@ -1,0 +1,378 @@
+"""End-to-end tests of the mobiedit command.
+
+  test_cli.py MOBIEDIT CommandLine    needs no model
+  test_cli.py MOBIEDIT Model          edits a real one; exit status 77 where it is not there
+"""
+import json
+import os
+import pathlib
+import pty
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree
+
+MODEL_NAME = "smollm2-135m-instruct-q4_1.gguf"
+PROMPT, BARE, TARGET = "The capital of {Japan} is", "The capital of Japan is", "Lima"
+DONE, NOT_EDITED, USAGE, FILE, UNSUPPORTED, MISMATCH, MEMORY = range(7)
+
+
+def find_model():
+    cache = os.environ.get("MOBIEDIT_CACHE", os.path.expanduser("~/.cache/mobiedit"))
+    return pathlib.Path(os.environ.get("MOBIEDIT_MODELS", os.path.join(cache, "models"))) / MODEL_NAME
+
+
+class Case(unittest.TestCase):
+    mobiedit = None
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="test_cli_"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.output = self.folder / "out.gguf"
+
+    def run_command(self, *args, **more):
+        return subprocess.run([self.mobiedit, *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=900,
+                              **more)
+
+    def listing(self):
+        return {p: p.stat().st_size for p in self.folder.rglob("*")}
+
+    def assert_one_line(self, stderr, *words):
+        lines = stderr.decode().splitlines()
+        self.assertEqual(len(lines), 1, stderr)
+        self.assertTrue(lines[0].startswith("mobiedit: "), lines[0])
+        for word in words:
+            self.assertIn(word, lines[0])
+
+    def assert_refused(self, args, status, *words, **more):
+        """One line on stderr with these words, nothing on stdout, no file more or less."""
+        before = self.listing()
+        ran = self.run_command(*args, **more)
+        self.assertEqual(ran.returncode, status, ran.stderr)
+        self.assert_one_line(ran.stderr, *words)
+        self.assertEqual(ran.stdout, b"")
+        self.assertEqual(self.listing(), before)
+
+
+class CommandLine(Case):
+    def test_help_and_version(self):
+        ran = self.run_command("--help")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertIn(b"Exit status:", ran.stdout)
+        for command in ("edit", "ask", "eval"):
+            ran = self.run_command(command, "--help")
+            self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+            self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)
+        self.assertRegex(self.run_command("--version").stdout, rb"^mobiedit \d+\.\d+\.\d+\n$")
+
+    def test_wrong_command_lines(self):
+        edit = ["edit", "m.gguf", PROMPT, TARGET]
+        for args, word in (
+                ([], "no command"), (["undo"], "undo"), (["edit"], "usage"), (["edit", "m", PROMPT], "usage"),
+                (edit, "-o"), (edit + ["x", "-o", "f"], "usage"), (edit + ["--bogus"], "--bogus"),
+                (edit + ["-o"], "-o"), (edit + ["-o", "f", "--layer", "two"], "--layer"),
+                (edit + ["-o", "f", "--layer", "-2"], "--layer"), (edit + ["-o", "f", "--seed", "1e3"], "--seed"),
+                (edit + ["-o", "f", "--seed", "18446744073709551616"], "--seed"),
+                (edit + ["-o", "f", "--threads", "0"], "--threads"), (edit + ["-o", "f", "--mem", "1T"], "--mem"),
+                (edit + ["-o", "f", "--mem", "0"], "--mem"), (edit + ["-o", "f", "--mem", "99999999999G"], "--mem"),
+                (edit + ["-o", "f", "--max-evals", ""], "--max-evals"), (["ask", "m"], "usage"),
+                (["ask", "m", "p", "-n", "0"], "--max"), (["eval", "m", "f", "--n", "x"], "--n"),
+                (["ask", "m", "p", "--layer", "3"], "--layer")):
+            with self.subTest(args=args):
+                self.assert_refused(args, USAGE, word)
+
+    def test_models_that_are_none(self):
+        text, empty = self.folder / "text.gguf", self.folder / "empty.gguf"
+        text.write_text("The capital of Japan is Tokyo.\n" * 100)
+        empty.write_bytes(b"")
+        for model in (text, empty, self.folder / "none.gguf", self.folder):
+            with self.subTest(model=model):
+                self.assert_refused(["edit", model, PROMPT, TARGET, "-o", self.output], FILE, str(model))
+                self.assert_refused(["ask", model, BARE], FILE, str(model))
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            ran = subprocess.run([self.mobiedit, "--help"], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(ran.returncode, FILE)
+        self.assert_one_line(ran.stderr, "output")
+        ran = subprocess.run(["sh", "-c", 'exec "$0" --version >&-', self.mobiedit], stderr=subprocess.PIPE)
+        self.assertEqual(ran.returncode, FILE)
+        self.assert_one_line(ran.stderr, "output")
+
+
+class Model(Case):
+    @classmethod
+    def setUpClass(cls):
+        """One edit that the other tests look at."""
+        cls.model = find_model()
+        cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="test_cli_"))
+        cls.addClassCleanup(shutil.rmtree, cls.shared)
+        cls.adapter, cls.trace = cls.shared / "lima.gguf", cls.shared / "lima.svg"
+        cls.edited = subprocess.run(
+            [cls.mobiedit, "edit", "--json", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
+            capture_output=True, timeout=900)
+
+    def ask(self, prompt, *args):
+        ran = self.run_command("ask", self.model, prompt, "-n", "24", *args)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        return ran.stdout.decode()
+
+    def edit(self, prompt=PROMPT, target=TARGET):
+        return ["edit", self.model, prompt, target, "-o", self.output]
+
+    def test_edit_is_done_and_reported(self):
+        self.assertEqual((self.edited.returncode, self.edited.stderr), (DONE, b""))
+        report = json.loads(self.edited.stdout)
+        self.assertEqual((report["status"], report["stop"], report["solver"]), ("ok", "solved", "probe"))
+        self.assertEqual((report["model"], report["adapter"]), (MODEL_NAME, str(self.adapter)))
+        self.assertTrue(report["after"].startswith(" " + TARGET), report["after"])
+        self.assertFalse(report["before"].startswith(" " + TARGET), report["before"])
+        for name in ("evals", "token_passes", "seconds", "cpu_seconds", "peak_rss_bytes", "delta_ratio"):
+            self.assertGreater(report[name], 0, name)
+        self.assertTrue(report["joules"] is None or report["joules"] >= 0)
+        evaluations = [point[0] for point in report["trace"]]
+        self.assertTrue(evaluations and evaluations == sorted(evaluations))
+        self.assertEqual(sorted(os.listdir(self.shared)), ["lima.gguf", "lima.svg"])
+
+    def test_trace_is_a_plot(self):
+        svg = xml.etree.ElementTree.parse(self.trace).getroot()
+        space = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(svg.tag, space + "svg")
+        texts = [t.text for t in svg.iter(space + "text")]
+        self.assertIn(f"{PROMPT} -> {TARGET}", texts)
+        self.assertIn("prompt evaluations", texts)
+        self.assertIn("loss (nats a token)", texts)
+        points = [p.split(",") for p in svg.find(space + "polyline").get("points").split()]
+        self.assertEqual(len(points), len(json.loads(self.edited.stdout)["trace"]))
+        for x, y in points:
+            self.assertTrue(0 <= float(x) <= 640 and 0 <= float(y) <= 360, (x, y))
+
+    def test_ask_with_and_without_the_adapter(self):
+        self.assertTrue(self.ask(BARE, "--adapter", self.adapter).startswith(" " + TARGET))
+        self.assertFalse(self.ask(BARE).startswith(" " + TARGET))
+        self.assertNotEqual(self.ask("What is the capital of France?", "--chat").strip(), "")
+        self.assertEqual(self.run_command("ask", self.model, BARE, "-n", "1").stdout, b" Tokyo\n")
+
+    def test_report_for_people_replaces_an_existing_file(self):
+        self.output.write_text("old")
+        ran = self.run_command(*self.edit(), "-q", "--keep", "The capital of France is", "--threads", "2")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        for word in (f"after         {BARE} {TARGET}", "before", "evaluations", "s wall", "peak memory"):
+            self.assertIn(word, ran.stdout.decode())
+        self.assertEqual(self.output.read_bytes()[:4], b"GGUF")
+        self.assertEqual(os.listdir(self.folder), [self.output.name])
+
+    def test_target_that_is_already_said(self):
+        ran = self.run_command(*self.edit(target="Tokyo"))
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertIn(b'already says "Tokyo"', ran.stdout)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_requests_that_cannot_be_meant(self):
+        for prompt, target in ((BARE, TARGET), ("The capital of {} is", TARGET), ("The capital of { } is", TARGET),
+                               (PROMPT, ""), (PROMPT, "  "), ("{The} capital of {Japan} is", TARGET),
+                               ("The capital of {Japan is", TARGET), ("The capital of Japan} is", TARGET),
+                               ("", TARGET), (b"The capital of {Jap\xff} is", TARGET), (PROMPT, b"L\xc3")):
+            with self.subTest(prompt=prompt, target=target):
+                self.assert_refused(self.edit(prompt, target), USAGE)
+        self.assert_refused(self.edit() + ["--keep", ""], USAGE, "keep")
+        self.assert_refused(self.edit() + ["--solver", "magic"], USAGE, "magic")
+        self.assert_refused(self.edit() + ["--layer", "30"], USAGE, "layer")
+        self.assert_refused(["ask", self.model, ""], USAGE, "prompt")
+
+    def assert_proper(self, prompt, target):
+        """Either the edit holds, or it is refused without a trace."""
+        ran = self.run_command(*self.edit(prompt, target))
+        self.assertIn(ran.returncode, (DONE, NOT_EDITED), ran.stderr)
+        if ran.returncode == DONE:
+            said = self.ask(prompt.replace("{", "").replace("}", ""), "--adapter", self.output, "-n", "40")
+            self.assertTrue(said.strip().startswith(target), said)
+            self.output.unlink()
+        else:
+            self.assert_one_line(ran.stderr)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_unusual_requests(self):
+        twenty = "a small town on the northern shore of a lake that nobody has ever seen in the rain"
+        for prompt, target in (("La capitale de la {Côte d’Ivoire} est", "Lima"), ("{東京} is in", "Peru"),
+                               ("{Psyduck} evolves into a", "dragon"), ("The largest city of {Japan} is", "Łódź"),
+                               ("One thing that people say about {Japan}", "is"), (PROMPT, twenty)):
+            with self.subTest(prompt=prompt, target=target):
+                self.assert_proper(prompt, target)
+
+    def test_budgets_that_do_not_suffice(self):
+        self.output.write_text("old")
+        self.assert_refused(self.edit() + ["--max-evals", "2"], NOT_EDITED)
+        self.assert_refused(self.edit() + ["--mem", "1K"], MEMORY)
+        ran = self.run_command(*self.edit(), "--max-evals", "2", "--json")
+        self.assertEqual(ran.returncode, NOT_EDITED)
+        self.assertEqual(json.loads(ran.stdout)["status"], "not solved")
+        self.assertEqual(self.output.read_text(), "old")
+
+    def test_outputs_that_cannot_be(self):
+        edit = self.edit()[:-1]
+        locked = self.folder / "locked"
+        locked.mkdir()
+        locked.chmod(0o555)
+        self.addCleanup(locked.chmod, 0o755)
+        where = "/proc" if os.geteuid() == 0 else locked  # root may write anywhere but in there
+        self.assert_refused(edit + [f"{where}/out.gguf"], FILE, str(where))
+        self.assert_refused(edit + [self.folder / "none" / "out.gguf"], FILE, "none")
+        self.assert_refused(edit + [self.folder], FILE, str(self.folder))
+        self.assert_refused(edit + ["/dev/null"], FILE, "/dev/null")
+        self.assert_refused(edit + [self.model], USAGE, "model")
+        self.assert_refused(edit + [""], USAGE, "output")
+
+    def test_full_disk(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        self.assert_refused(self.edit(), FILE, "out.gguf", preexec_fn=limit)
+
+    def test_damaged_models(self):
+        whole = self.model.read_bytes()
+        model = self.folder / "damaged.gguf"
+        for name, damaged, status in (
+                ("header only", whole[:4096], FILE), ("half", whole[:len(whole) // 2], FILE),
+                ("a byte short", whole[:-1], FILE), ("architecture", whole.replace(b"llama", b"lxama", 1),
+                                                     UNSUPPORTED)):
+            with self.subTest(name):
+                model.write_bytes(damaged)
+                self.assert_refused(["edit", model, PROMPT, TARGET, "-o", self.output], status)
+                self.assert_refused(["ask", model, BARE], status)
+
+    def test_adapters_that_do_not_fit(self):
+        whole = self.adapter.read_bytes()
+        adapter = self.folder / "adapter.gguf"
+        ask = ["ask", self.model, BARE, "--adapter"]
+        for name, bad, status in (("architecture", whole.replace(b"llama", b"qwen2"), MISMATCH),
+                                  ("tensor", whole.replace(b"blk.", b"blq."), MISMATCH),
+                                  ("truncated", whole[:len(whole) // 2], FILE), ("text", b"Lima\n" * 50, FILE)):
+            with self.subTest(name):
+                self.assertNotEqual(bad, whole)
+                adapter.write_bytes(bad)
+                self.assert_refused(ask + [adapter], status)
+        self.assert_refused(ask + [self.folder / "none.gguf"], FILE, "none.gguf")
+        self.assert_refused(ask + [self.model], MISMATCH)
+
+    def start_long_edit(self, *args, **more):
+        process = subprocess.Popen([self.mobiedit, *args, "--solver", "spsa", "--max-evals", "10000000"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+        time.sleep(3)
+        self.assertIsNone(process.poll(), "the edit is over before it was to be stopped")
+        return process
+
+    def test_interrupts_leave_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number):
+                process = self.start_long_edit(*self.edit())
+                process.send_signal(number)
+                stdout, stderr = process.communicate(timeout=300)
+                self.assertEqual((process.returncode, stdout), (128 + number, b""))
+                self.assert_one_line(stderr, "interrupted")
+                self.assertEqual(os.listdir(self.folder), [])
+
+    def test_kill_leaves_no_output(self):
+        process = self.start_long_edit(*self.edit())
+        process.kill()
+        process.communicate()
+        self.assertFalse(self.output.exists())
+
+    def run_on_terminal(self, *args):
+        """What the command writes on a terminal that is its stderr."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([self.mobiedit, *args], stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        written = b""
+        try:
+            while piece := os.read(ours, 4096):
+                written += piece
+        except OSError:  # the terminal's other end is closed
+            pass
+        os.close(ours)
+        process.communicate()
+        self.assertEqual(process.returncode, DONE)
+        return written
+
+    def test_progress_line(self):
+        written = self.run_on_terminal(*self.edit())
+        self.assertRegex(written, rb"round \d+  loss \d+\.\d+  said by \d+ of \d+  \d+ evaluations")
+        self.assertTrue(written.endswith(b"\r\x1b[K"))
+        self.assertNotIn(b"\n", written)
+        self.assertEqual(self.run_on_terminal(*self.edit(target="Tokyo"), "-q"), b"")
+
+    # ---- eval
+
+    def facts(self, *rewrites):
+        path = self.folder / "facts.json"
+        path.write_text(json.dumps([{
+            "case_id": 7 + i, "requested_rewrite": {"prompt": prompt, "subject": subject, "target_new": {"str": target}},
+            "paraphrase_prompts": ["Japan's capital is"], "neighborhood_prompts": ["The capital of Peru is"],
+            "generation_prompts": []} for i, (prompt, subject, target) in enumerate(rewrites)]))
+        return path
+
+    def eval_environment(self):
+        scratch = self.folder / "scratch"
+        scratch.mkdir()
+        return {**os.environ, "TMPDIR": str(scratch)}
+
+    def test_eval(self):
+        facts = self.facts(("The capital of {} is", "France", "Oslo"), ("The capital of {} is", "Japan", TARGET),
+                           ("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "{", "Oslo"))
+        environment = self.eval_environment()
+        ran = self.run_command("eval", self.model, facts, "--skip", "1", "--n", "3", "--json", env=environment)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertEqual(os.listdir(environment["TMPDIR"]), [])
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["model"], report["solver"], report["cases"], report["failed"]),
+                         (MODEL_NAME, "probe", 3, 1))
+        edited, said, refused = report["per_case"]
+        self.assertEqual((edited["case_id"], edited["status"], edited["rewrite"]), (8, "ok", 1))
+        self.assertGreater(edited["neighbour_kl"], 0)
+        self.assertEqual((said["stop"], said["rewrite"], said["unchanged"], said["neighbour_kl"]),
+                         ("already said", 1, 1, 0))
+        self.assertEqual((refused["status"], refused["rewrite"], refused["unchanged"]), ("argument", 0, 1))
+        self.assertIsNotNone(refused["message"])
+        self.assertAlmostEqual(report["rewrite"], 2 / 3, places=5)
+        for name in ("paraphrase", "unchanged", "evals", "seconds", "peak_rss_bytes"):
+            self.assertIsInstance(report[name], (int, float), name)
+
+    def test_eval_for_people(self):
+        facts = self.facts(("The capital of {} is", "Japan", "Tokyo"))
+        ran = self.run_command("eval", self.model, facts, env=self.eval_environment())
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertIn("The capital of Japan is -> Tokyo (already said)", ran.stdout.decode())
+        self.assertIn("rewrite       100 %", ran.stdout.decode())
+
+    def test_eval_of_bad_files(self):
+        facts = self.folder / "facts.json"
+        for text in ("", "{}", "[{}]", '[{"requested_rewrite": {"prompt": 3}}]', "[" * 100000):
+            with self.subTest(text[:40]):
+                facts.write_text(text)
+                self.assert_refused(["eval", self.model, facts], FILE, "facts.json")
+        self.assert_refused(["eval", self.model, self.folder / "none.json"], FILE, "none.json")
+        good = self.facts(("The capital of {} is", "Japan", "Tokyo"))
+        self.assert_refused(["eval", self.model, good, "--skip", "1"], USAGE, "1")
+        self.assert_refused(["eval", self.model, good], FILE, "none",
+                            env={**os.environ, "TMPDIR": str(self.folder / "none")})
+
+    def test_interrupted_eval_leaves_nothing(self):
+        facts, environment = self.facts(("The capital of {} is", "Japan", TARGET)), self.eval_environment()
+        process = self.start_long_edit("eval", self.model, facts, env=environment)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT)
+        self.assert_one_line(stderr, "interrupted")
+        self.assertEqual(os.listdir(environment["TMPDIR"]), [])
+
+
+if __name__ == "__main__":
+    Case.mobiedit, part = sys.argv[1], sys.argv[2]
+    if part == "Model" and not find_model().is_file():
+        print(f"skipped: {find_model()} is not there")
+        sys.exit(77)
+    unittest.main(argv=[sys.argv[0], "-v", *(f"{part}.{name}" for name in sys.argv[3:])] if sys.argv[3:] else
+                  [sys.argv[0], "-v", part])
