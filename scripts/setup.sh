@@ -4,7 +4,7 @@
 #   setup.sh --checks  and what the linters, the sanitizers and the fuzzers need
 . "$(dirname "$0")/common.sh"
 
-packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libpopt-dev libcmocka-dev libsimde-dev"
+packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libcmocka-dev libsimde-dev"
 [ "${1:-}" = --checks ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev"
 
 if ! command -v dpkg-query >/dev/null; then
