@@ -1,0 +1,101 @@
+/* The runtime on SmolLM2-135M: text, chat template, and that the weights stay in the mapped file. */
+#include "runtime/runtime.h"
+
+#include "base/memory.h"
+#include "base/usage.h"
+#include "models.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char path[MODEL_PATH_MAX];
+static me_runtime *runtime;
+
+static int close_runtime(void **state) {
+    (void)state;
+    me_runtime_close(runtime);
+    return 0;
+}
+
+static char *answer(const me_tokens *prompt, bool stop_at_newline) {
+    const me_generate_options options = {.max_tokens = 12, .stop_at_newline = stop_at_newline};
+    char *text = NULL;
+    mobiedit_error err = {0};
+    if (me_runtime_generate(runtime, prompt->ids, prompt->n, &options, &text, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    return text;
+}
+
+/* Resident memory grows by the file, the KV cache (24 MB) and the vocabulary, not by a copy of the weights.
+ */
+static void weights_stay_in_the_file(void **state) {
+    (void)state;
+    size_t before = me_peak_rss_bytes();
+    mobiedit_error err = {0};
+    if (me_runtime_open(path, &(me_runtime_options){.threads = 1}, &runtime, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    me_tokens prompt = {0};
+    assert_int_equal(me_tokenize(me_runtime_vocab(runtime), "The capital of Japan is", &prompt, NULL), 0);
+    me_free(answer(&prompt, false));
+    me_tokens_free(&prompt);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    size_t file_size = (size_t)ftell(file);
+    assert_int_equal(fclose(file), 0);
+#ifndef __SANITIZE_ADDRESS__
+    assert_in_range(me_peak_rss_bytes() - before, file_size / 2, file_size + ((size_t)56 << 20));
+#endif
+}
+
+static void knows_the_capital_of_japan(void **state) {
+    (void)state;
+    me_tokens prompt = {0}, target = {0};
+    assert_int_equal(me_tokenize(me_runtime_vocab(runtime), "The capital of Japan is", &prompt, NULL), 0);
+    assert_int_equal(me_tokenize(me_runtime_vocab(runtime), " Tokyo.\n", &target, NULL), 0);
+    char *text = answer(&prompt, false), *line = answer(&prompt, true);
+    assert_int_equal(strncmp(text, " Tokyo.\n", 8), 0);
+    assert_string_equal(line, " Tokyo.");
+    bool says = false;
+    assert_int_equal(me_runtime_says(runtime, prompt.ids, prompt.n, target.ids, target.n, &says, NULL), 0);
+    assert_true(says);
+    me_free(text);
+    me_free(line);
+    me_tokens_free(&prompt);
+    me_tokens_free(&target);
+}
+
+static void chat_opens_the_assistants_turn(void **state) {
+    (void)state;
+    me_tokens chat = {0}, expected = {0};
+    assert_int_equal(me_runtime_chat_tokens(runtime, "What is the capital of France?", &chat, NULL), 0);
+    assert_int_equal(me_tokenize(me_runtime_vocab(runtime),
+                                 "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+                                 "<|im_start|>assistant\n",
+                                 &expected, NULL),
+                     0);
+    assert_int_equal(chat.n, expected.n);
+    assert_memory_equal(chat.ids, expected.ids, (size_t)chat.n * sizeof *chat.ids);
+    char *text = answer(&chat, false);
+    assert_non_null(strstr(text, "Paris"));
+    me_free(text);
+    me_tokens_free(&chat);
+    me_tokens_free(&expected);
+}
+
+int main(void) {
+    if (!find_model("smollm2-135m-instruct-q4_1.gguf", path)) {
+        (void)printf("no model at %s: skipped\n", path);
+        return MODEL_MISSING;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(weights_stay_in_the_file),
+        cmocka_unit_test(knows_the_capital_of_japan),
+        cmocka_unit_test(chat_opens_the_assistants_turn),
+    };
+    return cmocka_run_group_tests(tests, NULL, close_runtime);
+}
