@@ -301,6 +301,21 @@ static void expect_spoiled(const char *arch, spoiler s, mobiedit_status status, 
                .n_list = sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t)})
 #define GONE(k) ((spoiler){.key = (k), .type = GGUF_TYPE_COUNT})
 
+/* libllama would end the process. */
+static void repeat_a_token(struct gguf_context *gguf, const void *user) {
+    static const char *tokens[] = {"", "", "a", "b", "a"};
+    (void)user;
+    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", tokens, 5);
+}
+
+static void refuses_repeated_tokens(void **state) {
+    (void)state;
+    const tiny_model_options options = {.change = repeat_a_token};
+    const char *path = scratch_path("twins.gguf");
+    assert_true(tiny_model_write(path, "llama", &options));
+    expect_refusal(path, MOBIEDIT_E_FORMAT, "tokens 2 and 4 are the same: a");
+}
+
 static void refuses_other_kinds(void **state) {
     (void)state;
     expect_spoiled("llama", TEXT("general.type", "adapter"), MOBIEDIT_E_FORMAT, "of type adapter");
@@ -534,23 +549,15 @@ static void prints_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prints_nothing),
-        cmocka_unit_test(reads_every_architecture),
-        cmocka_unit_test(reads_optional_tensors),
-        cmocka_unit_test(reads_every_type),
-        cmocka_unit_test(released_pages_come_back),
-        cmocka_unit_test(reads_windows),
-        cmocka_unit_test(reads_window_list),
-        cmocka_unit_test(reads_rope_scaling),
-        cmocka_unit_test(refuses_other_files),
-        cmocka_unit_test(refuses_other_kinds),
-        cmocka_unit_test(refuses_other_features),
-        cmocka_unit_test(refuses_bad_numbers),
-        cmocka_unit_test(refuses_other_tensors),
-        cmocka_unit_test(refuses_vocabulary_alone),
-        cmocka_unit_test(names_the_reason_after_a_long_path),
-        cmocka_unit_test(refuses_every_truncation),
-        cmocka_unit_test(survives_every_flip),
+        cmocka_unit_test(prints_nothing),           cmocka_unit_test(reads_every_architecture),
+        cmocka_unit_test(reads_optional_tensors),   cmocka_unit_test(reads_every_type),
+        cmocka_unit_test(released_pages_come_back), cmocka_unit_test(reads_windows),
+        cmocka_unit_test(reads_window_list),        cmocka_unit_test(reads_rope_scaling),
+        cmocka_unit_test(refuses_other_files),      cmocka_unit_test(refuses_repeated_tokens),
+        cmocka_unit_test(refuses_other_kinds),      cmocka_unit_test(refuses_other_features),
+        cmocka_unit_test(refuses_bad_numbers),      cmocka_unit_test(refuses_other_tensors),
+        cmocka_unit_test(refuses_vocabulary_alone), cmocka_unit_test(names_the_reason_after_a_long_path),
+        cmocka_unit_test(refuses_every_truncation), cmocka_unit_test(survives_every_flip),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

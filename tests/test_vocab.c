@@ -3,14 +3,17 @@
 #include "model/vocab.h"
 
 #include "base/memory.h"
+#include "model/model.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -277,6 +280,43 @@ static void refuses_other_vocabularies(void **state) {
     assert_int_equal(me_vocab_open(scratch_path("none"), &vocab, NULL), MOBIEDIT_E_FORMAT);
 }
 
+/* A changed byte of the metadata that the model's own checks let pass must not end the process either. */
+static void survives_flips(void **state) {
+    (void)state;
+    const char *path = scratch_path("flip.gguf");
+    int opened = 0, refused = 0;
+    for (int k = 0; k < N_KINDS; k++) {
+        const tiny_model_options options = {
+            .n_layer = 1, .d_model = 32, .sentencepiece = KINDS[k].sentencepiece};
+        assert_true(tiny_model_write(path, KINDS[k].arch, &options));
+        struct gguf_context *gguf = gguf_init_from_file(path, (struct gguf_init_params){.no_alloc = true});
+        assert_non_null(gguf);
+        off_t header = (off_t)gguf_get_data_offset(gguf);
+        gguf_free(gguf);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        for (off_t at = 24; at < header; at += 31) {
+            unsigned char byte, changed;
+            assert_int_equal(pread(fd, &byte, 1, at), 1);
+            changed = byte ^ (at % 2 ? 1 : 0x10);
+            assert_int_equal(pwrite(fd, &changed, 1, at), 1);
+            me_model *model = NULL;
+            me_vocab *vocab = NULL;
+            me_tokens tokens = {0};
+            bool ok = me_model_open(path, &model, NULL) == MOBIEDIT_OK &&
+                      me_vocab_open(path, &vocab, NULL) == MOBIEDIT_OK;
+            if (ok && me_tokenize(vocab, TEXTS[k], &tokens, NULL) == MOBIEDIT_OK)
+                assert_in_range(me_token_at(vocab, &tokens, TEXTS[k], 5), 0, tokens.n - 1);
+            *(ok ? &opened : &refused) += 1;
+            me_tokens_free(&tokens);
+            me_vocab_close(vocab);
+            me_model_close(model);
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        }
+        assert_int_equal(close(fd), 0);
+    }
+    assert_true(opened > 100 && refused > 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_comes_back),
@@ -289,6 +329,7 @@ int main(void) {
         cmocka_unit_test(bounds_the_length_of_a_text),
         cmocka_unit_test(an_empty_text_has_no_bytes),
         cmocka_unit_test(refuses_other_vocabularies),
+        cmocka_unit_test(survives_flips),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

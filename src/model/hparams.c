@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Bounds that keep every product of two sizes inside int64 and every index inside int. */
-enum { MAX_DIM = 1 << 24, MAX_HEADS = 1 << 16, MAX_VOCAB = 1 << 24 };
+enum { MAX_DIM = 1 << 24, MAX_HEADS = 1 << 16 };
 
 typedef struct {
     const char *name;
@@ -77,19 +77,6 @@ static mobiedit_status refuse_variants(const me_metadata *meta, mobiedit_error *
     return MOBIEDIT_OK;
 }
 
-/* The vocabulary's size is the number of its tokens, as libllama counts them. */
-static mobiedit_status read_vocab_size(me_model *model, const me_metadata *meta, mobiedit_error *err) {
-    int64_t id = gguf_find_key(meta->gguf, "tokenizer.ggml.tokens");
-    if (id < 0 || gguf_get_kv_type(meta->gguf, id) != GGUF_TYPE_ARRAY ||
-        gguf_get_arr_type(meta->gguf, id) != GGUF_TYPE_STRING)
-        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file has no list of tokens", meta->path);
-    size_t n = gguf_get_arr_n(meta->gguf, id);
-    if (n < 1 || n > MAX_VOCAB)
-        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: a vocabulary of %zu tokens", meta->path, n);
-    model->n_vocab = (int)n;
-    return MOBIEDIT_OK;
-}
-
 static mobiedit_status read_heads(me_model *model, const me_metadata *meta, mobiedit_error *err) {
     int n_layer = model->n_layer;
     if (me_meta_find(meta, "attention.head_count") < 0)
@@ -128,7 +115,7 @@ static mobiedit_status read_sizes(me_model *model, const me_metadata *meta, mobi
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the metadata has no %s.feed_forward_length", meta->path,
                        meta->arch);
     ME_TRY(read_heads(model, meta, err));
-    return read_vocab_size(model, meta, err);
+    return me_model_read_token_list(model, meta, err);
 }
 
 /* libllama takes 1/sqrt(head_dim) whatever attention.scale says for these architectures, and

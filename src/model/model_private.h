@@ -13,6 +13,10 @@ mobiedit_status me_model_set_arch(me_model *model, const char *path, const char 
 /* Everything that the metadata say: sizes, scales, and each layer's rope and window; allocates the layers. */
 mobiedit_status me_model_read_hparams(me_model *model, const me_metadata *meta, mobiedit_error *err);
 
+/* The size of the vocabulary: the number of its tokens, as libllama counts them. libllama ends the process
+ * where two are the same: E_FORMAT. */
+mobiedit_status me_model_read_token_list(me_model *model, const me_metadata *meta, mobiedit_error *err);
+
 /* Finds every tensor, checks its type, shape and place in the mapped file, and refuses tensors that are
  * not known. */
 mobiedit_status me_model_read_tensors(me_model *model, const me_metadata *meta, mobiedit_error *err);

@@ -15,15 +15,19 @@ typedef struct {
     int n;
 } me_tokens;
 
+/* The file is one that me_model_open accepts: libllama ends the process on some damaged ones. Its vocabulary
+ * then has the model's n_vocab tokens. */
 mobiedit_status me_vocab_open(const char *model_path, me_vocab **out, mobiedit_error *err);
 void me_vocab_close(me_vocab *vocab);
 int me_vocab_size(const me_vocab *vocab);
 
-/* Tokens of a text as llama.cpp makes them for a prompt: the model's own BOS rule, special tokens parsed. */
+/* Tokens of a text as llama.cpp makes them for a prompt: the model's own BOS rule, special tokens parsed, no
+ * EOS. E_ARGUMENT where the text is not UTF-8 or longer than 1 MiB. */
 mobiedit_status me_tokenize(const me_vocab *vocab, const char *text, me_tokens *out, mobiedit_error *err);
 void me_tokens_free(me_tokens *tokens);
 
-/* The text of tokens, specials rendered as nothing. *out is freed with me_free. */
+/* The text of tokens, piece after piece, specials rendered as nothing: a SentencePiece vocabulary that puts a
+ * space before every text shows it. *out is freed with me_free. */
 mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n, char **out,
                               mobiedit_error *err);
 
@@ -34,7 +38,8 @@ int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text
 bool me_vocab_is_end(const me_vocab *vocab, me_token token); /* end of generation */
 
 /* Tokens of prompt + " " + target (without the space where the prompt ends in white space) with the prompt's
- * own tokens first; *n_prompt is their number, the rest are the target's. */
+ * own tokens first; *n_prompt is their number, the rest are the target's. Where the two would share a token,
+ * the target is cut by itself; a vocabulary that puts a space before every text then puts it there too. */
 mobiedit_status me_tokenize_pair(const me_vocab *vocab, const char *prompt, const char *target,
                                  me_tokens *out, int *n_prompt, mobiedit_error *err);
 

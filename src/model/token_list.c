@@ -1,0 +1,51 @@
+#include "model/model_private.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+enum { MAX_VOCAB = 1 << 24 };
+
+/* FNV-1a (Fowler, Noll, Vo), 64 bits. */
+static uint64_t hash(const char *text) {
+    uint64_t h = 0xCBF29CE484222325;
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001B3;
+    return h;
+}
+
+/* Open addressing: slots [n_slots], a power of two over twice the tokens, hold a token's number + 1 or 0.
+ * Empty tokens are left out: libllama gives them names of their own. */
+static mobiedit_status find_twin(const me_metadata *meta, int64_t id, uint32_t *slots, size_t n_slots,
+                                 mobiedit_error *err) {
+    size_t n = gguf_get_arr_n(meta->gguf, id);
+    for (size_t i = 0; i < n; i++) {
+        const char *text = gguf_get_arr_str(meta->gguf, id, i);
+        size_t at = (size_t)hash(text) & (n_slots - 1);
+        if (text[0] == '\0') continue;
+        for (; slots[at]; at = (at + 1) & (n_slots - 1))
+            if (strcmp(gguf_get_arr_str(meta->gguf, id, slots[at] - 1), text) == 0)
+                return me_fail(err, MOBIEDIT_E_FORMAT, "%s: tokens %u and %zu are the same: %.60s",
+                               meta->path, slots[at] - 1, i, text);
+        slots[at] = (uint32_t)i + 1;
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_model_read_token_list(me_model *model, const me_metadata *meta, mobiedit_error *err) {
+    int64_t id = gguf_find_key(meta->gguf, "tokenizer.ggml.tokens");
+    if (id < 0 || gguf_get_kv_type(meta->gguf, id) != GGUF_TYPE_ARRAY ||
+        gguf_get_arr_type(meta->gguf, id) != GGUF_TYPE_STRING)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file has no list of tokens", meta->path);
+    size_t n = gguf_get_arr_n(meta->gguf, id), n_slots = 4;
+    if (n < 1 || n > MAX_VOCAB)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: a vocabulary of %zu tokens", meta->path, n);
+    while (n_slots < 2 * n)
+        n_slots *= 2;
+    uint32_t *slots = me_calloc(n_slots, sizeof *slots);
+    if (!slots) return me_fail_memory(err, "the list of tokens");
+    mobiedit_status status = find_twin(meta, id, slots, n_slots, err);
+    me_free(slots);
+    model->n_vocab = (int)n;
+    return status;
+}
