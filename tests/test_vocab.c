@@ -244,11 +244,11 @@ static void an_empty_text_has_no_bytes(void **state) {
 }
 
 static void drop_byte_tokens(struct gguf_context *gguf, const void *user) {
-    static const char *const tokens[] = {"<unk>", "<s>", "</s>", "a", "<0x41>", "<0xab>"};
+    static const char *tokens[] = {"<unk>", "<s>", "</s>", "a", "<0x41>", "<0xab>"};
     static const float scores[6];
     static const int32_t types[6] = {2, 3, 3, 1, 6, 1};
     (void)user;
-    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", (const char **)(uintptr_t)tokens, 6);
+    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", tokens, 6);
     gguf_set_arr_data(gguf, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores, 6);
     gguf_set_arr_data(gguf, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types, 6);
 }

@@ -284,10 +284,10 @@ static void set_defaults(writer *w) {
 
 /* Room for all tensors as float32. */
 static size_t tensors_bytes(const tiny_model_options *o) {
-    size_t d = (size_t)o->d_model, q = (size_t)(o->n_head * o->head_dim), ff = (size_t)o->d_ff;
+    size_t d = (size_t)o->d_model, q = (size_t)o->n_head * (size_t)o->head_dim, ff = (size_t)o->d_ff;
     size_t layer = 4 * d * q + 3 * d * ff + 8 * (d + q + ff);
     size_t values = (size_t)o->n_layer * layer + 2 * d * MAX_TOKENS + 2 * (d + q);
-    return values * sizeof(float) + (size_t)(o->n_layer * 24 + 8) * (ggml_tensor_overhead() + 64);
+    return values * sizeof(float) + ((size_t)o->n_layer * 24 + 8) * (ggml_tensor_overhead() + 64);
 }
 
 bool tiny_model_write(const char *path, const char *arch, const tiny_model_options *options) {

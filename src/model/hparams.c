@@ -245,7 +245,7 @@ static mobiedit_status read_windows(me_model *model, const me_metadata *meta, mo
     float base = 10000;
     ME_TRY(me_meta_float(meta, "rope.freq_base_swa", &base, NULL, err));
     if (base <= 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: a rope base of %g", meta->path, (double)base);
-    bool slides[ME_MAX_LAYERS];
+    bool slides[ME_MAX_LAYERS] = {false};
     ME_TRY(read_window_pattern(model, meta, slides, err));
     for (int i = 0; i < model->n_layer; i++) {
         if (!slides[i]) continue;

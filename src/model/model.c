@@ -104,12 +104,12 @@ mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *
 
 void me_model_close(me_model *model) {
     if (!model) return;
-    if (model->map) (void)munmap((void *)(uintptr_t)model->map, model->map_size);
+    if (model->map) (void)munmap((void *)model->map, model->map_size);
     me_free(model->layers);
     me_free(model->path);
     me_free(model);
 }
 
 void me_model_release_pages(const me_model *model) {
-    (void)madvise((void *)(uintptr_t)model->map, model->map_size, MADV_DONTNEED);
+    (void)madvise((void *)model->map, model->map_size, MADV_DONTNEED);
 }

@@ -7,6 +7,7 @@
 
 #include <llama.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -23,10 +24,10 @@ struct me_vocab {
 
 /* The byte that a token of a SentencePiece vocabulary stands for, as libllama looks it up; -1: none. */
 static int token_byte(const char *text) {
-    unsigned value;
     char name[8];
     if (text[0] != '\0' && text[1] == '\0') return (unsigned char)text[0];
-    if (sscanf(text, "<0x%2X>", &value) != 1) return -1;
+    if (strncmp(text, "<0x", 3) != 0) return -1;
+    unsigned value = (unsigned)strtoul(text + 3, NULL, 16) & 0xFF;
     (void)snprintf(name, sizeof name, "<0x%02X>", value);
     return strcmp(text, name) == 0 ? (int)value : -1;
 }
@@ -55,11 +56,11 @@ static mobiedit_status tokenize(const me_vocab *vocab, const char *text, bool ad
                                 mobiedit_error *err);
 
 static mobiedit_status find_space_prefix(me_vocab *vocab, mobiedit_error *err) {
-    me_tokens tokens;
+    me_tokens tokens = {0};
     char *text = NULL;
     ME_TRY(tokenize(vocab, "a", false, &tokens, err));
     mobiedit_status status = me_detokenize(vocab, tokens.ids, tokens.n, &text, err);
-    if (status == MOBIEDIT_OK) vocab->space_prefix = text[0] == ' ';
+    if (text) vocab->space_prefix = text[0] == ' ';
     me_free(text);
     me_tokens_free(&tokens);
     return status;
@@ -256,7 +257,7 @@ static mobiedit_status tokenize_parts(const me_vocab *vocab, const me_tokens *pr
     /* The end of the prompt and the target share a token: cut the target by itself. */
     const char *target = whole + n_prompt_bytes;
     if (vocab->space_prefix && *target == ' ') target++;
-    me_tokens rest;
+    me_tokens rest = {0};
     ME_TRY(tokenize(vocab, target, false, &rest, err));
     mobiedit_status status = append(prompt, &rest, out, err);
     me_tokens_free(&rest);
@@ -270,10 +271,10 @@ mobiedit_status me_tokenize_pair(const me_vocab *vocab, const char *prompt, cons
     char *whole = me_calloc(room, 1);
     if (!whole) return me_fail_memory(err, "text");
     (void)snprintf(whole, room, "%s%s%s", prompt, spaced ? "" : " ", target);
-    me_tokens head;
+    me_tokens head = {0};
     mobiedit_status status = me_tokenize(vocab, prompt, &head, err);
     if (status == MOBIEDIT_OK) {
-        me_tokens all;
+        me_tokens all = {0};
         status = tokenize_parts(vocab, &head, whole, n, &all, err);
         if (status == MOBIEDIT_OK) {
             *out = all;
