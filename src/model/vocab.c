@@ -235,16 +235,22 @@ bool me_vocab_is_end(const me_vocab *vocab, me_token token) {
 }
 
 static bool is_prefix(const me_tokens *a, const me_tokens *b) {
-    return a->n <= b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0;
+    int n = 0;
+    while (n < a->n && n < b->n && a->ids[n] == b->ids[n])
+        n++;
+    return n == a->n;
 }
 
 /* a's tokens, then b's. */
 static mobiedit_status append(const me_tokens *a, const me_tokens *b, me_tokens *out, mobiedit_error *err) {
     me_token *ids = me_calloc((size_t)a->n + (size_t)b->n, sizeof *ids);
     if (!ids) return me_fail_memory(err, "tokens");
-    memcpy(ids, a->ids, (size_t)a->n * sizeof *ids);
-    memcpy(ids + a->n, b->ids, (size_t)b->n * sizeof *ids);
-    *out = (me_tokens){.ids = ids, .n = a->n + b->n};
+    int n = 0;
+    for (int i = 0; i < a->n; i++)
+        ids[n++] = a->ids[i];
+    for (int i = 0; i < b->n; i++)
+        ids[n++] = b->ids[i];
+    *out = (me_tokens){.ids = ids, .n = n};
     return MOBIEDIT_OK;
 }
 
