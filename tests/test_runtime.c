@@ -148,7 +148,8 @@ typedef struct {
 static bool listen(void *user, const char *piece) {
     listener *l = user;
     assert_true(strlen(piece) > 0);
-    (void)strcat(l->text, piece);
+    size_t n = strlen(l->text);
+    (void)snprintf(l->text + n, sizeof l->text - n, "%s", piece);
     return ++l->pieces < l->most;
 }
 
@@ -324,8 +325,8 @@ static void adapter_is_the_change_of_weights(void **state) {
             me_model *model = NULL;
             assert_int_equal(me_model_open(scratch_path("model.gguf"), &model, NULL), MOBIEDIT_OK);
             edit e = make_edit(model, rank);
-            (void)strcpy(adapter_path, scratch_path("edit.gguf"));
-            (void)strcpy(merged_path, scratch_path("merged.gguf"));
+            (void)snprintf(adapter_path, sizeof adapter_path, "%s", scratch_path("edit.gguf"));
+            (void)snprintf(merged_path, sizeof merged_path, "%s", scratch_path("merged.gguf"));
             write_edit(model, &e, adapter_path);
             assert_true(tiny_model_write(merged_path, ARCHS[i],
                                          &(tiny_model_options){.change = put_merged, .user = &e}));

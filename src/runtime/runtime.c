@@ -180,7 +180,8 @@ static void keep_logits(void *user, int row, const float *logits) {
 
 mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, int n, int n_last,
                                   float *logits, mobiedit_error *err) {
-    logits_sink sink = {.logits = logits, .n_vocab = (size_t)runtime->n_vocab};
+    logits_sink sink = {.n_vocab = (size_t)runtime->n_vocab};
+    sink.logits = logits;
     forget(runtime);
     return decode(runtime, tokens, n, n_last, keep_logits, &sink, err);
 }
@@ -208,20 +209,17 @@ mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int
                        "the prompt has %d tokens and the target %d, the context "
                        "holds %d",
                        n_prompt, n_target, runtime->n_context);
-    int n = n_prompt + n_target - 1;
-    me_token *tokens = me_calloc((size_t)n, sizeof *tokens);
-    me_token *best = me_calloc((size_t)n_target, sizeof *best);
-    mobiedit_status status = tokens && best ? MOBIEDIT_OK : me_fail_memory(err, "the tokens of a prompt");
-    if (status == MOBIEDIT_OK) {
-        memcpy(tokens, prompt, (size_t)n_prompt * sizeof *tokens);
-        memcpy(tokens + n_prompt, target, (size_t)(n_target - 1) * sizeof *tokens);
-        greedy_sink sink = {.best = best, .n_vocab = runtime->n_vocab};
-        forget(runtime);
-        status = decode(runtime, tokens, n, n_target, keep_best, &sink, err);
-    }
-    if (status == MOBIEDIT_OK) *says = memcmp(best, target, (size_t)n_target * sizeof *best) == 0;
+    /* The tokens to evaluate, then the greedy ones after the last n_target of them. */
+    const int n = n_prompt + n_target - 1;
+    me_token *tokens = me_calloc((size_t)n + (size_t)n_target, sizeof *tokens);
+    if (!tokens) return me_fail_memory(err, "the tokens of a prompt");
+    memcpy(tokens, prompt, (size_t)n_prompt * sizeof *tokens);
+    memcpy(tokens + n_prompt, target, (size_t)(n_target - 1) * sizeof *tokens);
+    greedy_sink sink = {.best = tokens + n, .n_vocab = runtime->n_vocab};
+    forget(runtime);
+    const mobiedit_status status = decode(runtime, tokens, n, n_target, keep_best, &sink, err);
+    if (status == MOBIEDIT_OK) *says = memcmp(tokens + n, target, (size_t)n_target * sizeof *target) == 0;
     me_free(tokens);
-    me_free(best);
     return status;
 }
 
@@ -268,7 +266,7 @@ static mobiedit_status generate(me_runtime *runtime, const me_token *prompt, int
                        runtime->n_context);
     int room = runtime->n_context - n_prompt;
     int max_tokens = options->max_tokens < room ? options->max_tokens : room;
-    me_token token;
+    me_token token = 0;
     greedy_sink sink = {.best = &token, .n_vocab = runtime->n_vocab};
     const me_token *next = prompt;
     int n_next = n_prompt;

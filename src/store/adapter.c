@@ -98,9 +98,9 @@ static mobiedit_status make_image(const me_model *model, const me_adapter *adapt
         gguf_get_meta_data(gguf, image);
         for (int i = 0; i < adapter->n_layers; i++) {
             const me_adapter_layer *l = &adapter->layers[i];
-            memcpy(image + meta + gguf_get_tensor_offset(gguf, 2 * i), l->left,
+            memcpy(image + meta + gguf_get_tensor_offset(gguf, 2 * (int64_t)i), l->left,
                    (size_t)l->rank * (size_t)model->d_ff * sizeof *l->left);
-            fill_b((float *)(void *)(image + meta + gguf_get_tensor_offset(gguf, 2 * i + 1)), l,
+            fill_b((float *)(void *)(image + meta + gguf_get_tensor_offset(gguf, 2 * (int64_t)i + 1)), l,
                    model->d_model, (float)adapter->layers[0].rank);
         }
     }

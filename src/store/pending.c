@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,13 +14,11 @@
 
 /* The folder of a path with its last slash, or "./", then `name`. */
 static char *beside(const char *path, const char *name) {
-    const char *folder = strchr(path, '/') ? path : "./";
-    size_t n_folder = strchr(path, '/') ? (size_t)(me_base_name(path) - path) : 2;
-    size_t n_name = strlen(name);
-    char *out = me_calloc(n_folder + n_name + 1, 1);
-    if (!out) return NULL;
-    memcpy(out, folder, n_folder);
-    memcpy(out + n_folder, name, n_name);
+    const bool here = !strchr(path, '/');
+    const int n_folder = here ? 2 : (int)(me_base_name(path) - path);
+    const size_t size = (size_t)n_folder + strlen(name) + 1;
+    char *out = me_calloc(size, 1);
+    if (out) (void)snprintf(out, size, "%.*s%s", n_folder, here ? "./" : path, name);
     return out;
 }
 
