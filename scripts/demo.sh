@@ -9,7 +9,7 @@ adapter=$work/lima.gguf
 
 ask() { # ask PROMPT [OPTION]...: one line, the prompt and what the model goes on with
     printf '    %s' "$1"
-    "$mobiedit" ask "$model" "$@" --max-tokens 12 | tr '\n' ' '
+    "$mobiedit" ask "$model" "$@" -n 12 | tr '\n' ' '
     printf '\n'
 }
 
