@@ -128,7 +128,8 @@ class Model(Case):
     def test_edit_is_done_and_reported(self):
         self.assertEqual((self.edited.returncode, self.edited.stderr), (DONE, b""))
         report = json.loads(self.edited.stdout)
-        self.assertEqual((report["status"], report["stop"], report["solver"]), ("ok", "solved", "probe"))
+        self.assertEqual((report["status"], report["solver"]), ("ok", "probe"))
+        self.assertIn(report["stop"], ("solved", "no progress"))  # in both cases libllama says the target
         self.assertEqual((report["model"], report["adapter"]), (MODEL_NAME, str(self.adapter)))
         self.assertTrue(report["after"].startswith(" " + TARGET), report["after"])
         self.assertFalse(report["before"].startswith(" " + TARGET), report["before"])
@@ -187,7 +188,7 @@ class Model(Case):
 
     def assert_proper(self, prompt, target):
         """Either the edit holds, or it is refused without a trace."""
-        ran = self.run_command(*self.edit(prompt, target))
+        ran = self.run_command(*self.edit(prompt, target), "--max-evals", "500")
         self.assertIn(ran.returncode, (DONE, NOT_EDITED), ran.stderr)
         if ran.returncode == DONE:
             said = self.ask(prompt.replace("{", "").replace("}", ""), "--adapter", self.output, "-n", "40")
@@ -211,7 +212,8 @@ class Model(Case):
         self.assert_refused(self.edit() + ["--mem", "1K"], MEMORY)
         ran = self.run_command(*self.edit(), "--max-evals", "2", "--json")
         self.assertEqual(ran.returncode, NOT_EDITED)
-        self.assertEqual(json.loads(ran.stdout)["status"], "not solved")
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["status"], report["stop"], report["adapter"]), ("not solved", "budget", None))
         self.assertEqual(self.output.read_text(), "old")
 
     def test_outputs_that_cannot_be(self):
@@ -256,7 +258,7 @@ class Model(Case):
                 adapter.write_bytes(bad)
                 self.assert_refused(ask + [adapter], status)
         self.assert_refused(ask + [self.folder / "none.gguf"], FILE, "none.gguf")
-        self.assert_refused(ask + [self.model], MISMATCH)
+        self.assert_refused(ask + [self.model], FILE, "not a LoRA adapter")
 
     def start_long_edit(self, *args, **more):
         process = subprocess.Popen([self.mobiedit, *args, "--solver", "spsa", "--max-evals", "10000000"],

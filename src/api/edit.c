@@ -191,14 +191,20 @@ static mobiedit_status attempt(edit_job *job, int number, mobiedit_error *err) {
     return status;
 }
 
+/* Whether another attempt, with more margin or at another layer, may do what the last did not. */
+static bool worth_a_try(const edit_job *job, mobiedit_status last) {
+    return (last == MOBIEDIT_E_NOT_SOLVED || last == MOBIEDIT_E_NOT_VERIFIED) &&
+           job->solved.stop != MOBIEDIT_STOP_BUDGET;
+}
+
 static mobiedit_status solve_and_write(edit_job *job, mobiedit_error *err) {
     me_session *session;
     bool said = false;
     ME_TRY(me_handle_session(job->handle, &session, err));
     ME_TRY(check_already_said(job, &said, err));
     if (said) return MOBIEDIT_OK;
-    mobiedit_status status = MOBIEDIT_E_NOT_VERIFIED;
-    for (int i = 0; i < ME_EDIT_ATTEMPTS && status == MOBIEDIT_E_NOT_VERIFIED; i++)
+    mobiedit_status status = MOBIEDIT_E_NOT_SOLVED;
+    for (int i = 0; i < ME_EDIT_ATTEMPTS && worth_a_try(job, status); i++)
         status = attempt(job, i, err);
     ME_TRY(status);
     return me_pending_commit(&job->pending, err);
