@@ -2,7 +2,8 @@
  *
  * vpmaddubsw multiplies four unsigned weights of each of 8 rows with four activations and leaves two int16
  * sums a row. With b-bit weights, 2 * (2^b - 1) * 127 lets several of them be added in int16 before they
- * are widened: 8 for 4 bits, 4 for 5, 2 for 6. 8-bit weights go as two 4-bit halves. */
+ * are widened: 8 for 4 bits, 4 for 5, 2 for 6. 8-bit weights go as |w| times the activation with the sign
+ * of w, two products to an int16 (2 * 128 * 127). */
 #include "engine/native/kernels/panel.h"
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
@@ -31,10 +32,16 @@ INLINE __m256i broadcast4(const void *p) {
     return _mm256_set1_epi32(word);
 }
 
+/* Holds the compiler to the order of the source: left to itself, gcc turns a chain of additions into a tree
+ * whose leaves do not fit in the registers, and keeps what is loaded twice on the stack in between. */
+INLINE void in_order(__m256i *sum) {
+    __asm__ volatile("" : "+x"(*sum) : : "memory");
+}
+
 /* What widens part `part` of a block to int32, vector v of the rows. */
 INLINE __m256i multipliers(const me_panel *panel, int b, int part, int v, const int bits) {
     if (bits == 6) return load(panel->half_scales + ((b * 2 + part / 2) * ME_ROWS + v * LANES) * 2);
-    return _mm256_set1_epi16(bits == 8 && part ? 16 : 1);
+    return _mm256_set1_epi16(1);
 }
 
 /* -offset * (half scale) of each half, to be multiplied with the half sums of a column. */
@@ -46,32 +53,26 @@ INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const int b
     return _mm256_mullo_epi16(pairs, offset);
 }
 
-/* Integer sums of one block. x: the block of the tile's first column; stride: bytes between columns. */
-INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, size_t stride, __m256i (*sums)[VECTORS],
+/* Integer sums of block b of the panel and of the columns' blocks at x[c]. */
+INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, __m256i (*sums)[VECTORS],
                       const int bits, const int columns) {
-    const int parts = bits == 4 ? 1 : bits == 6 ? 4 : 2;
-    const int steps = bits == 8 ? ME_STEPS : ME_STEPS / parts;
-    const __m256i low = _mm256_set1_epi8(15);
+    const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
+    const int parts = bits == 4 ? 1 : bits == 5 ? 2 : 4, steps = ME_STEPS / parts;
 #pragma GCC unroll 4
     for (int part = 0; part < parts; part++) {
         __m256i acc[4][VECTORS];
 #pragma GCC unroll 8
         for (int i = 0; i < steps; i++) {
-            int step = (part * steps + i) % ME_STEPS;
-            const uint8_t *q = panel->q + (b * ME_STEPS + step) * ME_ROWS * 4;
-            __m256i w[VECTORS];
-#pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; v++) {
-                w[v] = load(q + v * LANES * 4);
-                if (bits == 8) w[v] = _mm256_and_si256(part ? _mm256_srli_epi16(w[v], 4) : w[v], low);
-            }
+            int step = part * steps + i;
+            __m256i w[VECTORS] = {load(q + step * ME_ROWS * 4), load(q + (step * ME_ROWS + LANES) * 4)};
 #pragma GCC unroll 4
             for (int c = 0; c < columns; c++) {
-                __m256i a = broadcast4(x + c * stride + 4 * step);
+                __m256i a = broadcast4(x[c] + 4 * step);
 #pragma GCC unroll 2
                 for (int v = 0; v < VECTORS; v++) {
                     __m256i product = _mm256_maddubs_epi16(w[v], a);
                     acc[c][v] = i ? _mm256_add_epi16(acc[c][v], product) : product;
+                    in_order(&acc[c][v]);
                 }
             }
         }
@@ -85,28 +86,66 @@ INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, size_t stri
     }
 }
 
-INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
-                        const int bits, const bool has_min, const int columns) {
-    for (int b = 0; b < panel->n_blocks; b++) {
-        size_t at = (size_t)first * act->n_blocks + panel->first_block + b;
-        __m256i sums[4][VECTORS];
-        dot_block(panel, b, act->q + at * ME_BLOCK, (size_t)act->n_blocks * ME_BLOCK, sums, bits, columns);
+/* The same for 8-bit weights, whose offset is taken off before. */
+INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256i (*sums)[VECTORS],
+                             const int columns) {
+    const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8(-128);
+#pragma GCC unroll 8
+    for (int step = 0; step < ME_STEPS; step++) {
+        __m256i w[VECTORS], magnitude[VECTORS];
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) {
+            w[v] = _mm256_xor_si256(load(q + (step * ME_ROWS + v * LANES) * 4), offset);
+            magnitude[v] = _mm256_abs_epi8(w[v]);
+        }
 #pragma GCC unroll 4
-        for (int c = 0; c < columns; c++, at += act->n_blocks) {
-            __m256 d = _mm256_broadcast_ss(act->d + at), s = _mm256_broadcast_ss(act->s + at);
-            __m256i half_sums = broadcast4(act->half_sums + 2 * at);
+        for (int c = 0; c < columns; c++) {
+            __m256i a = broadcast4(x[c] + 4 * step);
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++) {
-                int lane = b * ME_ROWS + v * LANES;
-                float *sum = out + c * ME_ROWS + v * LANES;
+                __m256i pairs = _mm256_maddubs_epi16(magnitude[v], _mm256_sign_epi8(a, w[v]));
+                __m256i product = _mm256_madd_epi16(pairs, ones);
+                sums[c][v] = step ? _mm256_add_epi32(sums[c][v], product) : product;
+                in_order(&sums[c][v]);
+            }
+        }
+    }
+}
+
+INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *restrict out,
+                        const int bits, const bool has_min, const int columns) {
+    const size_t stride = (size_t)act->n_blocks, start = first * stride + panel->first_block;
+    const bool has_offset = !has_min && bits != 8;
+    const int8_t *x[4];
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; c++)
+        x[c] = act->q + (start + c * stride) * ME_BLOCK;
+    const int16_t *half_sums = act->half_sums + 2 * start;
+    const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
+    for (int b = 0; b < panel->n_blocks; b++, scale += ME_ROWS, min += ME_ROWS) {
+        __m256i sums[4][VECTORS];
+        if (bits == 8)
+            dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
+        else
+            dot_block(panel, b, x, sums, bits, columns);
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++) {
+            const size_t at = c * stride + b;
+            x[c] += ME_BLOCK;
+            const __m256 column_d = _mm256_broadcast_ss(d + at);
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                __m256 total = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
                 __m256i dot = sums[c][v];
-                if (!has_min)
-                    dot = _mm256_add_epi32(dot,
-                                           _mm256_madd_epi16(half_sums, negative_offsets(panel, b, v, bits)));
-                __m256 total = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(panel->scale + lane), d),
-                                               _mm256_cvtepi32_ps(dot), _mm256_load_ps(sum));
-                if (has_min) total = _mm256_fmadd_ps(_mm256_load_ps(panel->min + lane), s, total);
-                _mm256_store_ps(sum, total);
+                if (has_offset)
+                    dot = _mm256_add_epi32(dot, _mm256_madd_epi16(broadcast4(half_sums + 2 * at),
+                                                                  negative_offsets(panel, b, v, bits)));
+                total = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(scale + v * LANES), column_d),
+                                        _mm256_cvtepi32_ps(dot), total);
+                if (has_min)
+                    total =
+                        _mm256_fmadd_ps(_mm256_load_ps(min + v * LANES), _mm256_broadcast_ss(s + at), total);
+                _mm256_store_ps(out + c * ME_ROWS + v * LANES, total);
             }
         }
     }
