@@ -33,4 +33,5 @@ static inline __m512i shift_right_signed(__m512i a, int bits) {
 }
 
 #define ME_EMULATE_AVX512
+#define ME_KERNELS_ROLLED
 #include "engine/native/kernels/kernels_avx512vnni.c"

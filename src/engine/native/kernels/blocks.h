@@ -36,10 +36,10 @@ typedef struct {
     uint8_t nibbles[16];
 } me_q5_1;
 
-/* w = d * q */
+/* w = d * q, q an int8 */
 typedef struct {
     uint16_t d;
-    int8_t q[32];
+    uint8_t q[32];
 } me_q8_0;
 
 /* Eight sub-blocks of 32: w = d * scale * q - dmin * min, with 6-bit scale and min of the sub-block packed

@@ -10,8 +10,6 @@
 
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
-
 enum { VECTORS = 2, LANES = 8 };
 
 static const int widths[] = {4, 3, 2, 1};
@@ -21,12 +19,12 @@ static bool supported(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-INLINE __m256i load(const void *p) {
+ME_INLINE __m256i load(const void *p) {
     return _mm256_load_si256(p);
 }
 
 /* Four bytes to all lanes. */
-INLINE __m256i broadcast4(const void *p) {
+ME_INLINE __m256i broadcast4(const void *p) {
     int32_t word;
     memcpy(&word, p, sizeof word);
     return _mm256_set1_epi32(word);
@@ -34,18 +32,18 @@ INLINE __m256i broadcast4(const void *p) {
 
 /* Holds the compiler to the order of the source: left to itself, gcc turns a chain of additions into a tree
  * whose leaves do not fit in the registers, and keeps what is loaded twice on the stack in between. */
-INLINE void in_order(__m256i *sum) {
+ME_INLINE void in_order(__m256i *sum) {
     __asm__ volatile("" : "+x"(*sum) : : "memory");
 }
 
 /* What widens part `part` of a block to int32, vector v of the rows. */
-INLINE __m256i multipliers(const me_panel *panel, int b, int part, int v, const int bits) {
+ME_INLINE __m256i multipliers(const me_panel *panel, int b, int part, int v, const int bits) {
     if (bits == 6) return load(panel->half_scales + ((b * 2 + part / 2) * ME_ROWS + v * LANES) * 2);
     return _mm256_set1_epi16(1);
 }
 
 /* -offset * (half scale) of each half, to be multiplied with the half sums of a column. */
-INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const int bits) {
+ME_INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const int bits) {
     __m256i offset = _mm256_set1_epi16((short)-panel->format->offset);
     if (bits != 6) return offset;
     __m256i pairs =
@@ -54,21 +52,21 @@ INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const int b
 }
 
 /* Integer sums of block b of the panel and of the columns' blocks at x[c]. */
-INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, __m256i (*sums)[VECTORS],
-                      const int bits, const int columns) {
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, __m256i (*sums)[VECTORS],
+                         const int bits, const int columns) {
     const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
     const int parts = bits == 4 ? 1 : bits == 5 ? 2 : 4, steps = ME_STEPS / parts;
-#pragma GCC unroll 4
+    ME_UNROLL(4)
     for (int part = 0; part < parts; part++) {
         __m256i acc[4][VECTORS];
-#pragma GCC unroll 8
+        ME_UNROLL(8)
         for (int i = 0; i < steps; i++) {
             int step = part * steps + i;
             __m256i w[VECTORS] = {load(q + step * ME_ROWS * 4), load(q + (step * ME_ROWS + LANES) * 4)};
-#pragma GCC unroll 4
+            ME_UNROLL(4)
             for (int c = 0; c < columns; c++) {
                 __m256i a = broadcast4(x[c] + 4 * step);
-#pragma GCC unroll 2
+                ME_UNROLL(2)
                 for (int v = 0; v < VECTORS; v++) {
                     __m256i product = _mm256_maddubs_epi16(w[v], a);
                     acc[c][v] = i ? _mm256_add_epi16(acc[c][v], product) : product;
@@ -76,32 +74,32 @@ INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, __m2
                 }
             }
         }
-#pragma GCC unroll 4
+        ME_UNROLL(4)
         for (int c = 0; c < columns; c++)
-#pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; v++) {
-                __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, part, v, bits));
-                sums[c][v] = part ? _mm256_add_epi32(sums[c][v], wide) : wide;
-            }
+            ME_UNROLL(2)
+        for (int v = 0; v < VECTORS; v++) {
+            __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, part, v, bits));
+            sums[c][v] = part ? _mm256_add_epi32(sums[c][v], wide) : wide;
+        }
     }
 }
 
 /* The same for 8-bit weights, whose offset is taken off before. */
-INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256i (*sums)[VECTORS],
-                             const int columns) {
+ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256i (*sums)[VECTORS],
+                                const int columns) {
     const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8(-128);
-#pragma GCC unroll 8
+    ME_UNROLL(8)
     for (int step = 0; step < ME_STEPS; step++) {
         __m256i w[VECTORS], magnitude[VECTORS];
-#pragma GCC unroll 2
+        ME_UNROLL(2)
         for (int v = 0; v < VECTORS; v++) {
             w[v] = _mm256_xor_si256(load(q + (step * ME_ROWS + v * LANES) * 4), offset);
             magnitude[v] = _mm256_abs_epi8(w[v]);
         }
-#pragma GCC unroll 4
+        ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
             __m256i a = broadcast4(x[c] + 4 * step);
-#pragma GCC unroll 2
+            ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++) {
                 __m256i pairs = _mm256_maddubs_epi16(magnitude[v], _mm256_sign_epi8(a, w[v]));
                 __m256i product = _mm256_madd_epi16(pairs, ones);
@@ -112,12 +110,12 @@ INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256i (
     }
 }
 
-INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *restrict out,
-                        const int bits, const bool has_min, const int columns) {
+ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *restrict out,
+                           const int bits, const bool has_min, const int columns) {
     const size_t stride = (size_t)act->n_blocks, start = first * stride + panel->first_block;
     const bool has_offset = !has_min && bits != 8;
     const int8_t *x[4];
-#pragma GCC unroll 4
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
         x[c] = act->q + (start + c * stride) * ME_BLOCK;
     const int16_t *half_sums = act->half_sums + 2 * start;
@@ -128,12 +126,12 @@ INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int fi
             dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
         else
             dot_block(panel, b, x, sums, bits, columns);
-#pragma GCC unroll 4
+        ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
             const size_t at = c * stride + b;
             x[c] += ME_BLOCK;
             const __m256 column_d = _mm256_broadcast_ss(d + at);
-#pragma GCC unroll 2
+            ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++) {
                 __m256 total = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
                 __m256i dot = sums[c][v];
@@ -151,36 +149,36 @@ INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int fi
     }
 }
 
-INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
-                        const int columns) {
+ME_INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
+                           const int columns) {
     const float *x = act->x + (size_t)first * act->n_in + (size_t)panel->first_block * ME_BLOCK;
     __m256 sums[4][VECTORS];
-#pragma GCC unroll 4
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            sums[c][v] = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
+        ME_UNROLL(2)
+    for (int v = 0; v < VECTORS; v++)
+        sums[c][v] = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
     for (int i = 0; i < panel->n_values; i++) {
         __m256 w[VECTORS] = {_mm256_load_ps(panel->w + i * ME_ROWS),
                              _mm256_load_ps(panel->w + i * ME_ROWS + LANES)};
-#pragma GCC unroll 4
+        ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
             __m256 a = _mm256_broadcast_ss(x + (size_t)c * act->n_in + i);
-#pragma GCC unroll 2
+            ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++)
                 sums[c][v] = _mm256_fmadd_ps(w[v], a, sums[c][v]);
         }
     }
-#pragma GCC unroll 4
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            _mm256_store_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
+        ME_UNROLL(2)
+    for (int v = 0; v < VECTORS; v++)
+        _mm256_store_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
 }
 
 /* One instance of the tile for each kind of weight... */
-INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
-                          const int columns) {
+ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
+                             const int columns) {
     if (!panel->format)
         tile_floats(panel, act, first, sums, columns);
     else if (panel->format->bits == 4 && panel->format->has_min)

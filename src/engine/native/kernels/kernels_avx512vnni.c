@@ -9,15 +9,8 @@
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
 
-#ifdef ME_EMULATE_AVX512
-/* Speed does not matter, and portable intrinsics unrolled a hundredfold take minutes to compile. */
-#define INLINE static __attribute__((noinline))
-#define UNROLL(n)
-#else
+#ifndef ME_EMULATE_AVX512
 #include <immintrin.h>
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL(n) PRAGMA(GCC unroll n)
-#define PRAGMA(text) _Pragma(#text)
 #endif
 
 enum { MAX_COLUMNS = 12 };
@@ -35,98 +28,128 @@ static bool supported(void) {
 }
 
 /* Four bytes to all lanes. */
-INLINE __m512i broadcast4(const void *p) {
+ME_INLINE __m512i broadcast4(const void *p) {
     int32_t word;
     memcpy(&word, p, sizeof word);
     return _mm512_set1_epi32(word);
 }
 
-INLINE __m512 half_scale(const me_panel *panel, int b, int half) {
-    __m512i pairs = _mm512_loadu_si512(panel->half_scales + (b * 2 + half) * ME_ROWS * 2);
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(pairs, 16));
+/* A pair of int16 to all lanes. */
+ME_INLINE __m512i pairs(int low, int high) {
+    return _mm512_set1_epi32((int32_t)((uint16_t)low | (uint32_t)(uint16_t)high << 16));
 }
 
-/* Integer sums of steps [step0, step1) of one block. x: the block of the tile's first column; starts:
- * int16 pairs that are multiplied with its half sums; stride: values between columns. */
-INLINE void dot_steps(const uint8_t *q, const int8_t *x, const int16_t *half_sums, size_t stride,
-                      __m512i starts, const int step0, const int step1, __m512i *sums, const int columns) {
-    UNROLL(12)
-    for (int c = 0; c < columns; c++)
-        sums[c] =
-            _mm512_dpwssd_epi32(_mm512_setzero_si512(), starts, broadcast4(half_sums + c * (stride / 16)));
-    UNROLL(8)
+ME_INLINE __m512 half_scale(const me_panel *panel, int b, int half) {
+    __m512i twice = _mm512_loadu_si512(panel->half_scales + (b * 2 + half) * ME_ROWS * 2);
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(twice, 16));
+}
+
+/* Column c of a tile in x[c / 4] and the stride: four columns to a pointer, as many as there are ways to
+ * address them from it without a register for each. */
+enum { GROUP = 4, GROUPS = MAX_COLUMNS / GROUP };
+
+/* Integer sums += steps [step0, step1) of a block. */
+ME_INLINE void dot_steps(const uint8_t *q, const int8_t *const *x, size_t stride, const int step0,
+                         const int step1, __m512i *sums, const int columns) {
+    ME_UNROLL(8)
     for (int step = step0; step < step1; step++) {
         __m512i w = _mm512_loadu_si512(q + step * ME_ROWS * 4);
-        UNROLL(12)
+        ME_UNROLL(12)
         for (int c = 0; c < columns; c++)
-            sums[c] = _mm512_dpbusd_epi32(sums[c], w, broadcast4(x + c * stride + 4 * step));
+            sums[c] =
+                _mm512_dpbusd_epi32(sums[c], w, broadcast4(x[c / GROUP] + c % GROUP * stride + 4 * step));
     }
 }
 
-/* The block's sums as floats: exact, since both are below 2^24. */
-INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, const int16_t *half_sums, size_t stride,
-                      __m512 *dots, const bool has_halves, const int columns) {
-    const uint8_t *q = panel->q + b * ME_PANEL_BYTES;
-    const int offset = -panel->format->offset & 0xffff;
-    __m512i sums[MAX_COLUMNS];
-    if (!has_halves) {
-        dot_steps(q, x, half_sums, stride, _mm512_set1_epi32(offset | offset << 16), 0, ME_STEPS, sums,
-                  columns);
-        UNROLL(12)
-        for (int c = 0; c < columns; c++)
-            dots[c] = _mm512_cvtepi32_ps(sums[c]);
-        return;
-    }
-    dot_steps(q, x, half_sums, stride, _mm512_set1_epi32(offset), 0, ME_STEPS / 2, sums, columns);
-    UNROLL(12)
+/* sums = pairs of int16 times the half sums of the columns' blocks, `stride` pairs apart. */
+ME_INLINE void start_sums(const int16_t *half_sums, size_t stride, __m512i factors, __m512i *sums,
+                          const int columns) {
+    ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
-        dots[c] = _mm512_mul_ps(half_scale(panel, b, 0), _mm512_cvtepi32_ps(sums[c]));
-    dot_steps(q, x, half_sums, stride, _mm512_set1_epi32(offset << 16), ME_STEPS / 2, ME_STEPS, sums,
-              columns);
-    UNROLL(12)
+        sums[c] =
+            _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, broadcast4(half_sums + 2 * c * stride));
+}
+
+/* The block's sums as floats: exact, since integers and their products are below 2^24. */
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, const int16_t *half_sums,
+                         size_t stride, __m512 *dots, const bool has_min, const bool has_halves,
+                         const int columns) {
+    const uint8_t *q = panel->q + b * ME_PANEL_BYTES;
+    const int start = -panel->format->offset, half = ME_STEPS / 2;
+    __m512i sums[MAX_COLUMNS];
+    ME_UNROLL(12)
+    for (int c = 0; c < columns && has_min; c++)
+        sums[c] = _mm512_setzero_si512();
+    if (!has_min) start_sums(half_sums, stride, pairs(start, has_halves ? 0 : start), sums, columns);
+    dot_steps(q, x, stride * ME_BLOCK, 0, has_halves ? half : ME_STEPS, sums, columns);
+    ME_UNROLL(12)
+    for (int c = 0; c < columns; c++)
+        dots[c] = _mm512_cvtepi32_ps(sums[c]);
+    if (!has_halves) return;
+    ME_UNROLL(12)
+    for (int c = 0; c < columns; c++)
+        dots[c] = _mm512_mul_ps(half_scale(panel, b, 0), dots[c]);
+    start_sums(half_sums, stride, pairs(0, start), sums, columns);
+    dot_steps(q, x, stride * ME_BLOCK, half, ME_STEPS, sums, columns);
+    ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
         dots[c] = _mm512_fmadd_ps(half_scale(panel, b, 1), _mm512_cvtepi32_ps(sums[c]), dots[c]);
 }
 
-INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
-                        const bool has_min, const bool has_halves, const int columns) {
+ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
+                           const bool has_min, const bool has_halves, const int columns) {
+    const size_t stride = (size_t)act->n_blocks, start = first * stride + panel->first_block;
+    const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
+    const int16_t *half_sums = act->half_sums + 2 * start;
+    const int8_t *x[GROUPS];
+    __m512 dots[MAX_COLUMNS], sums[MAX_COLUMNS];
+    ME_UNROLL(3)
+    for (int g = 0; g * GROUP < columns; g++)
+        x[g] = act->q + (start + g * GROUP * stride) * ME_BLOCK;
+    ME_UNROLL(12)
+    for (int c = 0; c < columns; c++)
+        sums[c] = _mm512_loadu_ps(out + c * ME_ROWS);
     for (int b = 0; b < panel->n_blocks; b++) {
-        size_t at = (size_t)first * act->n_blocks + panel->first_block + b;
-        __m512 dots[MAX_COLUMNS], scale = _mm512_loadu_ps(panel->scale + b * ME_ROWS), min = scale;
-        if (has_min) min = _mm512_loadu_ps(panel->min + b * ME_ROWS);
-        dot_block(panel, b, act->q + at * ME_BLOCK, act->half_sums + 2 * at, (size_t)act->n_blocks * ME_BLOCK,
-                  dots, has_halves, columns);
-        UNROLL(12)
-        for (int c = 0; c < columns; c++, at += act->n_blocks) {
-            __m512 sum = _mm512_loadu_ps(out + c * ME_ROWS);
-            sum = _mm512_fmadd_ps(_mm512_mul_ps(scale, _mm512_set1_ps(act->d[at])), dots[c], sum);
-            if (has_min) sum = _mm512_fmadd_ps(min, _mm512_set1_ps(act->s[at]), sum);
-            _mm512_storeu_ps(out + c * ME_ROWS, sum);
+        dot_block(panel, b, x, half_sums + 2 * b, stride, dots, has_min, has_halves, columns);
+        ME_UNROLL(12)
+        for (int c = 0; c < columns; c++) {
+            __m512 factor =
+                _mm512_mul_ps(_mm512_loadu_ps(scale + b * ME_ROWS), _mm512_set1_ps(d[c * stride + b]));
+            sums[c] = _mm512_fmadd_ps(factor, dots[c], sums[c]);
+            if (has_min)
+                sums[c] = _mm512_fmadd_ps(_mm512_loadu_ps(min + b * ME_ROWS),
+                                          _mm512_set1_ps(s[c * stride + b]), sums[c]);
         }
+        ME_UNROLL(3)
+        for (int g = 0; g * GROUP < columns; g++)
+            x[g] += ME_BLOCK;
     }
+    ME_UNROLL(12)
+    for (int c = 0; c < columns; c++)
+        _mm512_storeu_ps(out + c * ME_ROWS, sums[c]);
 }
 
-INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
-                        const int columns) {
+ME_INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
+                           const int columns) {
     const float *x = act->x + (size_t)first * act->n_in + (size_t)panel->first_block * ME_BLOCK;
     __m512 sums[MAX_COLUMNS];
-    UNROLL(12)
+    ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
         sums[c] = _mm512_loadu_ps(out + c * ME_ROWS);
     for (int i = 0; i < panel->n_values; i++) {
         __m512 w = _mm512_loadu_ps(panel->w + i * ME_ROWS);
-        UNROLL(12)
+        ME_UNROLL(12)
         for (int c = 0; c < columns; c++)
             sums[c] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[(size_t)c * act->n_in + i]), sums[c]);
     }
-    UNROLL(12)
+    ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
         _mm512_storeu_ps(out + c * ME_ROWS, sums[c]);
 }
 
 /* One instance of the tile for each kind of weight... */
-INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
-                          const int columns) {
+ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
+                             const int columns) {
     if (!panel->format)
         tile_floats(panel, act, first, sums, columns);
     else if (panel->format->has_min)

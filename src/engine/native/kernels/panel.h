@@ -7,6 +7,18 @@
 
 #include "engine/native/kernels/unpack.h"
 
+/* Tiles are written as loops over constants that must be unrolled to stay in registers. Not so with
+ * ME_KERNELS_ROLLED, where speed does not matter: instrumented or emulated, unrolled tiles take minutes to
+ * compile. */
+#ifdef ME_KERNELS_ROLLED
+#define ME_INLINE static __attribute__((noinline))
+#define ME_UNROLL(n)
+#else
+#define ME_INLINE static inline __attribute__((always_inline))
+#define ME_UNROLL(n) ME_PRAGMA(GCC unroll n)
+#define ME_PRAGMA(text) _Pragma(#text)
+#endif
+
 enum {
     ME_ROWS = 16,
     ME_STEPS = ME_BLOCK / 4,                   /* a block in groups of 4 values */
@@ -50,7 +62,7 @@ static me_panel me_panel_at(char *scratch, const me_format *format) {
     me_panel panel = {.format = format};
     panel.q = (uint8_t *)scratch;
     panel.w = (float *)(void *)scratch;
-    panel.scale = (float *)(void *)(scratch += ME_CHUNK * ME_PANEL_BYTES);
+    panel.scale = (float *)(void *)(scratch + ME_CHUNK * ME_PANEL_BYTES);
     panel.min = panel.scale + ME_CHUNK * ME_ROWS;
     panel.half_scales = (int16_t *)(void *)(panel.min + ME_CHUNK * ME_ROWS);
     panel.rows = (uint8_t *)(panel.half_scales + ME_CHUNK * ME_ROWS * 4);

@@ -64,12 +64,33 @@ static inline float me_bfloat(uint16_t bits) {
     return value;
 }
 
-/* n nibble bytes -> n low values, then n high values. */
+typedef uint8_t me_byte16 __attribute__((vector_size(16)));
+
+static inline me_byte16 me_load16(const uint8_t *p) {
+    me_byte16 bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return bytes;
+}
+
+static inline void me_store16(uint8_t *p, me_byte16 bytes) {
+    memcpy(p, &bytes, sizeof bytes);
+}
+
+/* n nibble bytes, n a multiple of 16 -> n low values, then n high values. */
 static inline void me_split_nibbles(const uint8_t *bytes, int n, uint8_t *q) {
-    for (int i = 0; i < n; i++)
-        q[i] = bytes[i] & 15;
-    for (int i = 0; i < n; i++)
-        q[n + i] = bytes[i] >> 4;
+    for (int i = 0; i < n; i += 16) {
+        me_byte16 both = me_load16(bytes + i);
+        me_store16(q + i, both & 15);
+        me_store16(q + n + i, both >> 4);
+    }
+}
+
+/* Bits [shift, shift + width) of 32 bytes into bits 4 and up of 32 values. */
+static inline void me_add_high_bits(const uint8_t *bytes, int shift, int width, uint8_t *q) {
+    for (int i = 0; i < ME_BLOCK; i += 16) {
+        me_byte16 high = me_load16(bytes + i) >> (uint8_t)shift & (uint8_t)((1 << width) - 1);
+        me_store16(q + i, me_load16(q + i) | high << 4);
+    }
 }
 
 /* Bit i of `bits` into bit 4 of q[i], for 32 values, eight at a time: a copy of the byte in each of eight
@@ -122,8 +143,8 @@ static void me_unpack_q5_1(const void *data, int first, int n, const me_row *row
 static void me_unpack_q8_0(const void *data, int first, int n, const me_row *row) {
     const me_q8_0 *block = (const me_q8_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        for (int i = 0; i < ME_BLOCK; i++)
-            row->q[b * ME_BLOCK + i] = (uint8_t)block[b].q[i] ^ 0x80; /* + 128 */
+        for (int i = 0; i < ME_BLOCK; i += 16) /* + 128 */
+            me_store16(row->q + b * ME_BLOCK + i, me_load16(block[b].q + i) ^ 0x80);
         row->scale[b * row->stride] = me_half(block[b].d);
     }
 }
@@ -160,8 +181,7 @@ static void me_unpack_q5_k(const void *data, int first, int n, const me_row *row
         for (int j = 0; j < 4; j++)
             me_split_nibbles(super->nibbles + 32 * j, 32, q + 2 * j * ME_BLOCK);
         for (int j = 0; j < ME_SUPER_BLOCKS; j++)
-            for (int i = 0; i < ME_BLOCK; i++)
-                q[j * ME_BLOCK + i] |= (uint8_t)((super->fifth[i] >> j & 1) << 4);
+            me_add_high_bits(super->fifth, j, 1, q + j * ME_BLOCK);
     }
 }
 
@@ -170,11 +190,9 @@ static void me_unpack_q6_k(const void *data, int first, int n, const me_row *row
     for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
         for (int half = 0; half < 2; half++) {
             uint8_t *q = row->q + (b + 4 * half) * ME_BLOCK;
-            const uint8_t *high = super->high + 32 * half;
             me_split_nibbles(super->low + 64 * half, 64, q);
             for (int j = 0; j < 4; j++)
-                for (int i = 0; i < ME_BLOCK; i++)
-                    q[j * ME_BLOCK + i] |= (uint8_t)((high[i] >> 2 * j & 3) << 4);
+                me_add_high_bits(super->high + 32 * half, 2 * j, 2, q + j * ME_BLOCK);
         }
         float scale = me_half(super->d);
         for (int j = 0; j < ME_SUPER_BLOCKS; j++) {
@@ -210,12 +228,20 @@ static inline void me_unpack_floats(enum ggml_type type, const void *data, int f
     const uint16_t *bits = (const uint16_t *)data + first;
     if (type == GGML_TYPE_F32) {
         memcpy(out, (const float *)data + first, (size_t)n * sizeof *out);
-    } else if (type == GGML_TYPE_F16) {
-        for (int i = 0; i < n; i++)
-            out[i] = me_half(bits[i]);
-    } else {
+    } else if (type == GGML_TYPE_BF16) {
         for (int i = 0; i < n; i++)
             out[i] = me_bfloat(bits[i]);
+    } else {
+        int i = 0;
+#ifdef __F16C__
+        for (; i + 8 <= n; i += 8) {
+            __m128i halves;
+            memcpy(&halves, bits + i, sizeof halves);
+            _mm256_storeu_ps(out + i, _mm256_cvtph_ps(halves));
+        }
+#endif
+        for (; i < n; i++)
+            out[i] = me_half(bits[i]);
     }
 }
 
