@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const command *const COMMANDS[] = {&command_edit, &command_ask, &command_eval};
-enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
+enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
 static int print_help(void) {
     (void)puts("mobiedit " MOBIEDIT_VERSION ": change one fact in a quantized language model, with forward "

@@ -51,16 +51,18 @@ static bool read_size(const char *name, const char *text, size_t *out) {
     return false;
 }
 
-static bool set_option(options *o, int option, const char *value) {
+static void set_flag(options *o, int option) {
+    if (option == OPTION_CHAT) o->chat = true;
+    if (option == OPTION_JSON) o->json = true;
+    if (option == OPTION_QUIET) o->quiet = true;
+}
+
+static bool set_value(options *o, int option, const char *value) {
     uint64_t count;
     switch (option) {
     case OPTION_ADAPTER:
         o->adapter = value;
         return true;
-    case OPTION_CHAT:
-        return o->chat = true;
-    case OPTION_JSON:
-        return o->json = true;
     case OPTION_KEEP:
         o->keep[o->n_keep++] = value;
         return true;
@@ -79,8 +81,6 @@ static bool set_option(options *o, int option, const char *value) {
     case OPTION_OUTPUT:
         o->output = value;
         return true;
-    case OPTION_QUIET:
-        return o->quiet = true;
     case OPTION_SEED:
         return read_count("seed", value, 0, UINT64_MAX, &o->seed);
     case OPTION_SKIP:
@@ -98,7 +98,7 @@ static bool set_option(options *o, int option, const char *value) {
     }
 }
 
-/* popt's own list of what went wrong, as one line. */
+/* What popt found wrong, as one line. */
 static bool refuse(const command *which, const options *o, int code) {
     (void)complain(STATUS_USAGE, "%s: %s (see mobiedit %s --help)", poptBadOption(o->context, 0),
                    poptStrerror(code), which->name);
@@ -109,11 +109,13 @@ static bool read_options(const command *which, options *o, bool *help) {
     int option;
     while ((option = poptGetNextOpt(o->context)) > 0) {
         char *value = poptGetOptArg(o->context);
-        if (value) o->owned[o->n_owned++] = value;
-        if (option == OPTION_HELP)
-            *help = true;
-        else if (!set_option(o, option, value))
-            return false;
+        *help = *help || option == OPTION_HELP;
+        if (!value) {
+            set_flag(o, option);
+            continue;
+        }
+        o->owned[o->n_owned++] = value;
+        if (!set_value(o, option, value)) return false;
     }
     return option == -1 || refuse(which, o, option);
 }

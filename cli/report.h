@@ -12,8 +12,8 @@ int report_edit_json(const options *o, const mobiedit_edit_result *result, const
                      int status);
 
 void report_case_header(void);
-void report_case(const mobiedit_eval_case *done);
-cJSON *report_case_json(const mobiedit_eval_case *done);
+void report_case(const mobiedit_eval_case *c);
+cJSON *report_case_json(const mobiedit_eval_case *c);
 
 void report_eval(const mobiedit_eval_summary *summary);
 /* Takes per_case over. positional: model, facts. */
