@@ -161,7 +161,7 @@ static void problem_counts_and_scores(void **state) {
     for (int t = 0; t < FAKE_TARGETS; t++) {
         double sum = 0;
         for (int v = 0; v < FAKE_VOCAB; v++) {
-            sum += exp(logits[t * FAKE_VOCAB + v]);
+            sum += exp((double)logits[t * FAKE_VOCAB + v]);
             if (v != target[t] && logits[t * FAKE_VOCAB + v] >= logits[t * FAKE_VOCAB + target[t]])
                 says = false;
         }

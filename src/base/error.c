@@ -17,10 +17,6 @@ mobiedit_status me_fail(mobiedit_error *err, mobiedit_status status, const char 
     return status;
 }
 
-mobiedit_status me_fail_memory(mobiedit_error *err, const char *what) {
-    return me_fail(err, MOBIEDIT_E_MEMORY, "out of memory for %s", what);
-}
-
 const char *mobiedit_status_name(mobiedit_status status) {
     switch (status) {
     case MOBIEDIT_OK:

@@ -8,8 +8,11 @@
 mobiedit_status me_fail(mobiedit_error *err, mobiedit_status status, const char *format, ...)
     MOBIEDIT_PRINTF(3, 4);
 
-/* The one message for a failed allocation. */
-mobiedit_status me_fail_memory(mobiedit_error *err, const char *what);
+/* The one message for a failed allocation. Inline, so that static analysis sees that it is a failure. */
+static inline mobiedit_status me_fail_memory(mobiedit_error *err, const char *what) {
+    (void)me_fail(err, MOBIEDIT_E_MEMORY, "out of memory for %s", what);
+    return MOBIEDIT_E_MEMORY;
+}
 
 #define ME_TRY(call)                                                                                         \
     do {                                                                                                     \

@@ -85,7 +85,7 @@ void me_problem_close(me_problem *p) {
     if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
     if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
     me_free(p->essence_log_probs);
-    me_free((void *)(uintptr_t)p->weights);
+    me_free((void *)p->weights);
     me_free(p);
 }
 
@@ -152,7 +152,7 @@ mobiedit_status me_problem_score(me_problem *p, const float *hidden, int n, me_s
 static float kl_one(const float *log_p, const float *log_q, int n) {
     double kl = 0;
     for (int i = 0; i < n; i++)
-        kl += exp(log_p[i]) * (log_p[i] - log_q[i]);
+        kl += exp((double)log_p[i]) * (log_p[i] - log_q[i]);
     return (float)kl;
 }
 

@@ -164,12 +164,11 @@ void me_residual_row(me_native *engine, int index, float *x, float *out);
 
 /* ---- prefix.c ---------------------------------------------------------------------------------------- */
 
-mobiedit_status me_native_prefix(me_engine *engine, int layer, const me_sequence *sequences, int n,
+mobiedit_status me_native_prefix(me_engine *base, int layer, const me_sequence *sequences, int n,
                                  me_prefix **out, mobiedit_error *err);
-void me_native_prefix_free(me_engine *engine, me_prefix *prefix);
-mobiedit_status me_native_suffix(me_engine *engine, const me_prefix *prefix, const float *deltas,
-                                 int n_deltas, const int *which, int n_which, float *hidden,
-                                 mobiedit_error *err);
+void me_native_prefix_free(me_engine *engine, me_prefix *base);
+mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const float *deltas, int n_deltas,
+                                 const int *which, int n_which, float *hidden, mobiedit_error *err);
 
 /* E_ARGUMENT unless the layer exists and the sequences' tokens and read positions do. */
 mobiedit_status me_check_sequences(const me_native *engine, int layer, const me_sequence *sequences, int n,

@@ -56,7 +56,7 @@ void me_products(me_native *engine, const me_product *products, int n) {
     int64_t panel = engine->kernels->panel_rows, panels = 0;
     for (int i = 0; i < n; i++)
         panels += (products[i].weight->n_out + panel - 1) / panel;
-    int64_t per_task = panels / (me_pool_threads(engine->pool) * TASKS_PER_THREAD);
+    int64_t per_task = panels / ((int64_t)me_pool_threads(engine->pool) * TASKS_PER_THREAD);
     products_job job = {engine, products, n, (per_task < 1 ? 1 : per_task) * panel};
     size_t tasks = 0;
     for (int i = 0; i < n; i++)

@@ -56,15 +56,16 @@ static void fill_position(const me_rope *rope, int position, float *angles) {
     }
     float step = powf(rope->freq_base, -2.0f / (float)rope->dims);
     float theta = (float)position;
-    for (int i = 0; i < rope->dims / 2; i++, theta *= step) {
+    for (int i = 0; i < rope->dims / 2; i++) {
         float full = theta / (rope->freq_factors ? rope->freq_factors[i] : 1.0f);
         float angle = rope->freq_scale * full;
         if (rope->ext_factor != 0) {
             float mix = yarn_ramp(low, high, i) * rope->ext_factor;
             angle = angle * (1 - mix) + full * mix;
         }
-        angles[2 * i] = cosf(angle) * magnitude;
-        angles[2 * i + 1] = sinf(angle) * magnitude;
+        *angles++ = cosf(angle) * magnitude;
+        *angles++ = sinf(angle) * magnitude;
+        theta *= step;
     }
 }
 
@@ -89,11 +90,11 @@ mobiedit_status me_ropes_reserve(me_native *engine, int n_positions, mobiedit_er
 }
 
 void me_rope_head(const me_rope_table *table, int position, float *head) {
-    int half = table->rope->dims / 2;
-    const float *angles = table->angles + (size_t)position * (size_t)half * 2;
-    int step = table->rope->neox ? 1 : 2;
-    int other = table->rope->neox ? half : 1;
-    for (int i = 0; i < half; i++) {
+    size_t half = (size_t)table->rope->dims / 2;
+    const float *angles = table->angles + (size_t)position * half * 2;
+    size_t step = table->rope->neox ? 1 : 2;
+    size_t other = table->rope->neox ? half : 1;
+    for (size_t i = 0; i < half; i++) {
         float *a = head + i * step, *b = a + other;
         float c = angles[2 * i], s = angles[2 * i + 1], x = *a, y = *b;
         *a = x * c - y * s;
