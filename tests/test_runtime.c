@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "model/model.h"
+#include "runtime/crowd.h"
 #include "runtime/text.h"
 #include "scratch.h"
 #include "store/adapter.h"
@@ -269,6 +270,21 @@ static void characters_come_whole(void **state) {
     me_free(zeros.bytes);
 }
 
+static void a_crowd_halves_the_threads(void **state) {
+    (void)state;
+    me_crowd crowd = {.threads = 8};
+    assert_false(me_crowd_note(&crowd, 1.0, 7.0));
+    assert_false(me_crowd_note(&crowd, 1.0, 2.0));
+    assert_false(me_crowd_note(&crowd, 1.0, 7.0)); /* once is chance */
+    assert_false(me_crowd_note(&crowd, 1.0, 2.0));
+    assert_false(me_crowd_note(&crowd, 1e-4, 1e-4)); /* too short to tell */
+    assert_true(me_crowd_note(&crowd, 1.0, 2.0));
+    assert_int_equal(crowd.threads, 4);
+    for (int i = 0; i < 20; i++)
+        (void)me_crowd_note(&crowd, 1.0, 0.1);
+    assert_int_equal(crowd.threads, 1);
+}
+
 /* ---- adapter ----------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -364,6 +380,7 @@ int main(void) {
         cmocka_unit_test(greedy_text_is_the_argmax_at_every_step),
         cmocka_unit_test(generation_stops_where_asked),
         cmocka_unit_test(characters_come_whole),
+        cmocka_unit_test(a_crowd_halves_the_threads),
         cmocka_unit_test(adapter_is_the_change_of_weights),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

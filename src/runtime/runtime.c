@@ -3,7 +3,9 @@
 #include "base/backend.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "base/usage.h"
 #include "model/vocab_internal.h"
+#include "runtime/crowd.h"
 #include "runtime/text.h"
 
 #include <llama.h>
@@ -18,6 +20,7 @@ struct me_runtime {
     struct llama_context *context;
     struct llama_adapter_lora *adapter; /* attached; NULL where none is */
     me_vocab *vocab;
+    me_crowd crowd;
     int n_vocab;
     int n_context;
     int n_batch;
@@ -36,15 +39,15 @@ static struct llama_model *load_model(const char *path) {
 }
 
 /* Attention as llama-cpp-python has it by default, so that its greedy text is ours. */
-static struct llama_context *make_context(const me_runtime *runtime, int threads) {
+static struct llama_context *make_context(const me_runtime *runtime) {
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = (uint32_t)runtime->n_context;
     params.n_batch = (uint32_t)runtime->n_batch;
     params.n_ubatch = (uint32_t)runtime->n_batch;
     params.n_seq_max = 1;
     params.n_outputs_max = MAX_OUTPUTS;
-    params.n_threads = threads;
-    params.n_threads_batch = threads;
+    params.n_threads = runtime->crowd.threads;
+    params.n_threads_batch = runtime->crowd.threads;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     params.offload_kqv = false;
     params.op_offload = false;
@@ -52,10 +55,10 @@ static struct llama_context *make_context(const me_runtime *runtime, int threads
     return llama_init_from_model(runtime->model, params);
 }
 
-static mobiedit_status open_parts(me_runtime *runtime, const char *path, int threads, mobiedit_error *err) {
+static mobiedit_status open_parts(me_runtime *runtime, const char *path, mobiedit_error *err) {
     runtime->model = load_model(path);
     if (!runtime->model) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot load %s", path);
-    runtime->context = make_context(runtime, threads);
+    runtime->context = make_context(runtime);
     if (!runtime->context)
         return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama has no context of %d tokens for %s",
                        runtime->n_context, path);
@@ -75,7 +78,8 @@ mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options
     if (!runtime) return me_fail_memory(err, "the runtime");
     runtime->n_context = o.n_context ? o.n_context : DEFAULT_CONTEXT;
     runtime->n_batch = runtime->n_context < MAX_BATCH ? runtime->n_context : MAX_BATCH;
-    mobiedit_status status = open_parts(runtime, model_path, o.threads ? o.threads : me_processors(), err);
+    runtime->crowd.threads = o.threads ? o.threads : me_processors();
+    mobiedit_status status = open_parts(runtime, model_path, err);
     if (status != MOBIEDIT_OK) {
         me_runtime_close(runtime);
         return status;
@@ -127,6 +131,15 @@ static mobiedit_status decode_failure(int code, mobiedit_error *err) {
     return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama failed to evaluate the prompt (code %d)", code);
 }
 
+static int timed_decode(me_runtime *runtime, struct llama_batch batch) {
+    const double wall = me_wall_seconds(), cpu = me_cpu_seconds();
+    const int code = llama_decode(runtime->context, batch);
+    me_crowd *crowd = &runtime->crowd;
+    if (me_crowd_note(crowd, me_wall_seconds() - wall, me_cpu_seconds() - cpu))
+        llama_set_n_threads(runtime->context, crowd->threads, crowd->threads);
+    return code;
+}
+
 /* One batch of n <= n_batch tokens after those in the KV cache, logits of the last n_last <= MAX_OUTPUTS. */
 static mobiedit_status decode_batch(me_runtime *runtime, const me_token *tokens, int n, int n_last,
                                     int first_row, row_fn on_row, void *user, mobiedit_error *err) {
@@ -134,7 +147,7 @@ static mobiedit_status decode_batch(me_runtime *runtime, const me_token *tokens,
         runtime->outputs[i] = i >= n - n_last;
     /* libllama does not write to the tokens; positions follow the KV cache, the sequence is 0. */
     struct llama_batch batch = {.n_tokens = n, .token = (llama_token *)tokens, .logits = runtime->outputs};
-    int code = llama_decode(runtime->context, batch);
+    int code = timed_decode(runtime, batch);
     if (code != 0) return decode_failure(code, err);
     runtime->n_past += n;
     for (int i = n - n_last; i < n; i++) {
