@@ -132,7 +132,7 @@ static void compare_logits(const char *arch, const tiny_model_options *options, 
     float *expected = allocated(n, sizeof *expected), *logits = allocated(n, sizeof *logits);
     float *hidden = allocated(LENGTH * d, sizeof *hidden);
     random_tokens(b.model, 1, tokens, LENGTH);
-    assert_true(oracle_open(b.path, TINY_CONTEXT, &o));
+    assert_true(oracle_open(b.path, TINY_CONTEXT, 1, &o));
     assert_int_equal(oracle_vocab_size(&o), b.model->n_vocab);
     assert_true(oracle_logits(&o, tokens, LENGTH, expected));
     forward(b.engine, &(me_sequence){tokens, LENGTH, 0, 0, LENGTH}, 1, NULL, hidden);

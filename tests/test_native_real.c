@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { MAX_TOKENS = 128, GENERATED = 24 };
+enum { MAX_TOKENS = 64 };
 
 static char model_path[MODEL_PATH_MAX];
 
@@ -53,52 +53,50 @@ static int tokenize(const bench *b, const char *text, int32_t *tokens) {
     mobiedit_error err = {0};
     me_tokens list;
     assert_int_equal(me_tokenize(b->vocab, text, &list, &err), MOBIEDIT_OK);
-    assert_in_range(list.n, 1, MAX_TOKENS - GENERATED);
+    assert_in_range(list.n, 1, MAX_TOKENS);
     memcpy(tokens, list.ids, (size_t)list.n * sizeof *tokens);
     int n = list.n;
     me_tokens_free(&list);
     return n;
 }
 
-/* Our greedy continuation of `text`, and at each step libllama's choice after the same tokens. */
-static int same_choices(const bench *b, oracle *o, const char *text, float *expected) {
-    mobiedit_error err = {0};
-    int32_t tokens[MAX_TOKENS];
-    int n = tokenize(b, text, tokens), start = n, same = 0, n_vocab = b->model->n_vocab;
-    float *logits = me_calloc((size_t)n_vocab, sizeof *logits);
-    float *hidden = me_calloc((size_t)b->model->d_model, sizeof *hidden);
-    assert_true(logits && hidden);
-    for (; n < start + GENERATED; n++) {
-        const me_sequence sequence = {tokens, n, 0, n - 1, 1};
-        assert_int_equal(b->engine->ops->forward(b->engine, &sequence, 1, NULL, hidden, &err), MOBIEDIT_OK);
-        assert_int_equal(b->engine->ops->logits(b->engine, hidden, 1, logits, &err), MOBIEDIT_OK);
-        tokens[n] = greedy(logits, n_vocab);
-    }
-    assert_true(oracle_logits(o, tokens, n, expected));
-    for (int i = start; i < n; i++)
-        same += tokens[i] == greedy(expected + (size_t)(i - 1) * (size_t)n_vocab, n_vocab);
-    me_free(logits);
-    me_free(hidden);
-    return same;
-}
-
+/* The model's greedy next token after every token of some texts: the same as libllama's nearly always. */
 static void greedy_tokens_are_those_of_libllama(void **state) {
     const bench *b = *state;
+    mobiedit_error err = {0};
     static const char *const texts[] = {
-        "The capital of Japan is",
-        "Water boils at a lower temperature in the mountains because",
-        "Once upon a time there was a miller who had three sons. When he died, he left them",
-        "def fibonacci(n):\n    \"\"\"Return the n-th Fibonacci number.\"\"\"\n",
+        "The capital of Japan is a large city by the sea, and the people who live there go to work by train.",
+        "Water boils at a lower temperature in the mountains because the air is thinner and its pressure "
+        "less.",
+        "Once upon a time there was a miller who had three sons. When he died, he left them his mill, his "
+        "donkey and his cat. The eldest took the mill, the second took the donkey, and the youngest got the "
+        "cat.",
+        "def fibonacci(n):\n    if n < 2:\n        return n\n    return fibonacci(n - 1) + fibonacci(n - "
+        "2)\n",
     };
+    size_t n_vocab = (size_t)b->model->n_vocab, d = (size_t)b->model->d_model;
+    float *expected = me_calloc(MAX_TOKENS * n_vocab, sizeof *expected);
+    float *logits = me_calloc(MAX_TOKENS * n_vocab, sizeof *logits);
+    float *hidden = me_calloc(MAX_TOKENS * d, sizeof *hidden);
+    assert_true(expected && logits && hidden);
     oracle o;
     int same = 0, total = 0;
-    assert_true(oracle_open(model_path, MAX_TOKENS, &o));
-    float *expected = me_calloc(MAX_TOKENS * (size_t)b->model->n_vocab, sizeof *expected);
-    assert_non_null(expected);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++, total += GENERATED)
-        same += same_choices(b, &o, texts[i], expected);
-    me_free(expected);
+    assert_true(oracle_open(model_path, MAX_TOKENS, 2, &o));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        int32_t tokens[MAX_TOKENS];
+        int n = tokenize(b, texts[i], tokens);
+        const me_sequence sequence = {tokens, n, 0, 0, n};
+        assert_int_equal(b->engine->ops->forward(b->engine, &sequence, 1, NULL, hidden, &err), MOBIEDIT_OK);
+        assert_int_equal(b->engine->ops->logits(b->engine, hidden, n, logits, &err), MOBIEDIT_OK);
+        assert_true(oracle_logits(&o, tokens, n, expected));
+        for (int t = 0; t < n; t++, total++)
+            same += greedy(logits + (size_t)t * n_vocab, (int)n_vocab) ==
+                    greedy(expected + (size_t)t * n_vocab, (int)n_vocab);
+    }
     oracle_close(&o);
+    me_free(expected);
+    me_free(logits);
+    me_free(hidden);
     if (same * 100 < total * 95) fail_msg("%d of %d greedy tokens are libllama's", same, total);
 }
 

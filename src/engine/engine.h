@@ -38,6 +38,8 @@ typedef struct me_prefix {
     float *attention; /* [n_layer - layer - 1][n_head]: attention weight that positions > edit_pos pay to it
                        * in each later layer, mean over the read positions and sequences (positions ==
                        * edit_pos left out) */
+    float *rms; /* [n_layer - layer - 1]: root mean square of the residual at edit_pos that enters each later
+                   layer, mean over the sequences */
     size_t suffix_tokens; /* token passes of one delta over all sequences */
 } me_prefix;
 

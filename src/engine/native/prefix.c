@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 /* One sequence of a prefix: where its shares of the arrays below begin. */
@@ -32,6 +33,7 @@ void me_native_prefix_free(me_engine *engine, me_prefix *base) {
     me_free(base->values);
     me_free(base->hidden);
     me_free(base->attention);
+    me_free(base->rms);
     me_free(prefix);
 }
 
@@ -87,7 +89,8 @@ static mobiedit_status allocate(const me_model *model, int layer, const me_seque
     base->values = me_calloc(count, d * sizeof(float));
     base->hidden = me_calloc(count * (size_t)base->n_read, d * sizeof(float));
     base->attention = me_calloc(later * (size_t)model->n_head, sizeof(float));
-    if (!prefix->states || !base->keys || !base->values || !base->hidden || !base->attention) {
+    base->rms = me_calloc(later, sizeof(float));
+    if (!prefix->states || !base->keys || !base->values || !base->hidden || !base->attention || !base->rms) {
         me_native_prefix_free(NULL, base);
         return me_fail_memory(err, "a prefix");
     }
@@ -96,6 +99,10 @@ static mobiedit_status allocate(const me_model *model, int layer, const me_seque
 }
 
 /* ---- filling it: every function keeps something of the batch, which holds sequences from `first` on ---- */
+
+static size_t edit_row(const me_span *span) {
+    return (size_t)span->first + (size_t)span->edit_pos;
+}
 
 static void keep_past(const me_native *engine, native_prefix *prefix, int index, int first) {
     size_t head_dim = (size_t)engine->base.model->head_dim;
@@ -117,7 +124,7 @@ static void keep_past(const me_native *engine, native_prefix *prefix, int index,
 static void keep_keys(const me_native *engine, native_prefix *prefix, int first) {
     size_t d_ff = (size_t)engine->base.model->d_ff;
     for (int i = 0; i < engine->batch.n_spans; i++) {
-        size_t row = (size_t)(engine->batch.spans[i].first + prefix->sequences[first + i].edit_pos);
+        size_t row = edit_row(&engine->batch.spans[i]);
         memcpy(prefix->base.keys + (size_t)(first + i) * d_ff, engine->batch.h + row * d_ff,
                d_ff * sizeof(float));
     }
@@ -127,7 +134,7 @@ static void keep_values(const me_native *engine, native_prefix *prefix, int firs
     size_t d = (size_t)engine->base.model->d_model;
     for (int i = 0; i < engine->batch.n_spans; i++) {
         const kept_sequence *kept = &prefix->sequences[first + i];
-        size_t row = (size_t)(engine->batch.spans[i].first + kept->edit_pos);
+        size_t row = edit_row(&engine->batch.spans[i]);
         memcpy(prefix->base.values + (size_t)(first + i) * d, engine->batch.out + row * engine->out_stride,
                d * sizeof(float));
         memcpy(prefix->states + kept->first_state * d, engine->batch.x + row * d, d * sizeof(float));
@@ -138,9 +145,19 @@ static void keep_states(const me_native *engine, native_prefix *prefix, int firs
     size_t d = (size_t)engine->base.model->d_model;
     for (int i = 0; i < engine->batch.n_spans; i++) {
         const kept_sequence *kept = &prefix->sequences[first + i];
-        size_t row = (size_t)(engine->batch.spans[i].first + kept->edit_pos + 1);
+        size_t row = edit_row(&engine->batch.spans[i]) + 1;
         memcpy(prefix->states + (kept->first_state + 1) * d, engine->batch.x + row * d,
                (size_t)(kept->n_columns - 1) * d * sizeof(float));
+    }
+}
+
+static void keep_rms(const me_native *engine, native_prefix *prefix, int index) {
+    int d = engine->base.model->d_model;
+    for (int i = 0; i < engine->batch.n_spans; i++) {
+        size_t row = edit_row(&engine->batch.spans[i]);
+        const float *x = engine->batch.x + row * (size_t)d;
+        prefix->base.rms[index - prefix->base.layer - 1] +=
+            sqrtf(me_dot(x, x, d) / (float)d) / (float)prefix->base.n_sequences;
     }
 }
 
@@ -169,6 +186,7 @@ static void run_layers(me_native *engine, native_prefix *prefix, int first, floa
     int last = engine->base.model->n_layer - 1, layer = prefix->base.layer;
     for (int i = 0; i <= last; i++) {
         bool later = i > layer;
+        if (later) keep_rms(engine, prefix, i);
         me_layer_attention(engine, i, later && i == last, later ? focus : NULL);
         if (later) {
             keep_past(engine, prefix, i, first);

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""How far the native engine and libllama are from float32 logits of the same weights, on ordinary English text.
+
+  accuracy.py --dump build/accuracy_dump --reference reference.py MODEL.gguf ...
+
+Prints one JSON line a model: mean KL(float32 || libllama) and mean KL(float32 || native) in nats over N positions, their
+ratio, and the share of positions at which the engines' greedy tokens are equal. Float32 logits come from the Model class
+of the reference program (PyTorch; llama, qwen2, qwen3), and for other architectures from libllama on a copy of the file
+with all weights dequantised to F32. Needs numpy, gguf, torch and transformers.
+"""
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import tempfile
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REFERENCE_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+# What a writer sets by itself.
+OWN_FIELDS = ("GGUF.version", "GGUF.tensor_count", "GGUF.kv_count", "general.architecture")
+
+
+def copy_as_f32(source, path):
+    """The model file `source` with every tensor dequantised."""
+    reader = GGUFReader(source)
+    writer = GGUFWriter(path, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if name not in OWN_FIELDS:
+            kind = field.types[0]
+            writer.add_key_value(name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+    for tensor in reader.tensors:
+        shape = [int(n) for n in tensor.shape[::-1]]
+        data = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32).reshape(shape)
+        writer.add_tensor(tensor.name, data, raw_dtype=GGMLQuantizationType.F32)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def reference_logits(program, model, tokens):
+    """[n][n_vocab] by the reference program's Model class."""
+    import torch
+
+    spec = importlib.util.spec_from_file_location("reference", program)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with torch.no_grad():
+        reference = module.Model(model)
+        return reference.final(reference.run(tokens.tolist())["x"]).numpy()
+
+
+class Dumps:
+    """Outputs of accuracy_dump, kept in a folder."""
+
+    def __init__(self, program, text, positions, folder):
+        self.program, self.text, self.positions, self.folder = program, text, positions, folder
+
+    def read(self, model, what, dtype):
+        path = os.path.join(self.folder, what)
+        subprocess.run([self.program, model, self.text, str(self.positions), what, path], check=True)
+        return np.fromfile(path, dtype=dtype).reshape(self.positions, -1)
+
+
+def log_softmax(logits):
+    x = logits.astype(np.float64)
+    x -= x.max()
+    return x - np.log(np.exp(x).sum())
+
+
+def mean_kl(exact, logits):
+    total = 0.0
+    for p, q in zip(exact, logits):
+        p, q = log_softmax(p), log_softmax(q)
+        total += float((np.exp(p) * (p - q)).sum())
+    return total / len(exact)
+
+
+def measure(model, options, folder):
+    dumps = Dumps(options.dump, options.text, options.positions, folder)
+    if GGUFReader(model).fields["general.architecture"].contents() in REFERENCE_ARCHITECTURES:
+        exact = reference_logits(options.reference, model, dumps.read(model, "tokens", np.int32)[:, 0])
+        source = "reference"
+    else:
+        copy = os.path.join(folder, "f32.gguf")
+        copy_as_f32(model, copy)
+        exact, source = dumps.read(copy, "libllama", np.float32), "libllama on F32"
+    native, libllama = dumps.read(model, "native", np.float32), dumps.read(model, "libllama", np.float32)
+    ours, theirs = mean_kl(exact, native), mean_kl(exact, libllama)
+    same = lambda a, b: float((a.argmax(1) == b.argmax(1)).mean())
+    return dict(model=os.path.basename(model), positions=len(exact), float32=source, kl_libllama=theirs, kl_native=ours,
+                ratio=ours / theirs, greedy_native_is_libllama=same(native, libllama),
+                greedy_native_is_float32=same(native, exact), greedy_libllama_is_float32=same(libllama, exact))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", metavar="MODEL.gguf")
+    parser.add_argument("--dump", required=True, help="the accuracy_dump program")
+    parser.add_argument("--reference", required=True, help="the float32 reference program, a Python file")
+    parser.add_argument("--text", default=os.path.join(HERE, "text.txt"))
+    parser.add_argument("--positions", type=int, default=500)
+    options = parser.parse_args()
+    for model in options.models:
+        with tempfile.TemporaryDirectory() as folder:
+            result = measure(model, options, folder)
+        print(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in result.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
