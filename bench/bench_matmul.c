@@ -244,7 +244,7 @@ static void shape(const char *text, int *n_out, int *n_in) {
 }
 
 int main(int argc, char **argv) {
-    char types[] = "q4_0,q4_1,q5_0,q5_1,q8_0,q4_K,q5_K,q6_K,f16,bf16,f32", shapes[] = "1536x576,896x4864";
+    char types[] = "q4_0,q4_1,q5_0,q5_1,q8_0,q4_K,q5_K,q6_K,f16,bf16,f32", shapes[] = "576x1536,896x4864";
     char columns[] = "256", threads[] = "1,2";
     char *lists[] = {types, columns, threads, shapes}, *items[4][MAX_LIST];
     int rounds = 15, sizes[4];

@@ -1,4 +1,4 @@
-/* AVX2, FMA and F16C: tiles of 16 rows (two vectors of 8) by up to 4 columns.
+/* AVX2, FMA and F16C: tiles of 16 rows (two vectors of 8) by up to 4 columns, 6 for float weights.
  *
  * vpmaddubsw multiplies four unsigned weights of each of 8 rows with four activations and leaves two int16
  * sums a row. With b-bit weights, 2 * (2^b - 1) * 127 lets several of them be added in int16 before they
@@ -10,9 +10,7 @@
 
 #include <immintrin.h>
 
-enum { VECTORS = 2, LANES = 8 };
-
-static const int widths[] = {4, 3, 2, 1};
+enum { VECTORS = 2, LANES = 8, COLUMNS = 4, FLOAT_COLUMNS = 6 };
 
 /* Every processor with AVX2 has F16C, which clang 14 cannot ask for. */
 static bool supported(void) {
@@ -58,7 +56,7 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, _
     const int parts = bits == 4 ? 1 : bits == 5 ? 2 : 4, steps = ME_STEPS / parts;
     ME_UNROLL(4)
     for (int part = 0; part < parts; part++) {
-        __m256i acc[4][VECTORS];
+        __m256i acc[COLUMNS][VECTORS];
         ME_UNROLL(8)
         for (int i = 0; i < steps; i++) {
             int step = part * steps + i;
@@ -75,11 +73,12 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, _
             }
         }
         ME_UNROLL(4)
-        for (int c = 0; c < columns; c++)
+        for (int c = 0; c < columns; c++) {
             ME_UNROLL(2)
-        for (int v = 0; v < VECTORS; v++) {
-            __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, part, v, bits));
-            sums[c][v] = part ? _mm256_add_epi32(sums[c][v], wide) : wide;
+            for (int v = 0; v < VECTORS; v++) {
+                __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, part, v, bits));
+                sums[c][v] = part ? _mm256_add_epi32(sums[c][v], wide) : wide;
+            }
         }
     }
 }
@@ -114,14 +113,14 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
                            const int bits, const bool has_min, const int columns) {
     const size_t stride = (size_t)act->n_blocks, start = first * stride + panel->first_block;
     const bool has_offset = !has_min && bits != 8;
-    const int8_t *x[4];
+    const int8_t *x[COLUMNS];
     ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
         x[c] = act->q + (start + c * stride) * ME_BLOCK;
     const int16_t *half_sums = act->half_sums + 2 * start;
     const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
     for (int b = 0; b < panel->n_blocks; b++, scale += ME_ROWS, min += ME_ROWS) {
-        __m256i sums[4][VECTORS];
+        __m256i sums[COLUMNS][VECTORS];
         if (bits == 8)
             dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
         else
@@ -149,47 +148,65 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
     }
 }
 
-ME_INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
-                           const int columns) {
+ME_INLINE void tile_floats_of_width(const me_panel *panel, const me_activations *act, int first,
+                                    float *restrict out, const int columns) {
     const float *x = act->x + (size_t)first * act->n_in + (size_t)panel->first_block * ME_BLOCK;
-    __m256 sums[4][VECTORS];
-    ME_UNROLL(4)
-    for (int c = 0; c < columns; c++)
+    const float *w = panel->w;
+    __m256 sums[FLOAT_COLUMNS][VECTORS];
+    ME_UNROLL(6)
+    for (int c = 0; c < columns; c++) {
         ME_UNROLL(2)
-    for (int v = 0; v < VECTORS; v++)
-        sums[c][v] = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
-    for (int i = 0; i < panel->n_values; i++) {
-        __m256 w[VECTORS] = {_mm256_load_ps(panel->w + i * ME_ROWS),
-                             _mm256_load_ps(panel->w + i * ME_ROWS + LANES)};
-        ME_UNROLL(4)
+        for (int v = 0; v < VECTORS; v++)
+            sums[c][v] = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
+    }
+    for (int i = 0; i < panel->n_values; i++, w += ME_ROWS, x++) {
+        ME_UNROLL(6)
         for (int c = 0; c < columns; c++) {
-            __m256 a = _mm256_broadcast_ss(x + (size_t)c * act->n_in + i);
+            __m256 a = _mm256_broadcast_ss(x + (size_t)c * act->n_in);
             ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++)
-                sums[c][v] = _mm256_fmadd_ps(w[v], a, sums[c][v]);
+                sums[c][v] = _mm256_fmadd_ps(_mm256_load_ps(w + v * LANES), a, sums[c][v]);
         }
     }
-    ME_UNROLL(4)
-    for (int c = 0; c < columns; c++)
+    ME_UNROLL(6)
+    for (int c = 0; c < columns; c++) {
         ME_UNROLL(2)
-    for (int v = 0; v < VECTORS; v++)
-        _mm256_store_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
+        for (int v = 0; v < VECTORS; v++)
+            _mm256_store_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
+    }
 }
 
-/* One instance of the tile for each kind of weight... */
+static void tile_floats(const me_panel *panel, const me_activations *act, int first, int columns,
+                        float *sums) {
+    switch (columns) {
+    case 6:
+        tile_floats_of_width(panel, act, first, sums, 6);
+        break;
+    case 4:
+        tile_floats_of_width(panel, act, first, sums, 4);
+        break;
+    case 2:
+        tile_floats_of_width(panel, act, first, sums, 2);
+        break;
+    default:
+        tile_floats_of_width(panel, act, first, sums, 1);
+    }
+}
+
+/* One instance of the tile for each kind of integer weight... */
 ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
                              const int columns) {
-    if (!panel->format)
-        tile_floats(panel, act, first, sums, columns);
-    else if (panel->format->bits == 4 && panel->format->has_min)
+    const int bits = panel->format->bits;
+    const bool has_min = panel->format->has_min;
+    if (bits == 4 && has_min)
         tile_blocks(panel, act, first, sums, 4, true, columns);
-    else if (panel->format->bits == 4)
+    else if (bits == 4)
         tile_blocks(panel, act, first, sums, 4, false, columns);
-    else if (panel->format->bits == 5 && panel->format->has_min)
+    else if (bits == 5 && has_min)
         tile_blocks(panel, act, first, sums, 5, true, columns);
-    else if (panel->format->bits == 5)
+    else if (bits == 5)
         tile_blocks(panel, act, first, sums, 5, false, columns);
-    else if (panel->format->bits == 6)
+    else if (bits == 6)
         tile_blocks(panel, act, first, sums, 6, false, columns);
     else
         tile_blocks(panel, act, first, sums, 8, false, columns);
@@ -214,8 +231,10 @@ static void tile(const me_panel *panel, const me_activations *act, int first, in
 
 static void matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
                    size_t ldy, void *scratch) {
-    static const me_tiler tiler = {tile, widths};
-    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &tiler);
+    static const int widths[] = {COLUMNS, 3, 2, 1}, float_widths[] = {FLOAT_COLUMNS, 4, 2, 1};
+    static const me_tiler tiler = {tile, widths}, float_tiler = {tile_floats, float_widths};
+    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch,
+                    me_type_is_float(weight->type) ? &float_tiler : &tiler);
 }
 
 const me_kernels me_kernels_avx2 = {
