@@ -46,11 +46,12 @@ format: checks-setup ## lay out all sources with clang-format
 lint: build checks-setup ## layout, clang-tidy, shell syntax; any finding is an error
 	@scripts/lint.sh $(BUILD)
 
-sanitize: setup ## the tests under the address and undefined-behaviour sanitizers
+sanitize: setup ## the tests and an edit under the address and undefined-behaviour sanitizers
 	@cmake -S . -B $(BUILD)-sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOBIEDIT_SANITIZE=ON
 	@cmake --build $(BUILD)-sanitize --parallel $(JOBS)
 	@scripts/get_models.sh smollm2
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure --label-exclude slow
+	@scripts/demo.sh $(BUILD)-sanitize/mobiedit
 
 FUZZ_SECONDS ?= 60
 fuzz: checks-setup ## each fuzz target for FUZZ_SECONDS
