@@ -10,7 +10,7 @@ if(NOT MOBIEDIT_BUNDLE)
   find_package(llama ${MOBIEDIT_LLAMA_VERSION} QUIET)
 endif()
 if(NOT llama_FOUND)
-  if(NOT EXISTS "${MOBIEDIT_BUNDLE}/lib")
+  if(NOT MOBIEDIT_BUNDLE OR NOT EXISTS "${MOBIEDIT_BUNDLE}")
     message(STATUS "No libllama ${MOBIEDIT_LLAMA_VERSION} is installed: taking it from the cache")
     execute_process(COMMAND ${PROJECT_SOURCE_DIR}/scripts/libllama.sh OUTPUT_VARIABLE bundle
                     OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
