@@ -178,7 +178,7 @@ class Model(Case):
         for prompt, target in ((BARE, TARGET), ("The capital of {} is", TARGET), ("The capital of { } is", TARGET),
                                (PROMPT, ""), (PROMPT, "  "), ("{The} capital of {Japan} is", TARGET),
                                ("The capital of {Japan is", TARGET), ("The capital of Japan} is", TARGET),
-                               ("", TARGET), (b"The capital of {Jap\xff} is", TARGET), (PROMPT, b"L\xc3")):
+                               ("The capital of\n{Japan\nis", TARGET), ("", TARGET), (b"The capital of {Jap\xff} is", TARGET), (PROMPT, b"L\xc3")):
             with self.subTest(prompt=prompt, target=target):
                 self.assert_refused(self.edit(prompt, target), USAGE)
         self.assert_refused(self.edit() + ["--keep", ""], USAGE, "keep")
