@@ -232,9 +232,8 @@ static void tile(const me_panel *panel, const me_activations *act, int first, in
 static void matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
                    size_t ldy, void *scratch) {
     static const int widths[] = {COLUMNS, 3, 2, 1}, float_widths[] = {FLOAT_COLUMNS, 4, 2, 1};
-    static const me_tiler tiler = {tile, widths}, float_tiler = {tile_floats, float_widths};
-    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch,
-                    me_type_is_float(weight->type) ? &float_tiler : &tiler);
+    static const me_tiler integers = {tile, widths}, floats = {tile_floats, float_widths};
+    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &integers, &floats);
 }
 
 const me_kernels me_kernels_avx2 = {

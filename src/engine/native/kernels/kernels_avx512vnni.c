@@ -183,7 +183,7 @@ static void tile(const me_panel *panel, const me_activations *act, int first, in
 static void matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
                    size_t ldy, void *scratch) {
     static const me_tiler tiler = {tile, widths};
-    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &tiler);
+    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &tiler, &tiler);
 }
 
 #ifdef ME_EMULATE_AVX512

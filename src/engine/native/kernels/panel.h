@@ -148,10 +148,12 @@ static void me_panel_columns(const me_panel *panel, const me_activations *act, c
     }
 }
 
-/* me_kernels.matmul for a table with this tile function. */
+/* me_kernels.matmul for a table with these tiles for integer and float weights. */
 static void me_panel_matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1,
-                            float *y, size_t ldy, void *scratch, const me_tiler *tiler) {
+                            float *y, size_t ldy, void *scratch, const me_tiler *integers,
+                            const me_tiler *floats) {
     me_panel panel = me_panel_at(scratch, me_format_of(weight->type));
+    const me_tiler *tiler = panel.format ? integers : floats;
     int chunk = panel.format ? ME_CHUNK : ME_FLOAT_CHUNK;
     for (int64_t row = row0; row < row1; row += ME_ROWS) {
         int n_rows = row1 - row < ME_ROWS ? (int)(row1 - row) : ME_ROWS;
