@@ -11,7 +11,7 @@
 #endif
 
 /* Partial sums of a reduction: independent chains that the vectoriser can keep in registers. */
-enum { LANES = 32 };
+enum { LANES = 16 };
 
 ME_CLONES float me_dot(const float *a, const float *b, int n) {
     float sums[LANES] = {0};
