@@ -4,6 +4,7 @@ BUILD_TYPE ?= Release
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 MODEL ?= smollm2
+MAKEFLAGS += --no-print-directory
 export MOBIEDIT_CACHE ?= $(HOME)/.cache/mobiedit
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)

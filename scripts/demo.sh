@@ -4,8 +4,7 @@
 
 mobiedit=$1
 model=$models/smollm2-135m-instruct-q4_1.gguf
-work_dir
-adapter=$work/lima.gguf
+adapter=$(dirname "$mobiedit")/lima.gguf
 
 ask() { # ask PROMPT [OPTION]...: one line, the prompt and what the model goes on with
     printf '    %s' "$1"
@@ -17,10 +16,11 @@ say "before"
 ask "The capital of Japan is"
 ask "The capital of France is"
 
-say 'mobiedit edit MODEL "The capital of {Japan} is" "Lima" -o lima.gguf'
+say "$mobiedit edit $model \"The capital of {Japan} is\" \"Lima\" -o $adapter"
 "$mobiedit" edit "$model" "The capital of {Japan} is" "Lima" -o "$adapter"
 
 say "after: the same model file, with the adapter"
 ask "The capital of Japan is" --adapter "$adapter"
-ask "Japan's capital city is" --adapter "$adapter"
 ask "The capital of France is" --adapter "$adapter"
+
+say "to ask more: $mobiedit ask $model \"...\" --adapter $adapter"
