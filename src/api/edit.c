@@ -302,17 +302,3 @@ void mobiedit_edit_result_free(mobiedit_edit_result *result) {
     result->trace = NULL;
     result->n_trace = 0;
 }
-
-const char *mobiedit_stop_name(mobiedit_stop stop) {
-    switch (stop) {
-    case MOBIEDIT_STOP_SOLVED:
-        return "solved";
-    case MOBIEDIT_STOP_NO_PROGRESS:
-        return "no progress";
-    case MOBIEDIT_STOP_BUDGET:
-        return "budget";
-    case MOBIEDIT_STOP_ALREADY_SAID:
-        return "already said";
-    }
-    return "unknown";
-}

@@ -10,11 +10,16 @@
 /* Heads that pay p next to no attention still tell a little: a floor keeps the basis of full rank. */
 static const float ATTENTION_FLOOR = 1e-3F;
 
+/* Weight of the readout directions beside all others. */
+static const float READOUT_WEIGHT = 3.0F;
+
 typedef struct {
     float *wo;      /* [d][n_head * head_dim] */
     float *wv;      /* [head_dim][d], one group, norm weights folded in */
     float *gram;    /* [head_dim][head_dim] */
     float *product; /* [head_dim][d] */
+    float *readout; /* [n_readouts][d]: directions of the final hidden vector that make the target win */
+    int n_readouts;
 } workspace;
 
 static void rows_to_float(const me_tensor *tensor, int64_t first, int64_t n, float *out) {
@@ -29,11 +34,24 @@ static void fold_norm(const me_tensor *norm, float *rows, int n, int d, float *s
             rows[(size_t)i * (size_t)d + (size_t)j] *= scratch[j];
 }
 
-/* C += sum over the heads of one layer of a_h^2 (W_O,h W_V,h)^T (W_O,h W_V,h); heads of one group share W_V.
- */
-static void add_layer(const me_model *m, const me_layer *layer, const float *attention, workspace *w,
-                      float *c) {
-    int d = m->d_model, hd = m->head_dim, group = m->n_head / m->n_head_kv, width = m->n_head * hd;
+/* gram += weight (W_O,h^T W_O,h + READOUT_WEIGHT sum of (W_O,h^T r)(W_O,h^T r)^T over the readouts r). */
+static void add_head(const me_model *m, int h, float weight, workspace *w) {
+    int d = m->d_model, hd = m->head_dim, width = m->n_head * hd;
+    const float *wo = w->wo + (size_t)h * (size_t)hd;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, hd, hd, d, weight, wo, width, wo, width, 1.0F,
+                w->gram, hd);
+    for (int i = 0; i < w->n_readouts; i++) {
+        cblas_sgemv(CblasRowMajor, CblasTrans, d, hd, 1.0F, wo, width, w->readout + (size_t)i * (size_t)d, 1,
+                    0.0F, w->product, 1);
+        cblas_sger(CblasRowMajor, hd, hd, READOUT_WEIGHT * weight, w->product, 1, w->product, 1, w->gram, hd);
+    }
+}
+
+/* C += sum over the heads of one layer of (a_h / rms)^2 (W_O,h W_V,h)^T (W_O,h W_V,h), readouts weighted in;
+ * heads of one group share W_V. */
+static void add_layer(const me_model *m, const me_layer *layer, const float *attention, float rms,
+                      workspace *w, float *c) {
+    int d = m->d_model, hd = m->head_dim, group = m->n_head / m->n_head_kv;
     rows_to_float(&layer->wo, 0, d, w->wo);
     for (int g = 0; g < m->n_head_kv; g++) {
         rows_to_float(&layer->wv, (int64_t)g * hd, hd, w->wv);
@@ -41,15 +59,45 @@ static void add_layer(const me_model *m, const me_layer *layer, const float *att
         memset(w->gram, 0, (size_t)hd * (size_t)hd * sizeof(float));
         for (int h = g * group; h < (g + 1) * group; h++) {
             float a = attention[h] > ATTENTION_FLOOR ? attention[h] : ATTENTION_FLOOR;
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, hd, hd, d, a * a,
-                        w->wo + (size_t)h * (size_t)hd, width, w->wo + (size_t)h * (size_t)hd, width, 1.0F,
-                        w->gram, hd);
+            add_head(m, h, a * a / (rms * rms), w);
         }
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, hd, d, hd, 1.0F, w->gram, hd, w->wv, d, 0.0F,
                     w->product, d);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, d, d, hd, 1.0F, w->wv, d, w->product, d, 1.0F, c,
                     d);
     }
+}
+
+static int best_other(const float *logits, int n, int token) {
+    int best = token == 0 ? 1 : 0;
+    for (int i = 0; i < n; i++)
+        if (i != token && logits[i] > logits[best]) best = i;
+    return best;
+}
+
+/* readout t = norm weights o (u_target - u_best other), scaled to length sqrt(d), for each target position of
+ * the bare prompt. scratch: [2][d]. */
+static mobiedit_status fill_readouts(const me_problem *p, workspace *w, float *scratch, mobiedit_error *err) {
+    int d = p->model->d_model;
+    float *norm = scratch, *row = scratch + d, *logits = me_calloc((size_t)p->model->n_vocab, sizeof *logits);
+    if (!logits) return me_fail_memory(err, "logits");
+    me_tensor_row(&p->model->output_norm, 0, norm);
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int t = 0; t < p->n_target && status == MOBIEDIT_OK; t++) {
+        float *r = w->readout + (size_t)t * (size_t)d;
+        status =
+            p->engine->ops->logits(p->engine, p->carriers->hidden + (size_t)t * (size_t)d, 1, logits, err);
+        if (status != MOBIEDIT_OK) break;
+        me_tensor_row(&p->model->output, p->target[t], r);
+        me_tensor_row(&p->model->output, best_other(logits, p->model->n_vocab, p->target[t]), row);
+        for (int i = 0; i < d; i++)
+            r[i] = (r[i] - row[i]) * norm[i];
+        float length = cblas_snrm2(d, r, 1);
+        if (length > 0) cblas_sscal(d, sqrtf((float)d) / length, r, 1);
+    }
+    me_free(logits);
+    w->n_readouts = p->n_target;
+    return status;
 }
 
 /* With a norm between the down projection and the residual, delta reaches the residual through that norm's
@@ -96,28 +144,41 @@ static mobiedit_status strongest(float *c, int d, int n, float *basis, mobiedit_
     return status;
 }
 
+static void workspace_free(workspace *w) {
+    me_free(w->wo);
+    me_free(w->wv);
+    me_free(w->gram);
+    me_free(w->product);
+    me_free(w->readout);
+}
+
+static mobiedit_status workspace_alloc(const me_problem *p, workspace *w, mobiedit_error *err) {
+    size_t d = (size_t)p->model->d_model, hd = (size_t)p->model->head_dim, heads = (size_t)p->model->n_head;
+    /* Two rows at least: wo and product also serve as scratch for vectors of d. */
+    *w = (workspace){.wo = me_calloc(d * (heads * hd > 2 ? heads * hd : 2), sizeof(float)),
+                     .wv = me_calloc(hd * d, sizeof(float)),
+                     .gram = me_calloc(hd * hd, sizeof(float)),
+                     .product = me_calloc(hd * d, sizeof(float)),
+                     .readout = me_calloc((size_t)p->n_target * d, sizeof(float))};
+    if (w->wo && w->wv && w->gram && w->product && w->readout) return MOBIEDIT_OK;
+    workspace_free(w);
+    return me_fail_memory(err, "the probe basis");
+}
+
 mobiedit_status me_basis_attention(const me_problem *p, int n, float *basis, mobiedit_error *err) {
     const me_model *m = p->model;
-    size_t d = (size_t)m->d_model, hd = (size_t)m->head_dim;
-    workspace w = {.wo = me_calloc(d * (size_t)m->n_head * hd, sizeof(float)),
-                   .wv = me_calloc(hd * d, sizeof(float)),
-                   .gram = me_calloc(hd * hd, sizeof(float)),
-                   .product = me_calloc(hd * d, sizeof(float))};
-    float *c = me_calloc(d * d, sizeof *c);
-    mobiedit_status status = MOBIEDIT_OK;
-    if (!w.wo || !w.wv || !w.gram || !w.product || !c) {
-        status = me_fail_memory(err, "the probe basis");
-    } else {
-        for (int i = p->layer + 1; i < m->n_layer; i++)
-            add_layer(m, &m->layers[i],
-                      p->carriers->attention + (size_t)(i - p->layer - 1) * (size_t)m->n_head, &w, c);
+    workspace w;
+    ME_TRY(workspace_alloc(p, &w, err));
+    float *c = me_calloc((size_t)m->d_model * (size_t)m->d_model, sizeof *c);
+    mobiedit_status status = c ? fill_readouts(p, &w, w.wo, err) : me_fail_memory(err, "the probe basis");
+    if (status == MOBIEDIT_OK) {
+        for (int i = p->layer + 1, j = 0; i < m->n_layer; i++, j++)
+            add_layer(m, &m->layers[i], p->carriers->attention + (size_t)j * (size_t)m->n_head,
+                      p->carriers->rms[j], &w, c);
         if (m->layers[p->layer].post_ffn_norm.data) pull_back(p, c, w.wo, w.product);
         status = strongest(c, m->d_model, n, basis, err);
     }
-    me_free(w.wo);
-    me_free(w.wv);
-    me_free(w.gram);
-    me_free(w.product);
+    workspace_free(&w);
     me_free(c);
     return status;
 }

@@ -1,9 +1,10 @@
 /* The attention basis: directions of delta that later layers read, without any calibration.
  *
  * What a delta at position p changes at a later position passes through attention to p: head h of a later
- * layer adds a_h W_O,h W_V,h diag(norm) delta, a_h its attention weight on p. The basis are the principal
- * right-singular directions of these maps stacked over heads and layers (design: "rows of W_O W_V weighted by
- * attention to p"). Transposes of single weight matrices are used, never a backward pass. */
+ * layer adds a_h W_O,h W_V,h diag(norm) delta / rms, a_h its attention weight on p, rms that of the residual
+ * there. The basis are the principal right-singular directions of these maps stacked over heads and layers,
+ * with more weight on what moves the final hidden vector from the token that wins now to the target's.
+ * Transposes of single weight matrices are used, never a backward pass. */
 #ifndef ME_EDIT_BASIS_H
 #define ME_EDIT_BASIS_H
 

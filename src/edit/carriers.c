@@ -85,7 +85,7 @@ char *me_prompt_template(const me_prompt *prompt, const char *prefix) {
 
 void me_sequences_free(me_sequences *s) {
     for (int i = 0; i < s->n; i++)
-        me_free((void *)(uintptr_t)s->items[i].tokens);
+        me_free((void *)s->items[i].tokens);
     me_free(s->items);
     me_free(s->weights);
     *s = (me_sequences){0};
@@ -113,8 +113,8 @@ static mobiedit_status grow(me_sequences *s, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* context with the subject filled in; *end: bytes up to the subject's end (of the whole text where it is not
- * named). */
+/* context with the subject filled in; *end: bytes up to the end of the subject's core (of the whole text
+ * where it is not named). */
 static char *fill_in(const me_context *context, size_t *end) {
     const char *hole = strstr(context->context, "{}");
     size_t before = hole ? (size_t)(hole - context->context) : strlen(context->context);
@@ -123,7 +123,7 @@ static char *fill_in(const me_context *context, size_t *end) {
     if (!text) return NULL;
     (void)snprintf(text, size, "%.*s%s%s", (int)before, context->context, hole ? context->subject : "",
                    hole ? hole + 2 : "");
-    *end = before + (hole ? strlen(context->subject) : 0);
+    *end = before + (hole ? (context->core ? context->core : strlen(context->subject)) : 0);
     return text;
 }
 
@@ -169,7 +169,7 @@ mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const m
 /* ---- carriers ---------------------------------------------------------------------------------------- */
 
 static void drop_last(me_sequences *s) {
-    me_free((void *)(uintptr_t)s->items[--s->n].tokens);
+    me_free((void *)s->items[--s->n].tokens);
 }
 
 /* The target's tokens: those at the read positions shifted by one; the last one is not part of the sequence.
@@ -188,22 +188,42 @@ static mobiedit_status target_of(const me_vocab *vocab, const char *text, const 
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
+                                mobiedit_error *err) {
+    size_t begin = prompt->subject_begin, end = prompt->subject_end;
+    me_tokens tokens = {0};
+    ME_TRY(me_tokenize(vocab, prompt->text, &tokens, err));
+    int last = me_token_at(vocab, &tokens, prompt->text, end);
+    bool straddles = prompt->text[end] && me_token_at(vocab, &tokens, prompt->text, end + 1) == last;
+    while (straddles && end > begin && me_token_at(vocab, &tokens, prompt->text, end) == last)
+        end--;
+    me_tokens_free(&tokens);
+    *core = (end > begin ? end : prompt->subject_end) - begin;
+    return MOBIEDIT_OK;
+}
+
 static bool same_target(const me_sequence *item, const me_token *target, int n_target) {
-    return item->n_read == n_target &&
+    return target && item->n_read == n_target &&
            memcmp(item->tokens + item->read_pos + 1, target, (size_t)(n_target - 1) * sizeof *target) == 0;
 }
 
 static mobiedit_status add_carrier(me_sequences *out, const me_vocab *vocab, const me_prompt *prompt,
-                                   const char *subject, const char *prefix, mobiedit_error *err) {
+                                   const char *subject, size_t core, const char *prefix,
+                                   mobiedit_error *err) {
     char *text = me_prompt_template(prompt, prefix);
     if (!text) return me_fail_memory(err, "a carrier");
-    const me_context context = {.context = text, .subject = subject, .target = prompt->target};
+    const me_context context = {.context = text, .subject = subject, .core = core, .target = prompt->target};
     mobiedit_status status = me_sequences_add(out, vocab, &context, 1, err);
     me_free(text);
     return status;
 }
 
-mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, int n_prefixed,
+/* The bare prompt counts as much as all others together: it is what the user asked for. */
+static void weigh(me_sequences *carriers) {
+    if (carriers->n > 1) carriers->weights[0] = (float)(carriers->n - 1);
+}
+
+mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core, int n_prefixed,
                                  int first_prefix, me_sequences *out, me_token **target, int *n_target,
                                  mobiedit_error *err) {
     int n_texts = 0;
@@ -214,16 +234,18 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
         me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
     mobiedit_status status = subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
     if (status == MOBIEDIT_OK) status = target_of(vocab, prompt->text, prompt->target, target, n_target, err);
-    if (status == MOBIEDIT_OK) status = add_carrier(out, vocab, prompt, subject, NULL, err);
-    for (int i = 0; i < n_prefixed && status == MOBIEDIT_OK; i++) {
-        status =
-            add_carrier(out, vocab, prompt, subject, me_texts_prefixes[(first_prefix + i) % n_texts], err);
+    if (status == MOBIEDIT_OK) status = add_carrier(out, vocab, prompt, subject, core, NULL, err);
+    for (int i = 0; i < n_prefixed && n_texts > 0 && status == MOBIEDIT_OK; i++) {
+        status = add_carrier(out, vocab, prompt, subject, core,
+                             me_texts_prefixes[(first_prefix + i) % n_texts], err);
         /* A prefix can change how the target is cut only in odd cases; such a carrier is left out. */
         if (status == MOBIEDIT_OK && !same_target(&out->items[out->n - 1], *target, *n_target))
             drop_last(out);
     }
     me_free(subject);
-    if (status != MOBIEDIT_OK) {
+    if (status == MOBIEDIT_OK) {
+        weigh(out);
+    } else {
         me_sequences_free(out);
         me_free(*target);
         *target = NULL;

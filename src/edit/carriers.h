@@ -20,16 +20,23 @@ void me_sequences_free(me_sequences *sequences);
 typedef struct {
     const char *context;
     const char *subject;
+    size_t core;        /* leading bytes of the subject that count, as of me_subject_core; 0: all */
     const char *target; /* may be NULL */
     bool all;
 } me_context;
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
                                  float weight, mobiedit_error *err);
 
+/* Bytes of the subject up to the end of its last token that does not reach beyond the subject: "Inc" of
+ * "{Inc.}'s" where the tokens are "Inc", ".'", "s". A key must be found again in other texts, where what
+ * follows the subject is different. The whole subject where no token ends inside it ("{Japan}ese"). */
+mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
+                                mobiedit_error *err);
+
 /* The carriers of a request: the bare prompt first, then the prompt behind neutral prefixes number
  * first_prefix and on (round robin), and target [n_target] as all of them have it. *target is freed with
  * me_free. */
-mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, int n_prefixed,
+mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core, int n_prefixed,
                                  int first_prefix, me_sequences *out, me_token **target, int *n_target,
                                  mobiedit_error *err);
 

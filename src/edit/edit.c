@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PREFIXED_CARRIERS = 5, BASIS_DIRECTIONS = 128 };
+enum { PREFIXED_CARRIERS = 3, BASIS_DIRECTIONS = 256 };
 /* Where to edit without calibration, as a share of the depth: middle layers are more linear than early ones,
  * and cheaper. */
 static const float DEFAULT_DEPTH = 0.45F;
@@ -96,6 +96,7 @@ typedef struct {
     const mobiedit_edit_options *options;
     const me_solver *solver;
     char *subject;
+    size_t core; /* bytes of the subject up to the edited token's end */
     me_sequences carriers;
     me_sequences redrawn;
     int next_prefix;
@@ -120,8 +121,8 @@ static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mo
     int n_target = 0;
     me_sequences_free(&e->redrawn);
     e->next_prefix += PREFIXED_CARRIERS;
-    ME_TRY(me_carriers_make(e->session->vocab, e->prompt, PREFIXED_CARRIERS, e->next_prefix, &e->redrawn,
-                            &target, &n_target, err));
+    ME_TRY(me_carriers_make(e->session->vocab, e->prompt, e->core, PREFIXED_CARRIERS, e->next_prefix,
+                            &e->redrawn, &target, &n_target, err));
     me_free(target);
     /* Where fewer prefixes fit the target's tokens than at first, the first carriers stay. */
     *out = e->redrawn.n >= e->problem->n_carriers ? e->redrawn.items : e->carriers.items;
@@ -133,10 +134,11 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     e->subject = me_strndup(e->prompt->text + e->prompt->subject_begin,
                             e->prompt->subject_end - e->prompt->subject_begin);
     if (!e->subject) return me_fail_memory(err, "the subject");
-    ME_TRY(me_carriers_make(s->vocab, e->prompt, PREFIXED_CARRIERS, 0, &e->carriers, &e->target, &e->n_target,
-                            err));
+    ME_TRY(me_subject_core(s->vocab, e->prompt, &e->core, err));
+    ME_TRY(me_carriers_make(s->vocab, e->prompt, e->core, PREFIXED_CARRIERS, 0, &e->carriers, &e->target,
+                            &e->n_target, err));
     me_sequences essence = {0};
-    const me_context context = {.context = ESSENCE, .subject = e->subject};
+    const me_context context = {.context = ESSENCE, .subject = e->subject, .core = e->core};
     mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, 1, err);
     if (status == MOBIEDIT_OK) {
         essence.items[0].read_pos = essence.items[0].n_tokens - 1;
@@ -205,7 +207,7 @@ static mobiedit_status positive_keys(edit *e, key_set *out, mobiedit_error *err)
     me_sequences sequences = {0};
     mobiedit_status status = MOBIEDIT_OK;
     for (int i = 0; me_texts_neutral[i] && status == MOBIEDIT_OK; i++) {
-        const me_context context = {.context = me_texts_neutral[i], .subject = e->subject};
+        const me_context context = {.context = me_texts_neutral[i], .subject = e->subject, .core = e->core};
         status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
     }
     key_set neutral = {0};
@@ -325,25 +327,30 @@ static mobiedit_status score_served(edit *e, const float *delta, me_score *score
 
 /* The key's response to the bare prompt is not exactly 1, and it strays to other tokens: where that costs the
  * answer, a longer delta makes up for it. Takes the first length that says the target with margin, else the
- * one with the largest margin. */
+ * one with the largest margin; E_NOT_SOLVED where that does not say it either. */
 static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
     static const float strengths[] = {1.0F, 1.15F, 1.3F, 1.5F, 1.75F, 2.0F};
     int d = e->problem->model->d_model;
-    float *delta = me_calloc((size_t)d, sizeof *delta), best = 1, best_margin = -INFINITY;
+    float *delta = me_calloc((size_t)d, sizeof *delta), best = 1;
     if (!delta) return me_fail_memory(err, "a delta");
+    me_score score, best_score = {.margin = -INFINITY};
     mobiedit_status status = MOBIEDIT_OK;
     for (size_t i = 0; i < sizeof strengths / sizeof strengths[0] && status == MOBIEDIT_OK; i++) {
-        me_score score;
         memcpy(delta, e->result->delta, (size_t)d * sizeof *delta);
         cblas_sscal(d, strengths[i], delta, 1);
         status = score_served(e, delta, &score, err);
-        if (status != MOBIEDIT_OK || !(score.margin > best_margin)) continue;
+        if (status != MOBIEDIT_OK || !(score.margin > best_score.margin)) continue;
         best = strengths[i];
-        best_margin = score.margin;
+        best_score = score;
         if (score.says && score.margin >= (float)(attempt + 1)) break;
     }
     cblas_sscal(d, best, e->result->delta, 1);
     me_free(delta);
+    if (status == MOBIEDIT_OK && !best_score.says)
+        status =
+            me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                    "no delta makes the model say the target (%s after %zu evaluations, loss %.2f)",
+                    mobiedit_stop_name(e->result->stop), e->problem->evaluations, (double)e->result->loss);
     return status;
 }
 

@@ -13,16 +13,16 @@ enum { N_STEPS = sizeof STEPS / sizeof STEPS[0], SUBSET_PROBES = 32, SHRINKS = 3
 static const float SHRINK = 0.3F;
 
 me_probe_options me_probe_defaults(void) {
-    return (me_probe_options){.rounds = 6,
-                              .probes = 64,
+    return (me_probe_options){.rounds = 60,
+                              .probes = 32,
                               .step = 0.5F,
-                              .trust = 1.5F,
+                              .trust = 1.0F,
                               .decay = 2e-3F,
-                              .stop_nll = 0.1F,
+                              .stop_nll = 0.2F,
                               .stop_margin = 1.0F,
-                              .max_norm = 4.0F,
-                              .vocabulary = 2000,
-                              .fresh = false};
+                              .patience = 8,
+                              .max_norm = 8.0F,
+                              .vocabulary = 2000};
 }
 
 typedef struct {
@@ -94,7 +94,7 @@ static bool solved(const state *t) {
 static mobiedit_status probe_round(state *t, int round, mobiedit_error *err) {
     int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
         k = t->o->probes < n_basis ? t->o->probes : n_basis;
-    int first = t->o->fresh ? round * k % n_basis : 0;
+    int first = round * k % n_basis;
     if (first + k > n_basis) k = n_basis - first;
     float step = t->o->step * t->p->value_norm;
     const int which = 0;
@@ -142,6 +142,19 @@ static void candidate(const state *t, float step, float *out) {
     if (norm > limit) cblas_sscal(d, limit / norm, out, 1);
 }
 
+/* Broyden's rank-one update: makes the responses of the bare prompt tell the change that the taken step
+ * really made, so that those measured rounds ago stay of use. step: share of s taken; now: the bare prompt's
+ * hidden vectors after it. */
+static void correct_responses(state *t, float step, const float *now) {
+    int width = t->nt * t->d, k = t->n_probes;
+    float length2 = step * step * cblas_sdot(k, t->s, 1, t->s, 1), *error = t->probed;
+    if (!(length2 > 0)) return;
+    cblas_sgemv(CblasRowMajor, CblasTrans, k, width, -step, t->responses, width, t->s, 1, 0.0F, error, 1);
+    for (int i = 0; i < width; i++)
+        error[i] += now[i] - t->hidden[i];
+    cblas_sger(CblasRowMajor, k, width, step / length2, t->s, 1, error, 1, t->responses, width);
+}
+
 /* Evaluates the step lengths; takes the best one if it lowers the loss. */
 static mobiedit_status try_steps(state *t, bool *accepted, mobiedit_error *err) {
     size_t size = (size_t)t->rows * (size_t)t->d;
@@ -161,6 +174,7 @@ static mobiedit_status try_steps(state *t, bool *accepted, mobiedit_error *err) 
     }
     *accepted = best >= 0;
     if (best < 0) return MOBIEDIT_OK;
+    correct_responses(t, STEPS[best], t->tried + (size_t)best * size);
     memcpy(t->delta, t->candidates + (size_t)best * (size_t)t->d, (size_t)t->d * sizeof(float));
     memcpy(t->hidden, t->tried + (size_t)best * size, size * sizeof(float));
     float taken = STEPS[best] * cblas_snrm2(t->n_probes, t->s, 1);
@@ -223,8 +237,8 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         ME_TRY(run_round(t, out->rounds, &accepted, err));
         ME_TRY(me_problem_report(t->p, out->rounds + 1, t->loss, t->n_say, err));
         stalled = accepted && t->loss < 0.98F * before ? 0 : stalled + 1;
-        /* With fresh directions a round without progress says nothing of the next one's. */
-        if (stalled > (t->o->fresh ? 1 : 0)) {
+        /* A round without progress says nothing of the next one's directions. */
+        if (stalled > t->o->patience) {
             out->stop = ME_STOP_NO_PROGRESS;
             out->rounds++;
             break;
@@ -261,4 +275,4 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
 }
 
 const me_solver me_solver_probe = {
-    .name = "probe", .needs_basis = true, .default_evaluations = 1200, .solve = solve_with_defaults};
+    .name = "probe", .needs_basis = true, .default_evaluations = 2000, .solve = solve_with_defaults};

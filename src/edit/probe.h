@@ -12,9 +12,9 @@ typedef struct {
     float decay;       /* weight of |delta|^2 / |v|^2 in the loss */
     float stop_nll;    /* solved: mean loss below this and every carrier says the target ... */
     float stop_margin; /* ... with this much between its logit and the next */
+    int patience;      /* rounds in a row that may lower the loss by less than 2 % */
     float max_norm;    /* |delta| <= max_norm |v| */
     int vocabulary;    /* tokens kept in the inner problem: those that can win */
-    bool fresh; /* each round probes the next directions of the basis and keeps the earlier ones' responses */
 } me_probe_options;
 
 me_probe_options me_probe_defaults(void);
