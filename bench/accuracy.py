@@ -4,9 +4,10 @@
   accuracy.py --dump build/accuracy_dump --reference reference.py MODEL.gguf ...
 
 Prints one JSON line a model: mean KL(float32 || libllama) and mean KL(float32 || native) in nats over N positions, their
-ratio, and the share of positions at which the engines' greedy tokens are equal. Float32 logits come from the Model class
-of the reference program (PyTorch; llama, qwen2, qwen3), and for other architectures from libllama on a copy of the file
-with all weights dequantised to F32. Needs numpy, gguf, torch and transformers.
+ratio, and the share of positions at which two computations' greedy tokens are equal; among them libllama and libllama
+that keeps K and V in float32 instead of float16, which tells how much of a difference is just rounding. Float32 logits
+come from the Model class of the reference program (PyTorch; llama, qwen2, qwen3), and for other architectures from
+libllama on a copy of the file with all weights dequantised to F32. Needs numpy, gguf, torch and transformers.
 """
 import argparse
 import importlib.util
@@ -91,10 +92,12 @@ def measure(model, options, folder):
         exact, source = dumps.read(copy, "libllama", np.float32), "libllama on F32"
     native, libllama = dumps.read(model, "native", np.float32), dumps.read(model, "libllama", np.float32)
     ours, theirs = mean_kl(exact, native), mean_kl(exact, libllama)
+    kv32 = dumps.read(model, "libllama-kv32", np.float32)
     same = lambda a, b: float((a.argmax(1) == b.argmax(1)).mean())
     return dict(model=os.path.basename(model), positions=len(exact), float32=source, kl_libllama=theirs, kl_native=ours,
                 ratio=ours / theirs, greedy_native_is_libllama=same(native, libllama),
-                greedy_native_is_float32=same(native, exact), greedy_libllama_is_float32=same(libllama, exact))
+                greedy_kv32_is_libllama=same(kv32, libllama), greedy_native_is_float32=same(native, exact),
+                greedy_libllama_is_float32=same(libllama, exact))
 
 
 def main():

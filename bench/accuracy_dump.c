@@ -1,11 +1,13 @@
-/* accuracy_dump MODEL.gguf TEXT.txt N tokens|native|libllama OUT
+/* accuracy_dump MODEL.gguf TEXT.txt N tokens|native|libllama|libllama-kv32 OUT
  *
  * Writes to OUT the first N tokens of the text as int32, or the logits after each of them as float32
- * [N][n_vocab], by the native engine or by libllama as the library runs it. For bench/accuracy.py. */
+ * [N][n_vocab]: by the native engine, by libllama as the library runs it, or by libllama with K and V kept in
+ * float32 instead of float16. For bench/accuracy.py. */
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
 #include "runtime/runtime.h"
+#include "tests/oracle.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +98,21 @@ static mobiedit_status dump_libllama(const dump *d, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
+static mobiedit_status dump_libllama_kv32(const dump *d, mobiedit_error *err) {
+    oracle o;
+    if (!oracle_open(d->model_path, d->tokens.n, 2, &o))
+        return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot load %s", d->model_path);
+    size_t count = (size_t)d->tokens.n * (size_t)oracle_vocab_size(&o);
+    float *logits = me_calloc(count, sizeof *logits);
+    if (!logits) return me_fail_memory(err, "logits");
+    if (!oracle_logits(&o, d->tokens.ids, d->tokens.n, logits))
+        return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama failed to evaluate the text");
+    if (!put(d, logits, sizeof *logits, count)) return write_failed(err);
+    me_free(logits);
+    oracle_close(&o);
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status run(char **arguments, mobiedit_error *err) {
     dump d = {.model_path = arguments[1]};
     const char *what = arguments[4];
@@ -108,8 +125,10 @@ static mobiedit_status run(char **arguments, mobiedit_error *err) {
         ME_TRY(dump_native(&d, err));
     else if (strcmp(what, "libllama") == 0)
         ME_TRY(dump_libllama(&d, err));
+    else if (strcmp(what, "libllama-kv32") == 0)
+        ME_TRY(dump_libllama_kv32(&d, err));
     else
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is not tokens, native or libllama", what);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "nothing is named %s", what);
     me_tokens_free(&d.tokens);
     return fclose(d.out) == 0 ? MOBIEDIT_OK : write_failed(err);
 }
@@ -117,7 +136,8 @@ static mobiedit_status run(char **arguments, mobiedit_error *err) {
 int main(int argc, char **argv) {
     mobiedit_error err = {0};
     if (argc != 6) {
-        (void)fprintf(stderr, "usage: accuracy_dump MODEL.gguf TEXT.txt N tokens|native|libllama OUT\n");
+        (void)fprintf(
+            stderr, "usage: accuracy_dump MODEL.gguf TEXT.txt N tokens|native|libllama|libllama-kv32 OUT\n");
         return 2;
     }
     if (run(argv, &err) == MOBIEDIT_OK) return 0;
