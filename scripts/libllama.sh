@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Builds libllama and ggml from their pinned source archive into the cache, once for each kind of processor and
-# compiler, and prints the folder they are installed in. CMake runs this where it finds no suitable libllama.
+# Builds libllama and ggml from their pinned source archive into the cache, once for each kind of processor, and
+# prints the folder they are installed in. CMake runs this where it finds no suitable libllama.
 . "$(dirname "$0")/common.sh"
+
+# With the system's compiler, whatever the caller builds with: one libllama serves all builds.
+unset CC CXX CFLAGS CXXFLAGS LDFLAGS
 
 flags=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON
     -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
@@ -11,7 +14,7 @@ flags=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON
 # ggml compiles for the very processor it is built on, so the key holds what the compiler takes that to be.
 native() {
     uname -sm
-    "${CXX:-c++}" -march=native -dM -E -x c++ /dev/null || "${CXX:-c++}" -mcpu=native -dM -E -x c++ /dev/null
+    c++ -march=native -dM -E -x c++ /dev/null || c++ -mcpu=native -dM -E -x c++ /dev/null
 }
 key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; native 2>/dev/null; } | sort | sha256sum | cut -c1-12)
 prefix=$cache/libllama-$llama_cpp_python-$key
