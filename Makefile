@@ -8,7 +8,6 @@ MAKEFLAGS += --no-print-directory
 export MOBIEDIT_CACHE ?= $(HOME)/.cache/mobiedit
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
-SOURCES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz install clean
 
@@ -42,7 +41,7 @@ bench: build ## kernels, and whole edits
 	@bench/run.sh $(BUILD)
 
 format: checks-setup ## lay out all sources with clang-format
-	@clang-format -i $(SOURCES)
+	@scripts/lint.sh --format
 
 lint: build checks-setup ## layout, clang-tidy, shell syntax; any finding is an error
 	@scripts/lint.sh $(BUILD)

@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# lint.sh BUILD: layout, clang-tidy with BUILD's compile commands, and the shell scripts' syntax.
+# lint.sh BUILD     layout, clang-tidy with BUILD's compile commands, and the shell scripts' syntax
+# lint.sh --format  lays all sources out
 . "$(dirname "$0")/common.sh"
 
-build=$1
 cd "$root"
+lay_out() { find include src cli tests bench examples -name '*.[ch]' -print0 | xargs -0 clang-format "$@"; }
+
+if [ "$1" = --format ]; then
+    lay_out -i
+    exit
+fi
+build=$1
 
 say "clang-format"
-git ls-files -z '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror
+lay_out --dry-run -Werror
 
 say "clang-tidy"
 # Only what the build compiles: another processor's kernels have no compile command here.
@@ -16,7 +23,7 @@ print("\0".join(sorted({entry["file"] for entry in json.load(open(sys.argv[1])) 
 EOF
 
 say "bash -n"
-for script in scripts/*.sh .ci/run; do
+for script in scripts/*.sh bench/*.sh tests/*.sh tests/*/*.sh .ci/run; do
     bash -n "$script"
 done
 
