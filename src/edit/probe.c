@@ -270,9 +270,15 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
 
 static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input *in, me_solution *out,
                                            mobiedit_error *err) {
-    const me_probe_options options = me_probe_defaults();
+    me_probe_options options = me_probe_defaults();
+    /* With a norm behind the down projection (gemma3) responses are small beside the quantization noise:
+     * longer probes, and more of them, make up for it. */
+    if (p->model->layers[p->layer].post_ffn_norm.data) {
+        options.step = 1.0F;
+        options.probes = 64;
+    }
     return me_probe_solve(p, in, &options, out, err);
 }
 
 const me_solver me_solver_probe = {
-    .name = "probe", .needs_basis = true, .default_evaluations = 2000, .solve = solve_with_defaults};
+    .name = "probe", .needs_basis = true, .default_evaluations = 3000, .solve = solve_with_defaults};
