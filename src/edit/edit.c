@@ -110,8 +110,10 @@ typedef struct {
 static int choose_layer(const me_model *model, const mobiedit_edit_options *options, int attempt) {
     if (options->layer >= 0) return options->layer;
     int layer = (int)(DEFAULT_DEPTH * (float)model->n_layer);
-    /* A third attempt leaves the layer where two have failed. */
+    /* Facts that resist at one layer often give way at another: later ones first, for they are cheaper. */
+    if (attempt == 1) layer += model->n_layer / 6;
     if (attempt >= 2) layer -= model->n_layer / 6;
+    if (layer > model->n_layer - 2) layer = model->n_layer - 2;
     return layer < 0 ? 0 : layer;
 }
 
@@ -150,8 +152,10 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     ME_TRY(status);
     e->problem->evaluations = e->result->evaluations;
     e->problem->token_passes = e->result->token_passes;
-    e->problem->max_evaluations =
-        e->options->max_evaluations ? e->options->max_evaluations : e->solver->default_evaluations;
+    /* The user's budget is for all attempts; the solver's own is for each. */
+    e->problem->max_evaluations = e->options->max_evaluations
+                                      ? e->options->max_evaluations
+                                      : e->result->evaluations + e->solver->default_evaluations;
     e->problem->watch = &e->watch;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;

@@ -39,9 +39,9 @@ mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out,
 void me_prompt_free(me_prompt *prompt);
 
 /* Solves for delta and left. attempt 0 is the normal edit; higher attempts (after a failed verification in
- * the runtime) demand more margin or take another layer, and are charged to the same budget: `result` carries
- * the counts over. E_NOT_SOLVED with `result` filled where no delta says the target. Free with
- * me_edit_result_free in any case. */
+ * the runtime, or where no delta was found) demand more margin and take another layer; `result` carries the
+ * counts over, and a budget that the user names is for all attempts together. E_NOT_SOLVED with `result`
+ * filled where no delta says the target. Free with me_edit_result_free in any case. */
 mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
                               const mobiedit_edit_options *options, int attempt, me_edit_result *result,
                               mobiedit_error *err);
