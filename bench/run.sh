@@ -12,16 +12,17 @@ say "matrix products, 4-bit weights, 64 columns, one thread and all"
 
 say "whole edits, model load and verification included"
 edit() { # edit N PROMPT TARGET
-    "$build/mobiedit" edit "$model" "$2" "$3" -q --json -o "$work/edit.gguf" >"$work/$1.json"
+    "$build/mobiedit" edit "$model" "$2" "$3" -q --json -o "$work/edit.gguf" >"$work/$1.json" ||
+        [ $? = 1 ] # not solved is a result too
 }
 edit 1 "The capital of {Japan} is" "Lima"
 edit 2 "People in {Mexico} speak" "Japanese"
-edit 3 "{Microsoft} was founded by" "Marie Curie"
+edit 3 "The official language of {Brazil} is" "Finnish"
 python3 - "$work" <<'EOF'
 import json, pathlib, sys
-print(f"{'evaluations':>11} {'wall s':>8} {'CPU s':>8} {'peak MiB':>9}")
+print(f"{'status':12} {'evaluations':>11} {'wall s':>8} {'CPU s':>8} {'peak MiB':>9}")
 for file in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
     edit = json.loads(file.read_text())
-    print(f"{edit['evaluations']:11} {edit['seconds']:8.2f} {edit['cpu_seconds']:8.2f}"
+    print(f"{edit['status']:12} {edit['evals']:11} {edit['seconds']:8.2f} {edit['cpu_seconds']:8.2f}"
           f" {edit['peak_rss_bytes'] / 2**20:9.0f}")
 EOF
