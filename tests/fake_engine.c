@@ -30,6 +30,20 @@ static mobiedit_status suffix(me_engine *engine, const me_prefix *prefix, const 
     return MOBIEDIT_OK;
 }
 
+/* Exact differences: the fake has no rounding to avoid. */
+static mobiedit_status responses(me_engine *engine, const me_prefix *prefix, const float *base,
+                                 const float *deltas, int n_deltas, const int *which, int n_which, float *out,
+                                 mobiedit_error *err) {
+    size_t width = (size_t)n_which * FAKE_TARGETS * FAKE_D;
+    float *at_base = me_calloc(width, sizeof *at_base);
+    mobiedit_status status = suffix(engine, prefix, base, 1, which, n_which, at_base, err);
+    if (status == MOBIEDIT_OK) status = suffix(engine, prefix, deltas, n_deltas, which, n_which, out, err);
+    for (size_t i = 0; status == MOBIEDIT_OK && i < (size_t)n_deltas * width; i++)
+        out[i] -= at_base[i % width];
+    me_free(at_base);
+    return status;
+}
+
 static void prefix_free(me_engine *engine, me_prefix *prefix) {
     (void)engine;
     if (!prefix) return;
@@ -76,8 +90,12 @@ static mobiedit_status logits(me_engine *engine, const float *hidden, int n, flo
     return MOBIEDIT_OK;
 }
 
-static const struct me_engine_ops ops = {
-    .name = "fake", .prefix = prefix, .prefix_free = prefix_free, .suffix = suffix, .logits = logits};
+static const struct me_engine_ops ops = {.name = "fake",
+                                         .prefix = prefix,
+                                         .prefix_free = prefix_free,
+                                         .suffix = suffix,
+                                         .responses = responses,
+                                         .logits = logits};
 
 /* Roughly normal numbers from a small congruential generator. */
 static void noise(float *x, size_t n, float scale, uint64_t *state) {

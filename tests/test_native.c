@@ -324,6 +324,83 @@ static float *all_hidden(const bench *tiny, int threads, size_t memory_bytes, co
     return hidden;
 }
 
+/* ---- responses --------------------------------------------------------------------------------------- */
+
+/* Responses of three carriers to four deltas of length `step` around a base, [4][3][2][d]. */
+static float *all_responses(const bench *tiny, size_t memory_bytes, float step, bool plain) {
+    bench b = *tiny;
+    open_engine(&b, 2, memory_bytes, NULL);
+    int32_t tokens[3][LENGTH];
+    me_sequence sequences[3];
+    three_carriers(b.model, tokens, sequences);
+    me_prefix *prefix = prefix_of(b.engine, 1, sequences, 3);
+    size_t d = (size_t)b.model->d_model, width = 3 * 2 * d;
+    float *deltas = allocated(5 * d, sizeof *deltas), *out = allocated(5 * width, sizeof *out);
+    mobiedit_error err = {0};
+    me_random random;
+    me_random_seed(&random, 5);
+    me_random_normals(&random, deltas, 5 * d);
+    for (size_t i = 0; i < 4 * d; i++)
+        deltas[d + i] = deltas[i % d] + step * deltas[d + i];
+    if (plain) {
+        suffix(b.engine, prefix, deltas, 5, (int[]){0, 1, 2}, 3, out);
+        for (size_t i = 4 * width; i-- > 0;)
+            out[width + i] -= out[i % width];
+        memmove(out, out + width, 4 * width * sizeof *out);
+    } else {
+        check(
+            b.engine->ops->responses(b.engine, prefix, deltas, deltas + d, 4, (int[]){0, 1, 2}, 3, out, &err),
+            &err);
+    }
+    b.engine->ops->prefix_free(b.engine, prefix);
+    me_free(deltas);
+    close_engine(&b);
+    return out;
+}
+
+static void responses_are_differences(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        bench b = open_tiny(ARCHS[i], &(tiny_model_options){.type = GGML_TYPE_F32, .n_layer = 3});
+        size_t n = 4 * 3 * 2 * (size_t)b.model->d_model;
+        float *precise = all_responses(&b, 0, 1.0f, false), *plain = all_responses(&b, 0, 1.0f, true);
+        assert_true(largest_difference(precise, plain, n) < 1e-4 * root_mean_square(plain, n));
+        me_free(precise);
+        me_free(plain);
+        close_tiny(&b);
+    }
+}
+
+/* A tenth of a small step makes a tenth of the change, and with quantised weights plain differences do not
+ * tell so: rounding outweighs them. */
+static void responses_are_precise_for_small_steps(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        bench b = open_tiny(ARCHS[i], &(tiny_model_options){.type = GGML_TYPE_Q4_K, .n_layer = 3});
+        size_t n = 4 * 3 * 2 * (size_t)b.model->d_model;
+        float *small = all_responses(&b, 0, 1e-2f, false), *tiny = all_responses(&b, 0, 1e-3f, false);
+        float *plain = all_responses(&b, 0, 1e-3f, true);
+        assert_true(cosine(small, tiny, n) > 0.995);
+        assert_true(fabs(root_mean_square(small, n) / root_mean_square(tiny, n) - 10) < 0.3);
+        assert_true(cosine(plain, tiny, n) < 0.9);
+        me_free(small);
+        me_free(tiny);
+        me_free(plain);
+        close_tiny(&b);
+    }
+}
+
+static void responses_do_not_depend_on_the_batch(void **state) {
+    (void)state;
+    bench b = open_tiny("gemma3", &(tiny_model_options){.type = GGML_TYPE_Q4_K, .n_layer = 3});
+    size_t bytes = 4 * 3 * 2 * (size_t)b.model->d_model * sizeof(float);
+    float *much = all_responses(&b, 0, 0.1f, false), *little = all_responses(&b, 400000, 0.1f, false);
+    assert_memory_equal(much, little, bytes);
+    me_free(much);
+    me_free(little);
+    close_tiny(&b);
+}
+
 /* Neither batching, threads, the memory budget nor the kernel table changes a bit. */
 static void options_do_not_change_results(void **state) {
     (void)state;
@@ -430,6 +507,9 @@ int main(void) {
         cmocka_unit_test(gemma3_variants_equal_libllama),
         cmocka_unit_test(quantized_models_are_near_libllama),
         cmocka_unit_test(suffix_equals_edited_forward),
+        cmocka_unit_test(responses_are_differences),
+        cmocka_unit_test(responses_are_precise_for_small_steps),
+        cmocka_unit_test(responses_do_not_depend_on_the_batch),
         cmocka_unit_test(options_do_not_change_results),
         cmocka_unit_test(attention_to_the_edit_is_a_share),
         cmocka_unit_test(bad_requests_are_refused),

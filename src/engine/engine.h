@@ -59,6 +59,13 @@ struct me_engine_ops {
     mobiedit_status (*suffix)(me_engine *engine, const me_prefix *prefix, const float *deltas, int n_deltas,
                               const int *which, int n_which, float *hidden, mobiedit_error *err);
 
+    /* How hidden changes from base [d] to each of the deltas: responses [n_deltas][n_which][n_read][d]. Like
+     * the difference of two suffix results, but with little of their rounding noise, however small the step.
+     */
+    mobiedit_status (*responses)(me_engine *engine, const me_prefix *prefix, const float *base,
+                                 const float *deltas, int n_deltas, const int *which, int n_which,
+                                 float *responses, mobiedit_error *err);
+
     /* Inputs of the down projection of `layer` at the read positions, sequence after sequence: keys [sum
      * n_read][d_ff]. Layers above are not run; edit_pos is not used; n_read may differ. */
     mobiedit_status (*keys)(me_engine *engine, int layer, const me_sequence *sequences, int n, float *keys,

@@ -33,12 +33,13 @@ void me_batch_plan(me_native *engine) {
     size_t floats = d + engine->h_width + engine->wide_stride + engine->out_stride;
     size_t block_bytes = ME_BLOCK + 2 * sizeof(float) + 2 * sizeof(int16_t);
     engine->bytes_per_column =
-        floats * sizeof(float) + blocks_of(engine->h_width) * block_bytes + 2 * sizeof(int) + sizeof(me_span);
+        floats * sizeof(float) + blocks_of(engine->h_width) * block_bytes + 3 * sizeof(int) + sizeof(me_span);
 }
 
 void me_batch_free(me_batch *batch) {
     me_free(batch->position);
     me_free(batch->span_of);
+    me_free(batch->base_row);
     me_free(batch->spans);
     me_free(batch->x);
     me_free(batch->h);
@@ -57,6 +58,7 @@ static mobiedit_status allocate(me_native *engine, int n_columns, mobiedit_error
     me_batch_free(batch);
     batch->position = me_calloc(n, sizeof *batch->position);
     batch->span_of = me_calloc(n, sizeof *batch->span_of);
+    batch->base_row = me_calloc(n, sizeof *batch->base_row);
     batch->spans = me_calloc(n, sizeof *batch->spans);
     batch->x = me_calloc(n, (size_t)engine->base.model->d_model * sizeof(float));
     batch->h = me_calloc(n, engine->h_width * sizeof(float));
@@ -66,8 +68,9 @@ static mobiedit_status allocate(me_native *engine, int n_columns, mobiedit_error
     batch->act.d = me_calloc(n, blocks * sizeof(float));
     batch->act.s = me_calloc(n, blocks * sizeof(float));
     batch->act.half_sums = me_calloc(n, blocks * 2 * sizeof(int16_t));
-    if (!batch->position || !batch->span_of || !batch->spans || !batch->x || !batch->h || !batch->wide ||
-        !batch->out || !batch->act.q || !batch->act.d || !batch->act.s || !batch->act.half_sums) {
+    if (!batch->position || !batch->span_of || !batch->base_row || !batch->spans || !batch->x || !batch->h ||
+        !batch->wide || !batch->out || !batch->act.q || !batch->act.d || !batch->act.s ||
+        !batch->act.half_sums) {
         me_batch_free(batch);
         return me_fail_memory(err, "a batch of columns");
     }
@@ -125,6 +128,7 @@ mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions
     ME_TRY(me_ropes_reserve(engine, n_positions, err));
     engine->batch.n_columns = engine->batch.n_rows = 0;
     engine->batch.n_spans = engine->batch.n_reads = 0;
+    engine->batch.varied = false;
     return MOBIEDIT_OK;
 }
 
@@ -134,7 +138,9 @@ void me_batch_add(me_batch *batch, me_span span) {
     for (int i = 0; i < span.n; i++) {
         batch->position[span.first + i] = span.n_past + i;
         batch->span_of[span.first + i] = batch->n_spans;
+        batch->base_row[span.first + i] = span.base < 0 ? -1 : batch->spans[span.base].first + i;
     }
+    batch->varied = batch->varied || span.base >= 0;
     batch->spans[batch->n_spans++] = span;
     batch->n_columns += span.n;
     batch->n_rows = batch->n_columns;
@@ -173,7 +179,8 @@ mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, 
         me_batch_add(&engine->batch, (me_span){.n = me_sequence_columns(sequence),
                                                .edit_pos = sequence->edit_pos,
                                                .read_pos = sequence->read_pos,
-                                               .n_read = sequence->n_read});
+                                               .n_read = sequence->n_read,
+                                               .base = -1});
     }
     embed_job job = {engine, sequences};
     me_for_rows(engine, n_columns, embed_rows, &job);
@@ -191,6 +198,7 @@ void me_batch_narrow(me_native *engine) {
             memmove(batch->x + (size_t)row * d, batch->x + (size_t)column * d, d * sizeof(float));
             batch->position[row] = span->read_pos + r;
             batch->span_of[row] = i;
+            batch->base_row[row] = span->base < 0 ? -1 : batch->spans[span->base].first_read + r;
         }
     }
     batch->n_rows = row;

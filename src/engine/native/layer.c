@@ -44,7 +44,7 @@ static void normalise_rows(const step *s, const float *weight, int first, int la
     for (int row = first; row < last; row++)
         me_rms_norm(engine->batch.x + (size_t)row * d, weight, (int)d, engine->base.model->norm_eps,
                     engine->batch.h + (size_t)row * d);
-    engine->kernels->quantize(&engine->batch.act, first, last);
+    me_act_done(engine, first, last);
 }
 
 static void attention_input_rows(void *context, int first, int last, int thread) {
@@ -102,7 +102,7 @@ static void attention_rows(void *context, int first, int last, int thread) {
     me_native *engine = s->engine;
     me_attention(engine, s->index, s->focus, first, last,
                  engine->scores + (size_t)thread * engine->scores_width);
-    engine->kernels->quantize(&engine->batch.act, first, last);
+    me_act_done(engine, first, last);
 }
 
 /* x += out behind its norm, if any */
@@ -154,7 +154,7 @@ static void key_rows(void *context, int first, int last, int thread) {
         add_bias(up, s->vectors->up_b, d_ff);
         me_gated(model->activation, gate, up, model->d_ff, engine->batch.h + (size_t)row * d_ff);
     }
-    engine->kernels->quantize(&engine->batch.act, first, last);
+    me_act_done(engine, first, last);
 }
 
 void me_layer_key(me_native *engine, int index) {

@@ -193,7 +193,7 @@ static void output_norm_rows(void *context, int first, int last, int thread) {
     for (int row = first; row < last; row++)
         me_rms_norm(job->hidden + (size_t)row * d, engine->output_norm, (int)d, engine->base.model->norm_eps,
                     engine->batch.h + (size_t)row * d);
-    engine->kernels->quantize(&engine->batch.act, first, last);
+    me_act_done(engine, first, last);
 }
 
 static void softcap_rows(void *context, int first, int last, int thread) {
@@ -236,6 +236,7 @@ static const struct me_engine_ops native_ops = {
     .prefix = me_native_prefix,
     .prefix_free = me_native_prefix_free,
     .suffix = me_native_suffix,
+    .responses = me_native_responses,
     .keys = native_keys,
     .forward = native_forward,
     .logits = native_logits,

@@ -25,6 +25,7 @@ typedef struct {
     int read_pos;
     int n_read;
     int first_read; /* read positions of the batch before this span's */
+    int base;       /* the span of the batch that this one is a variation of, with as many columns, or -1 */
 } me_span;
 
 /* Columns of many sequences, and the buffers of the layer at hand. Rows are the columns for which the layer's
@@ -37,6 +38,8 @@ typedef struct {
     int n_reads;   /* read positions of all spans */
     int *position; /* [n_rows] */
     int *span_of;  /* [n_rows] */
+    bool varied;   /* some span has a base */
+    int *base_row; /* [n_rows]: the row of the span's base that corresponds, or -1 */
     me_span *spans;
     float *x, *h, *wide, *out;
     me_activations act; /* h, quantised */
@@ -111,12 +114,19 @@ void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context);
 /* The batch's h now holds inputs of n_in values for n_rows rows. */
 void me_act_shape(me_native *engine, int64_t n_in, int n_rows);
 
+/* Rows [first, last) of h are complete: quantises them for the products to come. */
+void me_act_done(me_native *engine, int first, int last);
+
 /* y[row * ldy + i] = weight's row i . h of that row */
 typedef struct {
     const me_tensor *weight;
     float *y;
     size_t ldy;
 } me_product;
+
+/* In a batch of variations, h does not survive: only the difference from the base's row goes through the
+ * weights, quantised at its own scale, and the base's outputs are added. Rounding errors are then in
+ * proportion to the difference, not to h. */
 void me_products(me_native *engine, const me_product *products, int n);
 
 /* ---- norm.c, rope.c, attention.c --------------------------------------------------------------------- */
@@ -169,6 +179,9 @@ mobiedit_status me_native_prefix(me_engine *base, int layer, const me_sequence *
 void me_native_prefix_free(me_engine *engine, me_prefix *base);
 mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const float *deltas, int n_deltas,
                                  const int *which, int n_which, float *hidden, mobiedit_error *err);
+mobiedit_status me_native_responses(me_engine *engine, const me_prefix *prefix, const float *base,
+                                    const float *deltas, int n_deltas, const int *which, int n_which,
+                                    float *responses, mobiedit_error *err);
 
 /* E_ARGUMENT unless the layer exists and the sequences' tokens and read positions do. */
 mobiedit_status me_check_sequences(const me_native *engine, int layer, const me_sequence *sequences, int n,

@@ -242,30 +242,42 @@ mobiedit_status me_native_prefix(me_engine *base, int layer, const me_sequence *
 typedef struct {
     me_native *engine;
     const native_prefix *prefix;
+    const float *base;   /* [d_model]: every batch begins with it on each sequence of which; NULL: without */
     const float *deltas; /* [n_deltas][d_model] */
     const int *which;    /* [n_which] */
     int n_which;
-    int first; /* item of the batch's first span */
+    int first; /* item of the batch's first span after the bases */
 } suffix_job;
 
 static const kept_sequence *sequence_of(const suffix_job *job, int item) {
     return &job->prefix->sequences[job->which[item % job->n_which]];
 }
 
+static int n_bases(const suffix_job *job) {
+    return job->base ? job->n_which : 0;
+}
+
+/* The batch's first item also pays for the bases. */
 static int suffix_columns(const void *context, int item) {
-    return sequence_of(context, item)->n_columns;
+    const suffix_job *job = context;
+    int columns = sequence_of(job, item)->n_columns;
+    for (int i = 0; item == job->first && i < n_bases(job); i++)
+        columns += sequence_of(job, i)->n_columns;
+    return columns;
 }
 
 /* x of one span: the kept states, with the edited layer's MLP output plus delta at the first position. */
 static void load_span(const suffix_job *job, int index) {
     me_native *engine = job->engine;
     size_t d = (size_t)engine->base.model->d_model, row = (size_t)engine->batch.spans[index].first;
-    int item = job->first + index;
+    bool is_base = index < n_bases(job);
+    int item = is_base ? index : job->first + index - n_bases(job);
+    const float *delta = is_base ? job->base : job->deltas + (size_t)(item / job->n_which) * d;
     const kept_sequence *kept = sequence_of(job, item);
     float *x = engine->batch.x + row * d, *out = engine->batch.out + row * engine->out_stride;
     memcpy(x, job->prefix->states + kept->first_state * d, (size_t)kept->n_columns * d * sizeof *x);
     memcpy(out, job->prefix->base.values + (size_t)job->which[item % job->n_which] * d, d * sizeof *out);
-    me_add_scaled(out, job->deltas + (size_t)(item / job->n_which) * d, 1.0f, (int)d);
+    me_add_scaled(out, delta, 1.0f, (int)d);
     me_residual_row(engine, job->prefix->base.layer, x, out);
 }
 
@@ -275,25 +287,35 @@ static void load_spans(void *context, int first, int last, int thread) {
         load_span(context, i);
 }
 
+static void add_item(suffix_job *job, int item, int base) {
+    const kept_sequence *kept = sequence_of(job, item);
+    me_batch_add(&job->engine->batch, (me_span){.n = kept->n_columns,
+                                                .n_past = kept->edit_pos,
+                                                .past = kept->past,
+                                                .past_layer = job->prefix->base.layer + 1,
+                                                .edit_pos = kept->edit_pos,
+                                                .read_pos = kept->read_pos,
+                                                .n_read = job->prefix->base.n_read,
+                                                .base = base});
+}
+
 static mobiedit_status begin_suffix(suffix_job *job, int n_items, mobiedit_error *err) {
     int n_columns = 0, longest = 0;
     for (int i = 0; i < n_items; i++) {
         const kept_sequence *kept = sequence_of(job, job->first + i);
-        n_columns += kept->n_columns;
+        n_columns += suffix_columns(job, job->first + i);
+        if (kept->edit_pos + kept->n_columns > longest) longest = kept->edit_pos + kept->n_columns;
+    }
+    for (int i = 0; i < n_bases(job); i++) {
+        const kept_sequence *kept = sequence_of(job, i);
         if (kept->edit_pos + kept->n_columns > longest) longest = kept->edit_pos + kept->n_columns;
     }
     ME_TRY(me_batch_begin(job->engine, n_columns, longest, err));
-    for (int i = 0; i < n_items; i++) {
-        const kept_sequence *kept = sequence_of(job, job->first + i);
-        me_batch_add(&job->engine->batch, (me_span){.n = kept->n_columns,
-                                                    .n_past = kept->edit_pos,
-                                                    .past = kept->past,
-                                                    .past_layer = job->prefix->base.layer + 1,
-                                                    .edit_pos = kept->edit_pos,
-                                                    .read_pos = kept->read_pos,
-                                                    .n_read = job->prefix->base.n_read});
-    }
-    me_for_rows(job->engine, n_items, load_spans, job);
+    for (int i = 0; i < n_bases(job); i++)
+        add_item(job, i, -1);
+    for (int i = 0; i < n_items; i++)
+        add_item(job, job->first + i, job->base ? (job->first + i) % job->n_which : -1);
+    me_for_rows(job->engine, n_bases(job) + n_items, load_spans, job);
     return MOBIEDIT_OK;
 }
 
@@ -308,6 +330,36 @@ static void run_later_layers(me_native *engine, int layer) {
     if (layer == last) me_batch_narrow(engine);
 }
 
+/* The batch's final hidden vectors, behind the bases', or their differences from the bases'. */
+static float *take_hidden(const suffix_job *job, float *out) {
+    const me_batch *batch = &job->engine->batch;
+    int d = job->engine->base.model->d_model, first = n_bases(job) * job->prefix->base.n_read;
+    for (int row = first; row < batch->n_rows; row++, out += d) {
+        memcpy(out, batch->x + (size_t)row * (size_t)d, (size_t)d * sizeof *out);
+        if (batch->base_row[row] >= 0)
+            me_add_scaled(out, batch->x + (size_t)batch->base_row[row] * (size_t)d, -1.0f, d);
+    }
+    return out;
+}
+
+static mobiedit_status run_suffix(suffix_job *job, int n_deltas, float *out, mobiedit_error *err) {
+    for (int i = 0; i < job->n_which; i++)
+        if (job->which[i] < 0 || job->which[i] >= job->prefix->base.n_sequences)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d is not in 0 to %d", job->which[i],
+                           job->prefix->base.n_sequences - 1);
+    int n_items;
+    if (__builtin_mul_overflow(n_deltas, job->n_which, &n_items))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d deltas on %d sequences are too many", n_deltas,
+                       job->n_which);
+    for (int taken = 0; job->first < n_items; job->first += taken) {
+        ME_TRY(me_batch_take(job->engine, suffix_columns, job, job->first, n_items, &taken, err));
+        ME_TRY(begin_suffix(job, taken, err));
+        run_later_layers(job->engine, job->prefix->base.layer);
+        out = take_hidden(job, out);
+    }
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const float *deltas, int n_deltas,
                                  const int *which, int n_which, float *hidden, mobiedit_error *err) {
     suffix_job job = {.engine = (me_native *)base,
@@ -315,20 +367,17 @@ mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const
                       .deltas = deltas,
                       .which = which,
                       .n_which = n_which};
-    for (int i = 0; i < n_which; i++)
-        if (which[i] < 0 || which[i] >= prefix->n_sequences)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d is not in 0 to %d", which[i],
-                           prefix->n_sequences - 1);
-    int n_items;
-    if (__builtin_mul_overflow(n_deltas, n_which, &n_items))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d deltas on %d sequences are too many", n_deltas, n_which);
-    for (int taken = 0; job.first < n_items; job.first += taken) {
-        ME_TRY(me_batch_take(job.engine, suffix_columns, &job, job.first, n_items, &taken, err));
-        ME_TRY(begin_suffix(&job, taken, err));
-        run_later_layers(job.engine, prefix->layer);
-        size_t count = (size_t)job.engine->batch.n_rows * (size_t)base->model->d_model;
-        memcpy(hidden, job.engine->batch.x, count * sizeof *hidden);
-        hidden += count;
-    }
-    return MOBIEDIT_OK;
+    return run_suffix(&job, n_deltas, hidden, err);
+}
+
+mobiedit_status me_native_responses(me_engine *engine, const me_prefix *prefix, const float *base,
+                                    const float *deltas, int n_deltas, const int *which, int n_which,
+                                    float *responses, mobiedit_error *err) {
+    suffix_job job = {.engine = (me_native *)engine,
+                      .prefix = (const native_prefix *)prefix,
+                      .base = base,
+                      .deltas = deltas,
+                      .which = which,
+                      .n_which = n_which};
+    return run_suffix(&job, n_deltas, responses, err);
 }

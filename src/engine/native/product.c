@@ -29,12 +29,43 @@ void me_act_shape(me_native *engine, int64_t n_in, int n_rows) {
     act->n_blocks = ((int)n_in + ME_BLOCK - 1) / ME_BLOCK;
 }
 
+void me_act_done(me_native *engine, int first, int last) {
+    /* Variations need their base's row, which another thread may still be writing. */
+    if (!engine->batch.varied) engine->kernels->quantize(&engine->batch.act, first, last);
+}
+
 typedef struct {
     me_native *engine;
     const me_product *products;
     int n;
     int64_t rows_per_task;
 } products_job;
+
+static void subtract_base_rows(void *context, int first, int last, int thread) {
+    const products_job *job = context;
+    me_batch *batch = &job->engine->batch;
+    size_t n_in = (size_t)batch->act.n_in;
+    (void)thread;
+    for (int row = first; row < last; row++)
+        if (batch->base_row[row] >= 0)
+            me_add_scaled(batch->h + (size_t)row * n_in, batch->h + (size_t)batch->base_row[row] * n_in,
+                          -1.0f, (int)n_in);
+    job->engine->kernels->quantize(&batch->act, first, last);
+}
+
+static void add_base_rows(void *context, int first, int last, int thread) {
+    const products_job *job = context;
+    const me_batch *batch = &job->engine->batch;
+    (void)thread;
+    for (int i = 0; i < job->n; i++) {
+        const me_product *product = &job->products[i];
+        for (int row = first; row < last; row++)
+            if (batch->base_row[row] >= 0)
+                me_add_scaled(product->y + (size_t)row * product->ldy,
+                              product->y + (size_t)batch->base_row[row] * product->ldy, 1.0f,
+                              (int)product->weight->n_out);
+    }
+}
 
 static size_t tasks_of(const me_product *product, int64_t rows_per_task) {
     return (size_t)((product->weight->n_out + rows_per_task - 1) / rows_per_task);
@@ -61,5 +92,7 @@ void me_products(me_native *engine, const me_product *products, int n) {
     size_t tasks = 0;
     for (int i = 0; i < n; i++)
         tasks += tasks_of(&products[i], job.rows_per_task);
+    if (engine->batch.varied) me_for_rows(engine, engine->batch.n_rows, subtract_base_rows, &job);
     me_pool_run(engine->pool, tasks, run_product, &job);
+    if (engine->batch.varied) me_for_rows(engine, engine->batch.n_rows, add_base_rows, &job);
 }
