@@ -114,7 +114,7 @@ typedef struct {
     const me_linear *l;
     int rows;     /* n_carriers * n_target */
     float *s;     /* [n_probes] */
-    float *move;  /* [n_target][d]: the step's change of hidden; then the gradient of the loss in it */
+    float *move;  /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
     float *h;     /* [rows][d]: normed hidden, then gradient */
     float *scale; /* [rows]: 1 / rms */
     float *back;  /* [rows][d] */
@@ -124,10 +124,10 @@ typedef struct {
 
 static void normed_hidden(evaluation *e) {
     const me_linear *l = e->l;
-    int d = l->problem->model->d_model, nt = l->problem->n_target;
+    int d = l->problem->model->d_model;
     float eps = l->problem->model->norm_eps;
     for (int r = 0; r < e->rows; r++) {
-        const float *h = l->hidden + (size_t)r * (size_t)d, *move = e->move + (size_t)(r % nt) * (size_t)d;
+        const float *h = l->hidden + (size_t)r * (size_t)d, *move = e->move + (size_t)r * (size_t)d;
         float *out = e->h + (size_t)r * (size_t)d;
         double sum = 0;
         for (int i = 0; i < d; i++) {
@@ -159,16 +159,15 @@ static double row_loss(float *z, int n, int target, float weight, float cap) {
     return weight * (log_sum - own);
 }
 
-/* Through the RMS norm: dh = scale (g - hn (hn.g) / d), summed over carriers into move. */
+/* Through the RMS norm: dh = scale (g - hn (hn.g) / d), into move. */
 static void norm_gradient(evaluation *e) {
-    int d = e->l->problem->model->d_model, nt = e->l->problem->n_target;
-    memset(e->move, 0, (size_t)nt * (size_t)d * sizeof *e->move);
+    int d = e->l->problem->model->d_model;
     for (int r = 0; r < e->rows; r++) {
         const float *hn = e->h + (size_t)r * (size_t)d, *g = e->back + (size_t)r * (size_t)d;
-        float *out = e->move + (size_t)(r % nt) * (size_t)d;
+        float *out = e->move + (size_t)r * (size_t)d;
         float along = cblas_sdot(d, hn, 1, g, 1) / (float)d;
         for (int i = 0; i < d; i++)
-            out[i] += e->scale[r] * (g[i] - hn[i] * along);
+            out[i] = e->scale[r] * (g[i] - hn[i] * along);
     }
 }
 
@@ -188,7 +187,7 @@ static double penalties(evaluation *e, int n) {
 static double evaluate(evaluation *e) {
     const me_linear *l = e->l;
     const me_problem *p = l->problem;
-    int d = p->model->d_model, nt = p->n_target, width = nt * d, n_vocab = l->vocabulary->n;
+    int d = p->model->d_model, nt = p->n_target, width = e->rows * d, n_vocab = l->vocabulary->n;
     cblas_sgemv(CblasRowMajor, CblasTrans, l->n_probes, width, 1.0F, l->responses, width, e->s, 1, 0.0F,
                 e->move, 1);
     normed_hidden(e);
@@ -234,7 +233,7 @@ mobiedit_status me_linear_minimise(const me_linear *l, float *s, mobiedit_error 
     evaluation e = {.l = l,
                     .rows = (int)rows,
                     .s = me_calloc(k, sizeof(float)),
-                    .move = me_calloc(nt * d, sizeof(float)),
+                    .move = me_calloc(rows * d, sizeof(float)),
                     .h = me_calloc(rows * d, sizeof(float)),
                     .scale = me_calloc(rows, sizeof(float)),
                     .back = me_calloc(rows * d, sizeof(float)),

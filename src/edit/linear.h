@@ -1,7 +1,7 @@
 /* The inner problem of the probe solver: the edit's loss with hidden states linear in delta.
  *
  * Around a delta, the pre-norm final hidden vector of carrier c at target position t is h_ct + sum_j s_j
- * a_tj, a_tj the measured response to probe j. The last norm and the unembedding are known, so the negative
+ * a_jct, a_jct the measured response to probe j. The last norm and the unembedding are known, so the negative
  * log-likelihood, and its gradient in s, follow without another pass through the model. Minimised by L-BFGS
  * (liblbfgs). */
 #ifndef ME_EDIT_LINEAR_H
@@ -26,7 +26,7 @@ typedef struct {
     const me_problem *problem;
     const me_vocab_subset *vocabulary;
     const float *hidden;    /* [n_carriers][n_target][d] at s = 0 */
-    const float *responses; /* [n_probes][n_target][d]: change of hidden a unit of s */
+    const float *responses; /* [n_probes][n_carriers][n_target][d]: change of hidden a unit of s */
     int n_probes;
     const float *offset; /* [n_probes]: the present delta's coordinates, in |v| */
     float offset_norm2;  /* |delta|^2 / |v|^2 */

@@ -10,12 +10,12 @@
 /* Step lengths tried along the inner solution, in one batch. */
 static const float STEPS[] = {1.0F, 0.5F, 0.25F, 1.5F};
 enum { N_STEPS = sizeof STEPS / sizeof STEPS[0], SUBSET_PROBES = 32, SHRINKS = 3 };
-static const float SHRINK = 0.3F;
+static const float SHRINK = 0.3F, MIN_TRUST = 0.3F;
 
 me_probe_options me_probe_defaults(void) {
     return (me_probe_options){.rounds = 60,
                               .probes = 32,
-                              .step = 0.5F,
+                              .step = 0.1F,
                               .trust = 1.0F,
                               .decay = 2e-3F,
                               .stop_nll = 0.2F,
@@ -31,11 +31,13 @@ typedef struct {
     const me_probe_options *o;
     int d, nt, rows;   /* rows = n_carriers * n_target */
     int n_probes;      /* directions with a response */
-    int first;         /* basis row of the first of them */
     float *delta;      /* [d] */
     float *hidden;     /* [n_carriers][n_target][d] at delta */
-    float *responses;  /* [n_basis][n_target][d], of hidden to a step of |v| */
-    float *probed;     /* [probes][n_target][d]: raw hidden vectors of the last probes */
+    me_score *at;      /* [n_carriers] at delta */
+    float *responses;  /* [n_basis][n_carriers][n_target][d], of hidden to a step of |v| */
+    bool *own;         /* [n_basis][n_carriers]: measured on that carrier, not taken from another */
+    float *error;      /* [n_carriers][n_target][d] */
+    float *probed;     /* [probes][n_target][d]: the last probes' changes, then hidden vectors */
     float *candidates; /* [max(probes, N_STEPS)][d] */
     float *tried;      /* [N_STEPS][n_carriers][n_target][d] */
     me_score *scores;  /* [N_STEPS * n_carriers] */
@@ -46,7 +48,10 @@ typedef struct {
 
 static void state_free(state *t) {
     me_free(t->hidden);
+    me_free(t->at);
     me_free(t->responses);
+    me_free(t->own);
+    me_free(t->error);
     me_free(t->probed);
     me_free(t->candidates);
     me_free(t->tried);
@@ -58,15 +63,20 @@ static void state_free(state *t) {
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     size_t d = (size_t)t->d, nt = (size_t)t->nt, rows = (size_t)t->rows, k = (size_t)t->in->n_basis;
     size_t probes = (size_t)t->o->probes, batch = probes > N_STEPS ? probes : N_STEPS;
+    size_t carriers = (size_t)t->p->n_carriers;
     t->hidden = me_calloc(rows * d, sizeof(float));
-    t->responses = me_calloc(k * nt * d, sizeof(float));
+    t->at = me_calloc(carriers, sizeof *t->at);
+    t->responses = me_calloc(k * rows * d, sizeof(float));
+    t->own = me_calloc(k * carriers, sizeof *t->own);
+    t->error = me_calloc(rows * d, sizeof(float));
     t->probed = me_calloc(probes * nt * d, sizeof(float));
     t->candidates = me_calloc(batch * d, sizeof(float));
     t->tried = me_calloc(N_STEPS * rows * d, sizeof(float));
-    t->scores = me_calloc(N_STEPS * (size_t)t->p->n_carriers, sizeof *t->scores);
+    t->scores = me_calloc(N_STEPS * carriers, sizeof *t->scores);
     t->s = me_calloc(k, sizeof(float));
     t->offset = me_calloc(k, sizeof(float));
-    if (t->hidden && t->responses && t->probed && t->candidates && t->tried && t->scores && t->s && t->offset)
+    if (t->hidden && t->at && t->responses && t->own && t->error && t->probed && t->candidates && t->tried &&
+        t->scores && t->s && t->offset)
         return MOBIEDIT_OK;
     state_free(t);
     return me_fail_memory(err, "the probe solver");
@@ -90,26 +100,46 @@ static bool solved(const state *t) {
            t->margin >= t->o->stop_margin * t->in->margin;
 }
 
-/* Probes this round's directions at the present delta and stores their responses. */
+/* The carrier that costs most: its responses matter most. */
+static int worst_carrier(const state *t) {
+    int worst = 0;
+    for (int c = 1; c < t->p->n_carriers; c++)
+        if (t->p->weights[c] * t->at[c].nll > t->p->weights[worst] * t->at[worst].nll) worst = c;
+    return worst;
+}
+
+/* A carrier without a measurement of its own in this direction takes the probed one's. */
+static void keep_response(state *t, int direction, int carrier, const float *probed) {
+    int width = t->nt * t->d, n_carriers = t->p->n_carriers;
+    bool *own = t->own + (size_t)direction * (size_t)n_carriers;
+    own[carrier] = true;
+    for (int c = 0; c < n_carriers; c++) {
+        if (c != carrier && own[c]) continue;
+        float *response = t->responses + ((size_t)direction * (size_t)n_carriers + (size_t)c) * (size_t)width;
+        for (int i = 0; i < width; i++)
+            response[i] = probed[i] / t->o->step;
+    }
+}
+
+/* Probes this round's directions at the present delta, on one carrier, and stores the responses. */
 static mobiedit_status probe_round(state *t, int round, mobiedit_error *err) {
     int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
         k = t->o->probes < n_basis ? t->o->probes : n_basis;
     int first = round * k % n_basis;
     if (first + k > n_basis) k = n_basis - first;
     float step = t->o->step * t->p->value_norm;
-    const int which = 0;
+    int carrier = worst_carrier(t);
     for (int j = 0; j < k; j++) {
         float *c = t->candidates + (size_t)j * (size_t)d;
         memcpy(c, t->delta, (size_t)d * sizeof *c);
         cblas_saxpy(d, step, t->in->basis + (size_t)(first + j) * (size_t)d, 1, c, 1);
     }
-    ME_TRY(me_problem_hidden(t->p, t->candidates, k, &which, 1, t->probed, err));
-    for (int j = 0; j < k; j++) {
-        float *response = t->responses + (size_t)(first + j) * (size_t)width;
-        const float *probed = t->probed + (size_t)j * (size_t)width;
-        for (int i = 0; i < width; i++)
-            response[i] = (probed[i] - t->hidden[i]) / t->o->step;
-    }
+    ME_TRY(me_problem_responses(t->p, t->delta, t->candidates, k, carrier, t->probed, err));
+    for (int j = 0; j < k; j++)
+        keep_response(t, first + j, carrier, t->probed + (size_t)j * (size_t)width);
+    for (int j = 0; j < k; j++)
+        cblas_saxpy(width, 1.0F, t->hidden + (size_t)carrier * (size_t)width, 1,
+                    t->probed + (size_t)j * (size_t)width, 1);
     if (first + k > t->n_probes) t->n_probes = first + k;
     return MOBIEDIT_OK;
 }
@@ -142,17 +172,17 @@ static void candidate(const state *t, float step, float *out) {
     if (norm > limit) cblas_sscal(d, limit / norm, out, 1);
 }
 
-/* Broyden's rank-one update: makes the responses of the bare prompt tell the change that the taken step
- * really made, so that those measured rounds ago stay of use. step: share of s taken; now: the bare prompt's
- * hidden vectors after it. */
+/* Broyden's rank-one update: makes the responses of each carrier tell the change that the taken step really
+ * made there, so that those measured rounds ago, or on another carrier, stay of use. step: share of s taken;
+ * now: hidden vectors after it. */
 static void correct_responses(state *t, float step, const float *now) {
-    int width = t->nt * t->d, k = t->n_probes;
-    float length2 = step * step * cblas_sdot(k, t->s, 1, t->s, 1), *error = t->probed;
+    int width = t->rows * t->d, k = t->n_probes;
+    float length2 = step * step * cblas_sdot(k, t->s, 1, t->s, 1);
     if (!(length2 > 0)) return;
-    cblas_sgemv(CblasRowMajor, CblasTrans, k, width, -step, t->responses, width, t->s, 1, 0.0F, error, 1);
+    cblas_sgemv(CblasRowMajor, CblasTrans, k, width, -step, t->responses, width, t->s, 1, 0.0F, t->error, 1);
     for (int i = 0; i < width; i++)
-        error[i] += now[i] - t->hidden[i];
-    cblas_sger(CblasRowMajor, k, width, step / length2, t->s, 1, error, 1, t->responses, width);
+        t->error[i] += now[i] - t->hidden[i];
+    cblas_sger(CblasRowMajor, k, width, step / length2, t->s, 1, t->error, 1, t->responses, width);
 }
 
 /* Evaluates the step lengths; takes the best one if it lowers the loss. */
@@ -177,6 +207,7 @@ static mobiedit_status try_steps(state *t, bool *accepted, mobiedit_error *err) 
     correct_responses(t, STEPS[best], t->tried + (size_t)best * size);
     memcpy(t->delta, t->candidates + (size_t)best * (size_t)t->d, (size_t)t->d * sizeof(float));
     memcpy(t->hidden, t->tried + (size_t)best * size, size * sizeof(float));
+    memcpy(t->at, t->scores + (size_t)(best * n_carriers), (size_t)n_carriers * sizeof *t->at);
     float taken = STEPS[best] * cblas_snrm2(t->n_probes, t->s, 1);
     if (STEPS[best] < 0.5F) t->trust *= 0.7F;
     if (taken > t->trust) t->trust = taken;
@@ -214,18 +245,20 @@ static mobiedit_status run_round(state *t, int round, bool *accepted, mobiedit_e
         if (status == MOBIEDIT_OK) status = try_steps(t, accepted, err);
         if (!*accepted) t->trust *= SHRINK;
     }
+    /* The next round knows other directions: what was too far in these need not be in those. */
+    if (t->trust < MIN_TRUST * t->o->trust) t->trust = MIN_TRUST * t->o->trust;
     me_vocab_subset_close(&vocabulary);
     return status;
 }
 
 static size_t round_cost(const state *t) {
-    return (size_t)t->o->probes + (size_t)(N_STEPS * t->p->n_carriers);
+    return (size_t)t->o->probes + 1 + (size_t)(N_STEPS * t->p->n_carriers);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
     memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof(float));
-    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scores, err));
-    t->loss = summarise(t->p, t->scores, &t->n_say, &t->margin);
+    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->at, err));
+    t->loss = summarise(t->p, t->at, &t->n_say, &t->margin);
     ME_TRY(me_problem_report(t->p, 0, t->loss, t->n_say, err));
     out->stop = ME_STOP_BUDGET;
     int stalled = 0;
@@ -271,10 +304,10 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
 static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input *in, me_solution *out,
                                            mobiedit_error *err) {
     me_probe_options options = me_probe_defaults();
-    /* With a norm behind the down projection (gemma3) responses are small beside the quantization noise:
-     * longer probes, and more of them, make up for it. */
+    /* With a norm behind the down projection (gemma3) a delta only turns what the layer adds, the less the
+     * longer it is: it may grow long, and steps in more directions at once waste less of it. */
     if (p->model->layers[p->layer].post_ffn_norm.data) {
-        options.step = 1.0F;
+        options.max_norm = 40.0F;
         options.probes = 64;
     }
     return me_probe_solve(p, in, &options, out, err);

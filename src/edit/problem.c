@@ -89,6 +89,13 @@ void me_problem_close(me_problem *p) {
     me_free(p);
 }
 
+static mobiedit_status count(me_problem *p, size_t n, size_t n_which, mobiedit_error *err) {
+    p->evaluations += n * n_which;
+    p->token_passes += sequence_tokens(p, p->carriers, n, n_which);
+    if (p->watch) p->watch->state.evaluations = p->evaluations;
+    return me_watch_tell(p->watch, err);
+}
+
 mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, const int *which, int n_which,
                                   float *hidden, mobiedit_error *err) {
     int *all = NULL;
@@ -104,10 +111,13 @@ mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, con
         p->engine->ops->suffix(p->engine, p->carriers, deltas, n, which, n_which, hidden, err);
     me_free(all);
     ME_TRY(status);
-    p->evaluations += (size_t)n * (size_t)n_which;
-    p->token_passes += sequence_tokens(p, p->carriers, (size_t)n, (size_t)n_which);
-    if (p->watch) p->watch->state.evaluations = p->evaluations;
-    return me_watch_tell(p->watch, err);
+    return count(p, (size_t)n, (size_t)n_which, err);
+}
+
+mobiedit_status me_problem_responses(me_problem *p, const float *base, const float *deltas, int n,
+                                     int carrier, float *responses, mobiedit_error *err) {
+    ME_TRY(p->engine->ops->responses(p->engine, p->carriers, base, deltas, n, &carrier, 1, responses, err));
+    return count(p, (size_t)n + 1, 1, err);
 }
 
 static me_score score_one(const float *logits, int n_vocab, const me_token *target, int n_target) {

@@ -50,6 +50,11 @@ void me_problem_close(me_problem *problem);
 mobiedit_status me_problem_hidden(me_problem *problem, const float *deltas, int n, const int *which,
                                   int n_which, float *hidden, mobiedit_error *err);
 
+/* Changes of one carrier's hidden vectors from delta base [d] to deltas [n][d]: responses [n][n_target][d].
+ * More precise than differences of me_problem_hidden. Counts one evaluation for base. */
+mobiedit_status me_problem_responses(me_problem *problem, const float *base, const float *deltas, int n,
+                                     int carrier, float *responses, mobiedit_error *err);
+
 /* Score of one carrier under one delta: mean negative log-likelihood (nats a token) of the target, whether
  * the target is the greedy output at every position, and the least logit difference between a target token
  * and the best other token. */
