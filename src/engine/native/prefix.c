@@ -257,6 +257,12 @@ static int n_bases(const suffix_job *job) {
     return job->base ? job->n_which : 0;
 }
 
+/* A batch's spans are the bases, then items from `first` on; a base stands on the sequence of the item of the
+ * same number. */
+static int item_of(const suffix_job *job, int index) {
+    return index < n_bases(job) ? index : job->first + index - n_bases(job);
+}
+
 /* The batch's first item also pays for the bases. */
 static int suffix_columns(const void *context, int item) {
     const suffix_job *job = context;
@@ -270,9 +276,8 @@ static int suffix_columns(const void *context, int item) {
 static void load_span(const suffix_job *job, int index) {
     me_native *engine = job->engine;
     size_t d = (size_t)engine->base.model->d_model, row = (size_t)engine->batch.spans[index].first;
-    bool is_base = index < n_bases(job);
-    int item = is_base ? index : job->first + index - n_bases(job);
-    const float *delta = is_base ? job->base : job->deltas + (size_t)(item / job->n_which) * d;
+    int item = item_of(job, index);
+    const float *delta = index < n_bases(job) ? job->base : job->deltas + (size_t)(item / job->n_which) * d;
     const kept_sequence *kept = sequence_of(job, item);
     float *x = engine->batch.x + row * d, *out = engine->batch.out + row * engine->out_stride;
     memcpy(x, job->prefix->states + kept->first_state * d, (size_t)kept->n_columns * d * sizeof *x);
@@ -287,35 +292,27 @@ static void load_spans(void *context, int first, int last, int thread) {
         load_span(context, i);
 }
 
-static void add_item(suffix_job *job, int item, int base) {
-    const kept_sequence *kept = sequence_of(job, item);
-    me_batch_add(&job->engine->batch, (me_span){.n = kept->n_columns,
-                                                .n_past = kept->edit_pos,
-                                                .past = kept->past,
-                                                .past_layer = job->prefix->base.layer + 1,
-                                                .edit_pos = kept->edit_pos,
-                                                .read_pos = kept->read_pos,
-                                                .n_read = job->prefix->base.n_read,
-                                                .base = base});
-}
-
 static mobiedit_status begin_suffix(suffix_job *job, int n_items, mobiedit_error *err) {
-    int n_columns = 0, longest = 0;
-    for (int i = 0; i < n_items; i++) {
-        const kept_sequence *kept = sequence_of(job, job->first + i);
-        n_columns += suffix_columns(job, job->first + i);
-        if (kept->edit_pos + kept->n_columns > longest) longest = kept->edit_pos + kept->n_columns;
-    }
-    for (int i = 0; i < n_bases(job); i++) {
-        const kept_sequence *kept = sequence_of(job, i);
+    int n_spans = n_bases(job) + n_items, n_columns = 0, longest = 0;
+    for (int i = 0; i < n_spans; i++) {
+        const kept_sequence *kept = sequence_of(job, item_of(job, i));
+        n_columns += kept->n_columns;
         if (kept->edit_pos + kept->n_columns > longest) longest = kept->edit_pos + kept->n_columns;
     }
     ME_TRY(me_batch_begin(job->engine, n_columns, longest, err));
-    for (int i = 0; i < n_bases(job); i++)
-        add_item(job, i, -1);
-    for (int i = 0; i < n_items; i++)
-        add_item(job, job->first + i, job->base ? (job->first + i) % job->n_which : -1);
-    me_for_rows(job->engine, n_bases(job) + n_items, load_spans, job);
+    for (int i = 0; i < n_spans; i++) {
+        const kept_sequence *kept = sequence_of(job, item_of(job, i));
+        me_batch_add(&job->engine->batch,
+                     (me_span){.n = kept->n_columns,
+                               .n_past = kept->edit_pos,
+                               .past = kept->past,
+                               .past_layer = job->prefix->base.layer + 1,
+                               .edit_pos = kept->edit_pos,
+                               .read_pos = kept->read_pos,
+                               .n_read = job->prefix->base.n_read,
+                               .base = i < n_bases(job) || !job->base ? -1 : item_of(job, i) % job->n_which});
+    }
+    me_for_rows(job->engine, n_spans, load_spans, job);
     return MOBIEDIT_OK;
 }
 
