@@ -37,7 +37,7 @@ typedef struct {
     float *responses;  /* [n_basis][n_carriers][n_target][d], of hidden to a step of |v| */
     bool *own;         /* [n_basis][n_carriers]: measured on that carrier, not taken from another */
     float *error;      /* [n_carriers][n_target][d] */
-    float *probed;     /* [probes][n_target][d]: the last probes' changes, then hidden vectors */
+    float *probed;     /* [probes][n_target][d]: changes of hidden by the last probes */
     float *candidates; /* [max(probes, N_STEPS)][d] */
     float *tried;      /* [N_STEPS][n_carriers][n_target][d] */
     me_score *scores;  /* [N_STEPS * n_carriers] */
@@ -121,14 +121,13 @@ static void keep_response(state *t, int direction, int carrier, const float *pro
     }
 }
 
-/* Probes this round's directions at the present delta, on one carrier, and stores the responses. */
-static mobiedit_status probe_round(state *t, int round, mobiedit_error *err) {
+/* Probes this round's directions at the present delta, on the carrier, and stores the responses. */
+static mobiedit_status probe_round(state *t, int round, int carrier, mobiedit_error *err) {
     int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
         k = t->o->probes < n_basis ? t->o->probes : n_basis;
     int first = round * k % n_basis;
     if (first + k > n_basis) k = n_basis - first;
     float step = t->o->step * t->p->value_norm;
-    int carrier = worst_carrier(t);
     for (int j = 0; j < k; j++) {
         float *c = t->candidates + (size_t)j * (size_t)d;
         memcpy(c, t->delta, (size_t)d * sizeof *c);
@@ -137,24 +136,23 @@ static mobiedit_status probe_round(state *t, int round, mobiedit_error *err) {
     ME_TRY(me_problem_responses(t->p, t->delta, t->candidates, k, carrier, t->probed, err));
     for (int j = 0; j < k; j++)
         keep_response(t, first + j, carrier, t->probed + (size_t)j * (size_t)width);
-    for (int j = 0; j < k; j++)
-        cblas_saxpy(width, 1.0F, t->hidden + (size_t)carrier * (size_t)width, 1,
-                    t->probed + (size_t)j * (size_t)width, 1);
     if (first + k > t->n_probes) t->n_probes = first + k;
     return MOBIEDIT_OK;
 }
 
-/* Tokens that can win: the best at delta on every carrier and in a sample of the probes. */
-static mobiedit_status open_subset(state *t, me_vocab_subset *out, mobiedit_error *err) {
+/* Tokens that can win: the best at delta on every carrier and in a sample of the carrier's probes. */
+static mobiedit_status open_subset(state *t, int carrier, me_vocab_subset *out, mobiedit_error *err) {
     int k = t->o->probes < t->n_probes ? t->o->probes : t->n_probes,
         n = k < SUBSET_PROBES ? k : SUBSET_PROBES;
     size_t d = (size_t)t->d, width = d * (size_t)t->nt;
     float *rows = me_calloc(((size_t)t->rows + (size_t)(n * t->nt)) * d, sizeof *rows);
     if (!rows) return me_fail_memory(err, "hidden vectors");
     memcpy(rows, t->hidden, (size_t)t->rows * d * sizeof *rows);
-    for (int i = 0; i < n; i++)
-        memcpy(rows + (size_t)t->rows * d + (size_t)i * width, t->probed + (size_t)(i * (k / n)) * width,
-               width * sizeof *rows);
+    for (int i = 0; i < n; i++) {
+        float *row = rows + (size_t)t->rows * d + (size_t)i * width;
+        memcpy(row, t->hidden + (size_t)carrier * width, width * sizeof *row);
+        cblas_saxpy((int)width, 1.0F, t->probed + (size_t)(i * (k / n)) * width, 1, row, 1);
+    }
     mobiedit_status status =
         me_vocab_subset_open(t->p, rows, t->rows + n * t->nt, t->o->vocabulary, out, err);
     me_free(rows);
@@ -222,8 +220,9 @@ static void coordinates(state *t) {
 /* One round: probe, then minimise within a shrinking trust region until a step lowers the true loss. */
 static mobiedit_status run_round(state *t, int round, bool *accepted, mobiedit_error *err) {
     me_vocab_subset vocabulary;
-    ME_TRY(probe_round(t, round, err));
-    ME_TRY(open_subset(t, &vocabulary, err));
+    int carrier = worst_carrier(t);
+    ME_TRY(probe_round(t, round, carrier, err));
+    ME_TRY(open_subset(t, carrier, &vocabulary, err));
     coordinates(t);
     float norm = cblas_snrm2(t->d, t->delta, 1) / t->p->value_norm;
     mobiedit_status status = MOBIEDIT_OK;
