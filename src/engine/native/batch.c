@@ -54,7 +54,7 @@ void me_batch_free(me_batch *batch) {
 
 static mobiedit_status allocate(me_native *engine, int n_columns, mobiedit_error *err) {
     me_batch *batch = &engine->batch;
-    size_t n = (size_t)n_columns, blocks = blocks_of(engine->h_width);
+    size_t n = (size_t)n_columns, blocks = me_act_blocks(n, engine->h_width);
     me_batch_free(batch);
     batch->position = me_calloc(n, sizeof *batch->position);
     batch->span_of = me_calloc(n, sizeof *batch->span_of);
@@ -64,10 +64,10 @@ static mobiedit_status allocate(me_native *engine, int n_columns, mobiedit_error
     batch->h = me_calloc(n, engine->h_width * sizeof(float));
     batch->wide = me_calloc(n, engine->wide_stride * sizeof(float));
     batch->out = me_calloc(n, engine->out_stride * sizeof(float));
-    batch->act.q = me_calloc(n, blocks * ME_BLOCK);
-    batch->act.d = me_calloc(n, blocks * sizeof(float));
-    batch->act.s = me_calloc(n, blocks * sizeof(float));
-    batch->act.half_sums = me_calloc(n, blocks * 2 * sizeof(int16_t));
+    batch->act.q = me_calloc(blocks, ME_BLOCK);
+    batch->act.d = me_calloc(blocks, sizeof(float));
+    batch->act.s = me_calloc(blocks, sizeof(float));
+    batch->act.half_sums = me_calloc(blocks, 2 * sizeof(int16_t));
     if (!batch->position || !batch->span_of || !batch->base_row || !batch->spans || !batch->x || !batch->h ||
         !batch->wide || !batch->out || !batch->act.q || !batch->act.d || !batch->act.s ||
         !batch->act.half_sums) {

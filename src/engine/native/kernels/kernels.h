@@ -12,21 +12,44 @@
 
 #include "model/model.h"
 
-enum { ME_BLOCK = 32 };
+enum {
+    ME_BLOCK = 32,
+    ME_CHUNK =
+        32, /* blocks of a row that are unpacked at a time: 16 rows of them stay in the first-level cache */
+    ME_GROUP = 4 /* columns whose blocks lie side by side */
+};
 
 /* n columns of n_in activations (n_in a multiple of 32 or zero-padded up to n_blocks * 32). Owned by the
- * caller. */
+ * caller; q, d, s and half_sums have room for me_act_blocks(n, n_in) blocks, which lie in the order in which
+ * products read them: [chunk][group of columns][block of the chunk][column of the group]. */
 typedef struct {
-    int n;          /* columns */
-    int n_in;       /* values a column */
-    int n_blocks;   /* ceil(n_in / 32) */
-    const float *x; /* [n][n_in], for float weights */
-    int8_t *q;      /* [n][n_blocks * 32] */
-    float *d;       /* [n][n_blocks] */
-    float *s;       /* [n][n_blocks]: d * sum of the block's q */
-    int16_t
-        *half_sums; /* [n][n_blocks][2]: sums of q over each half block, for weights with a scale per 16 */
+    int n;              /* columns */
+    int n_in;           /* values a column */
+    int n_blocks;       /* ceil(n_in / 32) */
+    const float *x;     /* [n][n_in], for float weights */
+    int8_t *q;          /* [block][32] */
+    float *d;           /* [block] */
+    float *s;           /* [block]: d * sum of the block's q */
+    int16_t *half_sums; /* [block][2]: sums of q over each half block, for weights with a scale per 16 */
 } me_activations;
+
+/* Blocks of n columns of n_in values, the last group filled up. */
+static inline size_t me_act_blocks(size_t n, size_t n_in) {
+    return (n + ME_GROUP - 1) / ME_GROUP * ME_GROUP * ((n_in + ME_BLOCK - 1) / ME_BLOCK);
+}
+
+/* Blocks between those of neighbouring groups in the chunk that `block` is in. */
+static inline size_t me_act_group_stride(const me_activations *act, int block) {
+    int left = act->n_blocks - block / ME_CHUNK * ME_CHUNK;
+    return (size_t)ME_GROUP * (size_t)(left < ME_CHUNK ? left : ME_CHUNK);
+}
+
+/* Where a column's block is. */
+static inline size_t me_act_at(const me_activations *act, int column, int block) {
+    size_t chunk_begin = (size_t)(block / ME_CHUNK) * ME_CHUNK * me_act_blocks((size_t)act->n, 1);
+    return chunk_begin + (size_t)(column / ME_GROUP) * me_act_group_stride(act, block) +
+           (size_t)(block % ME_CHUNK) * ME_GROUP + (size_t)(column % ME_GROUP);
+}
 
 typedef struct me_kernels {
     const char *name;        /* "scalar", "avx2", "avx512vnni" ... */

@@ -10,7 +10,7 @@
 
 #include <immintrin.h>
 
-enum { VECTORS = 2, LANES = 8, COLUMNS = 4, FLOAT_COLUMNS = 6 };
+enum { VECTORS = 2, LANES = 8, COLUMNS = ME_GROUP, FLOAT_COLUMNS = 6 };
 
 /* Every processor with AVX2 has F16C, which clang 14 cannot ask for. */
 static bool supported(void) {
@@ -49,8 +49,8 @@ ME_INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const in
     return _mm256_mullo_epi16(pairs, offset);
 }
 
-/* Integer sums of block b of the panel and of the columns' blocks at x[c]. */
-ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, __m256i (*sums)[VECTORS],
+/* Integer sums of block b of the panel and of the columns' blocks at x [columns][ME_BLOCK]. */
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, __m256i (*sums)[VECTORS],
                          const int bits, const int columns) {
     const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
     const int parts = bits == 4 ? 1 : bits == 5 ? 2 : 4, steps = ME_STEPS / parts;
@@ -63,7 +63,7 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, _
             __m256i w[VECTORS] = {load(q + step * ME_ROWS * 4), load(q + (step * ME_ROWS + LANES) * 4)};
             ME_UNROLL(4)
             for (int c = 0; c < columns; c++) {
-                __m256i a = broadcast4(x[c] + 4 * step);
+                __m256i a = broadcast4(x + c * ME_BLOCK + 4 * step);
                 ME_UNROLL(2)
                 for (int v = 0; v < VECTORS; v++) {
                     __m256i product = _mm256_maddubs_epi16(w[v], a);
@@ -84,7 +84,7 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, _
 }
 
 /* The same for 8-bit weights, whose offset is taken off before. */
-ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256i (*sums)[VECTORS],
+ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *x, __m256i (*sums)[VECTORS],
                                 const int columns) {
     const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8(-128);
     ME_UNROLL(8)
@@ -97,7 +97,7 @@ ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256
         }
         ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
-            __m256i a = broadcast4(x[c] + 4 * step);
+            __m256i a = broadcast4(x + c * ME_BLOCK + 4 * step);
             ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++) {
                 __m256i pairs = _mm256_maddubs_epi16(magnitude[v], _mm256_sign_epi8(a, w[v]));
@@ -111,15 +111,12 @@ ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *const *x, __m256
 
 ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *restrict out,
                            const int bits, const bool has_min, const int columns) {
-    const size_t stride = (size_t)act->n_blocks, start = first * stride + panel->first_block;
+    const size_t start = me_act_at(act, first, panel->first_block);
     const bool has_offset = !has_min && bits != 8;
-    const int8_t *x[COLUMNS];
-    ME_UNROLL(4)
-    for (int c = 0; c < columns; c++)
-        x[c] = act->q + (start + c * stride) * ME_BLOCK;
+    const int8_t *x = act->q + start * ME_BLOCK;
     const int16_t *half_sums = act->half_sums + 2 * start;
     const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
-    for (int b = 0; b < panel->n_blocks; b++, scale += ME_ROWS, min += ME_ROWS) {
+    for (int b = 0; b < panel->n_blocks; b++) {
         __m256i sums[COLUMNS][VECTORS];
         if (bits == 8)
             dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
@@ -127,24 +124,24 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
             dot_block(panel, b, x, sums, bits, columns);
         ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
-            const size_t at = c * stride + b;
-            x[c] += ME_BLOCK;
-            const __m256 column_d = _mm256_broadcast_ss(d + at);
+            const __m256 column_d = _mm256_broadcast_ss(d + c);
             ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++) {
                 __m256 total = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
                 __m256i dot = sums[c][v];
                 if (has_offset)
-                    dot = _mm256_add_epi32(dot, _mm256_madd_epi16(broadcast4(half_sums + 2 * at),
+                    dot = _mm256_add_epi32(dot, _mm256_madd_epi16(broadcast4(half_sums + 2 * c),
                                                                   negative_offsets(panel, b, v, bits)));
                 total = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(scale + v * LANES), column_d),
                                         _mm256_cvtepi32_ps(dot), total);
                 if (has_min)
                     total =
-                        _mm256_fmadd_ps(_mm256_load_ps(min + v * LANES), _mm256_broadcast_ss(s + at), total);
+                        _mm256_fmadd_ps(_mm256_load_ps(min + v * LANES), _mm256_broadcast_ss(s + c), total);
                 _mm256_store_ps(out + c * ME_ROWS + v * LANES, total);
             }
         }
+        x += ME_GROUP * ME_BLOCK, d += ME_GROUP, s += ME_GROUP, half_sums += 2 * ME_GROUP;
+        scale += ME_ROWS, min += ME_ROWS;
     }
 }
 

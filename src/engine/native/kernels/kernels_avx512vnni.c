@@ -44,30 +44,33 @@ ME_INLINE __m512 half_scale(const me_panel *panel, int b, int half) {
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(twice, 16));
 }
 
-/* Column c of a tile in x[c / 4] and the stride: four columns to a pointer, as many as there are ways to
- * address them from it without a register for each. */
-enum { GROUP = 4, GROUPS = MAX_COLUMNS / GROUP };
+/* Column c of a tile is at c / ME_GROUP group strides and c % ME_GROUP blocks: a pointer a group. */
+enum { GROUPS = MAX_COLUMNS / ME_GROUP };
+
+ME_INLINE size_t place(int c, size_t stride) {
+    return (size_t)(c / ME_GROUP) * stride + (size_t)(c % ME_GROUP);
+}
 
 /* Integer sums += steps [step0, step1) of a block. */
-ME_INLINE void dot_steps(const uint8_t *q, const int8_t *const *x, size_t stride, const int step0,
-                         const int step1, __m512i *sums, const int columns) {
+ME_INLINE void dot_steps(const uint8_t *q, const int8_t *const *x, const int step0, const int step1,
+                         __m512i *sums, const int columns) {
     ME_UNROLL(8)
     for (int step = step0; step < step1; step++) {
         __m512i w = _mm512_loadu_si512(q + step * ME_ROWS * 4);
         ME_UNROLL(12)
         for (int c = 0; c < columns; c++)
-            sums[c] =
-                _mm512_dpbusd_epi32(sums[c], w, broadcast4(x[c / GROUP] + c % GROUP * stride + 4 * step));
+            sums[c] = _mm512_dpbusd_epi32(sums[c], w,
+                                          broadcast4(x[c / ME_GROUP] + c % ME_GROUP * ME_BLOCK + 4 * step));
     }
 }
 
-/* sums = pairs of int16 times the half sums of the columns' blocks, `stride` pairs apart. */
+/* sums = pairs of int16 times the half sums of the columns' blocks. */
 ME_INLINE void start_sums(const int16_t *half_sums, size_t stride, __m512i factors, __m512i *sums,
                           const int columns) {
     ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
-        sums[c] =
-            _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, broadcast4(half_sums + 2 * c * stride));
+        sums[c] = _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors,
+                                      broadcast4(half_sums + 2 * place(c, stride)));
 }
 
 /* The block's sums as floats: exact, since integers and their products are below 2^24. */
@@ -81,7 +84,7 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, c
     for (int c = 0; c < columns && has_min; c++)
         sums[c] = _mm512_setzero_si512();
     if (!has_min) start_sums(half_sums, stride, pairs(start, has_halves ? 0 : start), sums, columns);
-    dot_steps(q, x, stride * ME_BLOCK, 0, has_halves ? half : ME_STEPS, sums, columns);
+    dot_steps(q, x, 0, has_halves ? half : ME_STEPS, sums, columns);
     ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
         dots[c] = _mm512_cvtepi32_ps(sums[c]);
@@ -90,7 +93,7 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, c
     for (int c = 0; c < columns; c++)
         dots[c] = _mm512_mul_ps(half_scale(panel, b, 0), dots[c]);
     start_sums(half_sums, stride, pairs(0, start), sums, columns);
-    dot_steps(q, x, stride * ME_BLOCK, half, ME_STEPS, sums, columns);
+    dot_steps(q, x, half, ME_STEPS, sums, columns);
     ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
         dots[c] = _mm512_fmadd_ps(half_scale(panel, b, 1), _mm512_cvtepi32_ps(sums[c]), dots[c]);
@@ -98,31 +101,32 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, c
 
 ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
                            const bool has_min, const bool has_halves, const int columns) {
-    const size_t stride = (size_t)act->n_blocks, start = first * stride + panel->first_block;
+    const size_t stride = me_act_group_stride(act, panel->first_block),
+                 start = me_act_at(act, first, panel->first_block);
     const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
     const int16_t *half_sums = act->half_sums + 2 * start;
     const int8_t *x[GROUPS];
     __m512 dots[MAX_COLUMNS], sums[MAX_COLUMNS];
     ME_UNROLL(3)
-    for (int g = 0; g * GROUP < columns; g++)
-        x[g] = act->q + (start + g * GROUP * stride) * ME_BLOCK;
+    for (int g = 0; g * ME_GROUP < columns; g++)
+        x[g] = act->q + (start + g * stride) * ME_BLOCK;
     ME_UNROLL(12)
     for (int c = 0; c < columns; c++)
         sums[c] = _mm512_loadu_ps(out + c * ME_ROWS);
     for (int b = 0; b < panel->n_blocks; b++) {
-        dot_block(panel, b, x, half_sums + 2 * b, stride, dots, has_min, has_halves, columns);
+        dot_block(panel, b, x, half_sums + 2 * b * ME_GROUP, stride, dots, has_min, has_halves, columns);
         ME_UNROLL(12)
         for (int c = 0; c < columns; c++) {
-            __m512 factor =
-                _mm512_mul_ps(_mm512_loadu_ps(scale + b * ME_ROWS), _mm512_set1_ps(d[c * stride + b]));
+            __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scale + b * ME_ROWS),
+                                          _mm512_set1_ps(d[place(c, stride) + b * ME_GROUP]));
             sums[c] = _mm512_fmadd_ps(factor, dots[c], sums[c]);
             if (has_min)
                 sums[c] = _mm512_fmadd_ps(_mm512_loadu_ps(min + b * ME_ROWS),
-                                          _mm512_set1_ps(s[c * stride + b]), sums[c]);
+                                          _mm512_set1_ps(s[place(c, stride) + b * ME_GROUP]), sums[c]);
         }
         ME_UNROLL(3)
-        for (int g = 0; g * GROUP < columns; g++)
-            x[g] += ME_BLOCK;
+        for (int g = 0; g * ME_GROUP < columns; g++)
+            x[g] += ME_GROUP * ME_BLOCK;
     }
     ME_UNROLL(12)
     for (int c = 0; c < columns; c++)

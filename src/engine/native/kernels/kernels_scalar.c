@@ -41,7 +41,7 @@ static void quantize(me_activations *act, int first, int last) {
     for (int column = first; column < last; column++) {
         const float *x = act->x + (size_t)column * act->n_in;
         for (int b = 0; b < act->n_blocks; b++) {
-            size_t i = (size_t)column * act->n_blocks + b;
+            size_t i = me_act_at(act, column, b);
             int left = act->n_in - b * ME_BLOCK;
             quantize_block(x + b * ME_BLOCK, left < ME_BLOCK ? left : ME_BLOCK, act->q + i * ME_BLOCK,
                            act->d + i, act->s + i, act->half_sums + 2 * i);
@@ -71,11 +71,11 @@ static void integer_row(const me_format *format, const void *data, const me_acti
         int n = act->n_blocks - first < CHUNK ? act->n_blocks - first : CHUNK;
         format->unpack(data, first, n, &row);
         for (int column = 0; column < act->n; column++) {
-            size_t i = (size_t)column * act->n_blocks + first;
             float sum = first ? y[column * ldy] : 0;
-            for (int b = 0; b < n; b++)
-                sum = add_block(format, &row, b, act->q + (i + b) * ME_BLOCK, act->d[i + b], act->s[i + b],
-                                sum);
+            for (int b = 0; b < n; b++) {
+                size_t i = me_act_at(act, column, first + b);
+                sum = add_block(format, &row, b, act->q + i * ME_BLOCK, act->d[i], act->s[i], sum);
+            }
             y[column * ldy] = sum;
         }
     }

@@ -23,9 +23,9 @@ enum {
     ME_ROWS = 16,
     ME_STEPS = ME_BLOCK / 4,                   /* a block in groups of 4 values */
     ME_PANEL_BYTES = ME_ROWS * ME_BLOCK,       /* of a block of a panel */
-    ME_CHUNK = 32,                             /* blocks of a panel: 16 KiB, which stay in L1 */
     ME_FLOAT_CHUNK = ME_CHUNK / sizeof(float), /* the same for float weights */
-    ME_PART = ME_SUPER_BLOCKS                  /* blocks unpacked before they are interleaved */
+    ME_PART = ME_SUPER_BLOCKS,                 /* blocks unpacked before they are interleaved */
+    ME_COLUMNS = 512                           /* columns for which a panel is unpacked once */
 };
 
 typedef struct {
@@ -39,6 +39,7 @@ typedef struct {
     float *w;             /* float weights: [n_values][ME_ROWS] */
     uint8_t *rows;        /* [ME_ROWS][ME_PART * ME_BLOCK]: unpacked, not yet interleaved */
     float *float_rows;    /* [ME_ROWS][ME_BLOCK] */
+    float *sums;          /* [ME_COLUMNS][ME_ROWS] of the panels before this one, and then of this one too */
     int8_t *row_halves;   /* [ME_PART][ME_ROWS][2] */
 } me_panel;
 
@@ -53,7 +54,8 @@ typedef struct {
 
 static size_t me_panel_scratch_bytes(const me_tensor *weight) {
     (void)weight;
-    return ME_CHUNK * (ME_PANEL_BYTES + ME_ROWS * (2 * sizeof(float) + 4 * sizeof(int16_t))) +
+    return ME_COLUMNS * ME_ROWS * sizeof(float) +
+           ME_CHUNK * (ME_PANEL_BYTES + ME_ROWS * (2 * sizeof(float) + 4 * sizeof(int16_t))) +
            ME_PART * ME_ROWS * (ME_BLOCK + 2) + sizeof(float) * ME_ROWS * ME_BLOCK;
 }
 
@@ -67,7 +69,8 @@ static me_panel me_panel_at(char *scratch, const me_format *format) {
     panel.half_scales = (int16_t *)(void *)(panel.min + ME_CHUNK * ME_ROWS);
     panel.rows = (uint8_t *)(panel.half_scales + ME_CHUNK * ME_ROWS * 4);
     panel.float_rows = (float *)(void *)(panel.rows + ME_PART * ME_ROWS * ME_BLOCK);
-    panel.row_halves = (int8_t *)(panel.float_rows + ME_ROWS * ME_BLOCK);
+    panel.sums = panel.float_rows + ME_ROWS * ME_BLOCK;
+    panel.row_halves = (int8_t *)(panel.sums + ME_COLUMNS * ME_ROWS);
     return panel;
 }
 
@@ -103,6 +106,20 @@ static void me_panel_spread_halves(me_panel *panel, int b, int n) {
                 out[0] = out[1] = panel->row_halves[(i * ME_ROWS + r) * 2 + half];
 }
 
+/* Asks for the blocks after the n from `block` on of a row, or for the first ones of the row that takes its
+ * place in the next panel: 16 rows far apart are more streams than processors follow by themselves. */
+static inline void me_panel_prefetch(const me_tensor *weight, int64_t row, int block, int n) {
+    size_t n_blocks = (size_t)weight->n_in / ME_BLOCK, next = (size_t)(block + n), end = next + ME_PART;
+    if (next >= n_blocks) {
+        next = 0, end = ME_PART, row += ME_ROWS;
+        if (row >= weight->n_out) return;
+    }
+    if (end > n_blocks) end = n_blocks;
+    const char *data = me_weight_row(weight, row);
+    for (size_t at = next * weight->row_bytes / n_blocks; at < end * weight->row_bytes / n_blocks; at += 64)
+        __builtin_prefetch(data + at);
+}
+
 /* Rows [row, row + n_rows) of the weight; the last one again in lanes beyond them. */
 static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows) {
     for (int b = 0; b < panel->n_blocks; b += ME_PART) {
@@ -112,6 +129,7 @@ static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row,
                                 panel->min + b * ME_ROWS + r, panel->row_halves + 2 * r, ME_ROWS};
             const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
             panel->format->unpack(data, panel->first_block + b, n, &out);
+            me_panel_prefetch(weight, row + r, panel->first_block + b, n);
         }
         me_interleave(panel->rows, ME_PART * ME_STEPS, n * ME_STEPS, panel->q + b * ME_PANEL_BYTES);
         if (panel->format->has_halves) me_panel_spread_halves(panel, b, n);
@@ -130,21 +148,32 @@ static void me_panel_load_floats(me_panel *panel, const me_tensor *weight, int64
     }
 }
 
-/* All columns of act with the panel: y[column * ldy + row] for n_rows rows, added to what is there unless
- * the panel begins at the first block. */
+/* sums of columns [first, last) += the panel. */
 static void me_panel_columns(const me_panel *panel, const me_activations *act, const me_tiler *tiler,
-                             int n_rows, float *y, size_t ldy) {
+                             int first, int last) {
     const int *width = tiler->widths;
-    for (int column = 0; column < act->n; column += *width) {
-        while (*width > act->n - column)
+    for (int column = first; column < last; column += *width) {
+        while (*width > last - column)
             width++;
-        _Alignas(64) float sums[ME_ROWS * ME_ROWS] = {0};
-        if (panel->first_block)
-            for (int c = 0; c < *width; c++)
-                memcpy(sums + c * ME_ROWS, y + (column + c) * ldy, (size_t)n_rows * sizeof *y);
-        tiler->tile(panel, act, column, *width, sums);
-        for (int c = 0; c < *width; c++)
-            memcpy(y + (column + c) * ldy, sums + c * ME_ROWS, (size_t)n_rows * sizeof *y);
+        tiler->tile(panel, act, column, *width, panel->sums + (column - first) * ME_ROWS);
+    }
+}
+
+/* The panel's chunks over rows [row, row + n_rows) and columns [first, last), into panel->sums. */
+static void me_panel_rows(me_panel *panel, const me_tensor *weight, const me_activations *act,
+                          const me_tiler *tiler, int64_t row, int n_rows, int first, int last) {
+    int chunk = panel->format ? ME_CHUNK : ME_FLOAT_CHUNK;
+    memset(panel->sums, 0, (size_t)(last - first) * ME_ROWS * sizeof *panel->sums);
+    for (int b = 0; b < act->n_blocks; b += chunk) {
+        int left = act->n_in - b * ME_BLOCK;
+        panel->first_block = b;
+        panel->n_blocks = act->n_blocks - b < chunk ? act->n_blocks - b : chunk;
+        panel->n_values = left < panel->n_blocks * ME_BLOCK ? left : panel->n_blocks * ME_BLOCK;
+        if (panel->format)
+            me_panel_load(panel, weight, row, n_rows);
+        else
+            me_panel_load_floats(panel, weight, row, n_rows);
+        me_panel_columns(panel, act, tiler, first, last);
     }
 }
 
@@ -154,19 +183,14 @@ static void me_panel_matmul(const me_tensor *weight, const me_activations *act, 
                             const me_tiler *floats) {
     me_panel panel = me_panel_at(scratch, me_format_of(weight->type));
     const me_tiler *tiler = panel.format ? integers : floats;
-    int chunk = panel.format ? ME_CHUNK : ME_FLOAT_CHUNK;
     for (int64_t row = row0; row < row1; row += ME_ROWS) {
         int n_rows = row1 - row < ME_ROWS ? (int)(row1 - row) : ME_ROWS;
-        for (int b = 0; b < act->n_blocks; b += chunk) {
-            int left = act->n_in - b * ME_BLOCK;
-            panel.first_block = b;
-            panel.n_blocks = act->n_blocks - b < chunk ? act->n_blocks - b : chunk;
-            panel.n_values = left < panel.n_blocks * ME_BLOCK ? left : panel.n_blocks * ME_BLOCK;
-            if (panel.format)
-                me_panel_load(&panel, weight, row, n_rows);
-            else
-                me_panel_load_floats(&panel, weight, row, n_rows);
-            me_panel_columns(&panel, act, tiler, n_rows, y + row, ldy);
+        for (int first = 0; first < act->n; first += ME_COLUMNS) {
+            int last = act->n - first < ME_COLUMNS ? act->n : first + ME_COLUMNS;
+            me_panel_rows(&panel, weight, act, tiler, row, n_rows, first, last);
+            for (int column = first; column < last; column++)
+                memcpy(y + (size_t)column * ldy + row, panel.sums + (column - first) * ME_ROWS,
+                       (size_t)n_rows * sizeof *y);
         }
     }
 }

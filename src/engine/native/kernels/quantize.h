@@ -82,7 +82,7 @@ static inline void me_round_block(const float *x, float inverse, int8_t *q, int1
 static inline void me_quantize_columns(me_activations *act, int first, int last) {
     for (int column = first; column < last; column++) {
         for (int b = 0; b < act->n_blocks; b++) {
-            size_t i = (size_t)column * act->n_blocks + b;
+            size_t i = me_act_at(act, column, b);
             const float *x = act->x + (size_t)column * act->n_in + (size_t)b * ME_BLOCK;
             int16_t *half_sums = act->half_sums + 2 * i;
             float padded[ME_BLOCK] = {0};
