@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+extern const me_kernels me_kernels_avxvnni_emulated;
 extern const me_kernels me_kernels_avx512vnni_emulated;
 
 static const enum ggml_type integer_types[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
@@ -245,9 +246,21 @@ static void tables_equal_the_reference(void **state) {
     }
 }
 
-static void emulated_table_equals_the_reference(void **state) {
+static void emulated_avxvnni_equals_the_reference(void **state) {
     (void)state;
-#ifdef ME_TEST_EMULATED
+#ifdef ME_TEST_EMULATED_AVXVNNI
+    if (me_kernels_avxvnni_emulated.supported()) {
+        check_table(&me_kernels_avxvnni_emulated);
+        return;
+    }
+#endif
+    print_message("no AVX2 here: AVX-VNNI is not emulated\n");
+    skip();
+}
+
+static void emulated_avx512vnni_equals_the_reference(void **state) {
+    (void)state;
+#ifdef ME_TEST_EMULATED_AVX512VNNI
     check_table(&me_kernels_avx512vnni_emulated);
 #else
     print_message("built without SIMDe: AVX512 is not emulated\n");
@@ -362,7 +375,8 @@ int main(void) {
         cmocka_unit_test(quantised_activations_are_near),
         cmocka_unit_test(reference_equals_dequantised_product),
         cmocka_unit_test(tables_equal_the_reference),
-        cmocka_unit_test(emulated_table_equals_the_reference),
+        cmocka_unit_test(emulated_avxvnni_equals_the_reference),
+        cmocka_unit_test(emulated_avx512vnni_equals_the_reference),
         cmocka_unit_test(the_fastest_supported_table_is_picked),
         cmocka_unit_test(other_types_are_refused),
     };

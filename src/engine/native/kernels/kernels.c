@@ -6,6 +6,7 @@ const me_kernels *const me_kernels_all[] = {
     &me_kernels_scalar,
 #ifdef ME_KERNELS_X86
     &me_kernels_avx2,
+    &me_kernels_avxvnni,
     &me_kernels_avx512vnni,
 #endif
     NULL,

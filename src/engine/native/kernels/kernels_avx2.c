@@ -4,28 +4,15 @@
  * sums a row. With b-bit weights, 2 * (2^b - 1) * 127 lets several of them be added in int16 before they
  * are widened: 8 for 4 bits, 4 for 5, 2 for 6. 8-bit weights go as |w| times the activation with the sign
  * of w, two products to an int16 (2 * 128 * 127). */
-#include "engine/native/kernels/panel.h"
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
+#include "engine/native/kernels/vectors_avx2.h"
 
-#include <immintrin.h>
-
-enum { VECTORS = 2, LANES = 8, COLUMNS = ME_GROUP, FLOAT_COLUMNS = 6 };
+static const me_panel_form panel_form = ME_UNSIGNED_FOURS;
 
 /* Every processor with AVX2 has F16C, which clang 14 cannot ask for. */
 static bool supported(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-ME_INLINE __m256i load(const void *p) {
-    return _mm256_load_si256(p);
-}
-
-/* Four bytes to all lanes. */
-ME_INLINE __m256i broadcast4(const void *p) {
-    int32_t word;
-    memcpy(&word, p, sizeof word);
-    return _mm256_set1_epi32(word);
 }
 
 /* Holds the compiler to the order of the source: left to itself, gcc turns a chain of additions into a tree
@@ -36,27 +23,17 @@ ME_INLINE void in_order(__m256i *sum) {
 
 /* What widens part `part` of a block to int32, vector v of the rows. */
 ME_INLINE __m256i multipliers(const me_panel *panel, int b, int part, int v, const int bits) {
-    if (bits == 6) return load(panel->half_scales + ((b * 2 + part / 2) * ME_ROWS + v * LANES) * 2);
-    return _mm256_set1_epi16(1);
-}
-
-/* -offset * (half scale) of each half, to be multiplied with the half sums of a column. */
-ME_INLINE __m256i negative_offsets(const me_panel *panel, int b, int v, const int bits) {
-    __m256i offset = _mm256_set1_epi16((short)-panel->format->offset);
-    if (bits != 6) return offset;
-    __m256i pairs =
-        _mm256_blend_epi16(multipliers(panel, b, 0, v, bits), multipliers(panel, b, 2, v, bits), 0xaa);
-    return _mm256_mullo_epi16(pairs, offset);
+    return bits == 6 ? half_scale_pairs(panel, b, part / 2, v) : _mm256_set1_epi16(1);
 }
 
 /* Integer sums of block b of the panel and of the columns' blocks at x [columns][ME_BLOCK]. */
-ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, __m256i (*sums)[VECTORS],
-                         const int bits, const int columns) {
+ME_INLINE void dot_block_unsigned(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS],
+                                  const int bits, const int columns) {
     const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
     const int parts = bits == 4 ? 1 : bits == 5 ? 2 : 4, steps = ME_STEPS / parts;
     ME_UNROLL(4)
     for (int part = 0; part < parts; part++) {
-        __m256i acc[COLUMNS][VECTORS];
+        __m256i acc[ME_GROUP][VECTORS];
         ME_UNROLL(8)
         for (int i = 0; i < steps; i++) {
             int step = part * steps + i;
@@ -109,129 +86,20 @@ ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *x, __m256i (*sum
     }
 }
 
-ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *restrict out,
-                           const int bits, const bool has_min, const int columns) {
-    const size_t start = me_act_at(act, first, panel->first_block);
-    const bool has_offset = !has_min && bits != 8;
-    const int8_t *x = act->q + start * ME_BLOCK;
-    const int16_t *half_sums = act->half_sums + 2 * start;
-    const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
-    for (int b = 0; b < panel->n_blocks; b++) {
-        __m256i sums[COLUMNS][VECTORS];
-        if (bits == 8)
-            dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
-        else
-            dot_block(panel, b, x, sums, bits, columns);
-        ME_UNROLL(4)
-        for (int c = 0; c < columns; c++) {
-            const __m256 column_d = _mm256_broadcast_ss(d + c);
-            ME_UNROLL(2)
-            for (int v = 0; v < VECTORS; v++) {
-                __m256 total = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
-                __m256i dot = sums[c][v];
-                if (has_offset)
-                    dot = _mm256_add_epi32(dot, _mm256_madd_epi16(broadcast4(half_sums + 2 * c),
-                                                                  negative_offsets(panel, b, v, bits)));
-                total = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(scale + v * LANES), column_d),
-                                        _mm256_cvtepi32_ps(dot), total);
-                if (has_min)
-                    total =
-                        _mm256_fmadd_ps(_mm256_load_ps(min + v * LANES), _mm256_broadcast_ss(s + c), total);
-                _mm256_store_ps(out + c * ME_ROWS + v * LANES, total);
-            }
-        }
-        x += ME_GROUP * ME_BLOCK, d += ME_GROUP, s += ME_GROUP, half_sums += 2 * ME_GROUP;
-        scale += ME_ROWS, min += ME_ROWS;
-    }
-}
-
-ME_INLINE void tile_floats_of_width(const me_panel *panel, const me_activations *act, int first,
-                                    float *restrict out, const int columns) {
-    const float *x = act->x + (size_t)first * act->n_in + (size_t)panel->first_block * ME_BLOCK;
-    const float *w = panel->w;
-    __m256 sums[FLOAT_COLUMNS][VECTORS];
-    ME_UNROLL(6)
-    for (int c = 0; c < columns; c++) {
-        ME_UNROLL(2)
-        for (int v = 0; v < VECTORS; v++)
-            sums[c][v] = _mm256_load_ps(out + c * ME_ROWS + v * LANES);
-    }
-    for (int i = 0; i < panel->n_values; i++, w += ME_ROWS, x++) {
-        ME_UNROLL(6)
-        for (int c = 0; c < columns; c++) {
-            __m256 a = _mm256_broadcast_ss(x + (size_t)c * act->n_in);
-            ME_UNROLL(2)
-            for (int v = 0; v < VECTORS; v++)
-                sums[c][v] = _mm256_fmadd_ps(_mm256_load_ps(w + v * LANES), a, sums[c][v]);
-        }
-    }
-    ME_UNROLL(6)
-    for (int c = 0; c < columns; c++) {
-        ME_UNROLL(2)
-        for (int v = 0; v < VECTORS; v++)
-            _mm256_store_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
-    }
-}
-
-static void tile_floats(const me_panel *panel, const me_activations *act, int first, int columns,
-                        float *sums) {
-    switch (columns) {
-    case 6:
-        tile_floats_of_width(panel, act, first, sums, 6);
-        break;
-    case 4:
-        tile_floats_of_width(panel, act, first, sums, 4);
-        break;
-    case 2:
-        tile_floats_of_width(panel, act, first, sums, 2);
-        break;
-    default:
-        tile_floats_of_width(panel, act, first, sums, 1);
-    }
-}
-
-/* One instance of the tile for each kind of integer weight... */
-ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
-                             const int columns) {
-    const int bits = panel->format->bits;
-    const bool has_min = panel->format->has_min;
-    if (bits == 4 && has_min)
-        tile_blocks(panel, act, first, sums, 4, true, columns);
-    else if (bits == 4)
-        tile_blocks(panel, act, first, sums, 4, false, columns);
-    else if (bits == 5 && has_min)
-        tile_blocks(panel, act, first, sums, 5, true, columns);
-    else if (bits == 5)
-        tile_blocks(panel, act, first, sums, 5, false, columns);
-    else if (bits == 6)
-        tile_blocks(panel, act, first, sums, 6, false, columns);
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS], const int bits,
+                         const int columns) {
+    if (bits == 8)
+        dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
     else
-        tile_blocks(panel, act, first, sums, 8, false, columns);
+        dot_block_unsigned(panel, b, x, sums, bits, columns);
 }
 
-/* ... and each number of columns. */
-static void tile(const me_panel *panel, const me_activations *act, int first, int columns, float *sums) {
-    switch (columns) {
-    case 4:
-        tile_of_width(panel, act, first, sums, 4);
-        break;
-    case 3:
-        tile_of_width(panel, act, first, sums, 3);
-        break;
-    case 2:
-        tile_of_width(panel, act, first, sums, 2);
-        break;
-    default:
-        tile_of_width(panel, act, first, sums, 1);
-    }
+ME_INLINE ints less_offset(ints dot, const me_panel *panel, int b, int v, const int16_t *half_sums,
+                           const int bits) {
+    return bits == 8 ? dot : less_whole_offset(dot, panel, b, v, half_sums, bits);
 }
 
-static void matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
-                   size_t ldy, void *scratch) {
-    static const int widths[] = {COLUMNS, 3, 2, 1}, float_widths[] = {FLOAT_COLUMNS, 4, 2, 1};
-    static const me_tiler integers = {tile, widths}, floats = {tile_floats, float_widths};
-    me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &integers, &floats);
-}
+#include "engine/native/kernels/tiles.h"
 
 const me_kernels me_kernels_avx2 = {
     .name = "avx2",

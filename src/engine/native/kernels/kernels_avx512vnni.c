@@ -4,7 +4,7 @@
  * for 8-bit weights too. Offsets are taken off by starting the sum at -offset * sum(x).
  *
  * With ME_EMULATE_AVX512 the same source makes a table over portable intrinsics, which the includer brings:
- * so it is tested on any machine (tests/kernels_emulated.c). */
+ * so it is tested on any machine (tests/kernels_emulated_avx512vnni.c). */
 #include "engine/native/kernels/panel.h"
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
@@ -186,7 +186,7 @@ static void tile(const me_panel *panel, const me_activations *act, int first, in
 
 static void matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1, float *y,
                    size_t ldy, void *scratch) {
-    static const me_tiler tiler = {tile, widths};
+    static const me_tiler tiler = {tile, widths, ME_UNSIGNED_FOURS};
     me_panel_matmul(weight, act, row0, row1, y, ldy, scratch, &tiler, &tiler);
 }
 

@@ -28,11 +28,18 @@ enum {
     ME_COLUMNS = 512                           /* columns for which a panel is unpacked once */
 };
 
+/* How a table wants the integers of a panel. */
+typedef enum {
+    ME_UNSIGNED_FOURS, /* q: [n_blocks][ME_STEPS][ME_ROWS][4] */
+    ME_SIGNED_FOURS,   /* q - offset, in the same order */
+    ME_SIGNED_EIGHTS,  /* q - offset: [n_blocks][ME_STEPS / 2][ME_ROWS][8] */
+} me_panel_form;
+
 typedef struct {
     const me_format *format; /* NULL: float weights */
     int first_block, n_blocks;
     int n_values;         /* of float weights: the last block may be partial */
-    uint8_t *q;           /* [n_blocks][ME_STEPS][ME_ROWS][4] */
+    uint8_t *q;           /* see me_panel_form */
     float *scale;         /* [n_blocks][ME_ROWS] */
     float *min;           /* [n_blocks][ME_ROWS], where the format has mins */
     int16_t *half_scales; /* [n_blocks][2][ME_ROWS][2], where it has them; the pair is twice the same */
@@ -50,6 +57,7 @@ typedef void (*me_tile_fn)(const me_panel *panel, const me_activations *act, int
 typedef struct {
     me_tile_fn tile;
     const int *widths; /* numbers of columns that `tile` takes, descending, the last 1 */
+    me_panel_form form;
 } me_tiler;
 
 static size_t me_panel_scratch_bytes(const me_tensor *weight) {
@@ -98,6 +106,28 @@ static inline void me_interleave(const void *rows, int row_words, int words, voi
     }
 }
 
+typedef uint64_t me_long2 __attribute__((vector_size(16), may_alias));
+
+/* The same for 64-bit words, `words` a multiple of 2. */
+static inline void me_interleave_longs(const void *rows, int row_words, int words, void *out) {
+    for (int r = 0; r < ME_ROWS; r += 2) {
+        const char *in = (const char *)rows + (size_t)r * row_words * 8;
+        for (int i = 0; i < words; i += 2) {
+            me_long2 a, b;
+            memcpy(&a, in + 8 * (size_t)i, 16);
+            memcpy(&b, in + 8 * (size_t)(i + row_words), 16);
+            me_long2 *to = (me_long2 *)out + (i * ME_ROWS + r) / 2;
+            to[0] = __builtin_shufflevector(a, b, 0, 2);
+            to[ME_ROWS / 2] = __builtin_shufflevector(a, b, 1, 3);
+        }
+    }
+}
+
+static inline void me_take_offset(uint8_t *q, int n, int offset) {
+    for (int i = 0; i < n; i += 16)
+        me_store16(q + i, me_load16(q + i) - (uint8_t)offset);
+}
+
 static void me_panel_spread_halves(me_panel *panel, int b, int n) {
     int16_t *out = panel->half_scales + b * ME_ROWS * 4;
     for (int i = 0; i < n; i++)
@@ -121,7 +151,8 @@ static inline void me_panel_prefetch(const me_tensor *weight, int64_t row, int b
 }
 
 /* Rows [row, row + n_rows) of the weight; the last one again in lanes beyond them. */
-static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows) {
+static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows,
+                          me_panel_form form) {
     for (int b = 0; b < panel->n_blocks; b += ME_PART) {
         int n = panel->n_blocks - b < ME_PART ? panel->n_blocks - b : ME_PART;
         for (int r = 0; r < ME_ROWS; r++) {
@@ -129,9 +160,15 @@ static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row,
                                 panel->min + b * ME_ROWS + r, panel->row_halves + 2 * r, ME_ROWS};
             const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
             panel->format->unpack(data, panel->first_block + b, n, &out);
+            if (form != ME_UNSIGNED_FOURS && panel->format->offset)
+                me_take_offset(out.q, n * ME_BLOCK, panel->format->offset);
             me_panel_prefetch(weight, row + r, panel->first_block + b, n);
         }
-        me_interleave(panel->rows, ME_PART * ME_STEPS, n * ME_STEPS, panel->q + b * ME_PANEL_BYTES);
+        uint8_t *q = panel->q + b * ME_PANEL_BYTES;
+        if (form == ME_SIGNED_EIGHTS)
+            me_interleave_longs(panel->rows, ME_PART * ME_STEPS / 2, n * ME_STEPS / 2, q);
+        else
+            me_interleave(panel->rows, ME_PART * ME_STEPS, n * ME_STEPS, q);
         if (panel->format->has_halves) me_panel_spread_halves(panel, b, n);
     }
 }
@@ -170,7 +207,7 @@ static void me_panel_rows(me_panel *panel, const me_tensor *weight, const me_act
         panel->n_blocks = act->n_blocks - b < chunk ? act->n_blocks - b : chunk;
         panel->n_values = left < panel->n_blocks * ME_BLOCK ? left : panel->n_blocks * ME_BLOCK;
         if (panel->format)
-            me_panel_load(panel, weight, row, n_rows);
+            me_panel_load(panel, weight, row, n_rows, tiler->form);
         else
             me_panel_load_floats(panel, weight, row, n_rows);
         me_panel_columns(panel, act, tiler, first, last);

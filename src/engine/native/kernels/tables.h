@@ -6,6 +6,7 @@
 
 extern const me_kernels me_kernels_scalar;
 extern const me_kernels me_kernels_avx2;
+extern const me_kernels me_kernels_avxvnni;
 extern const me_kernels me_kernels_avx512vnni;
 
 #endif
