@@ -43,6 +43,8 @@ static void run_tasks(me_pool *pool, int thread) {
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 

@@ -9,6 +9,11 @@ const me_kernels *const me_kernels_all[] = {
     &me_kernels_avxvnni,
     &me_kernels_avx512vnni,
 #endif
+#ifdef ME_KERNELS_NEON
+    &me_kernels_neon,
+    &me_kernels_neon_dotprod,
+    &me_kernels_neon_i8mm,
+#endif
     NULL,
 };
 

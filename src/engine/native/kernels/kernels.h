@@ -52,7 +52,7 @@ static inline size_t me_act_at(const me_activations *act, int column, int block)
 }
 
 typedef struct me_kernels {
-    const char *name;        /* "scalar", "avx2", "avx512vnni" ... */
+    const char *name;        /* "scalar", "avx2", "neon-i8mm" ... */
     bool (*supported)(void); /* this processor can run it */
     int panel_rows;          /* rows of a panel: how weights are split for threads */
 

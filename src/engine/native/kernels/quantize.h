@@ -9,6 +9,8 @@
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 /* A block whose largest magnitude is not above this is zero: 127 / amax would overflow soon after, and d
@@ -60,6 +62,22 @@ static inline float me_block_amax(const float *x) {
     return amax;
 }
 
+#ifdef __aarch64__
+
+static inline void me_round_block(const float *x, float inverse, int8_t *q, int16_t *half_sums) {
+    for (int half = 0; half < 2; half++, x += 16, q += 16) {
+        int16x4_t part[4];
+        for (int i = 0; i < 4; i++)
+            part[i] = vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4 * i), inverse)));
+        int8x16_t bytes =
+            vcombine_s8(vmovn_s16(vcombine_s16(part[0], part[1])), vmovn_s16(vcombine_s16(part[2], part[3])));
+        vst1q_s8(q, bytes);
+        half_sums[half] = vaddlvq_s8(bytes);
+    }
+}
+
+#else
+
 /* Without a call of lrintf, so that compilers vectorise it: adding 1.5 * 2^23 leaves a small number rounded
  * to the nearest integer, ties to even, in the low bits of the sum. */
 static inline void me_round_block(const float *x, float inverse, int8_t *q, int16_t *half_sums) {
@@ -76,6 +94,7 @@ static inline void me_round_block(const float *x, float inverse, int8_t *q, int1
     }
 }
 
+#endif
 #endif
 
 /* me_kernels.quantize of every table but the reference. */

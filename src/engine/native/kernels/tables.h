@@ -8,5 +8,8 @@ extern const me_kernels me_kernels_scalar;
 extern const me_kernels me_kernels_avx2;
 extern const me_kernels me_kernels_avxvnni;
 extern const me_kernels me_kernels_avx512vnni;
+extern const me_kernels me_kernels_neon;
+extern const me_kernels me_kernels_neon_dotprod;
+extern const me_kernels me_kernels_neon_i8mm;
 
 #endif

@@ -11,6 +11,8 @@
 #include <string.h>
 #ifdef __F16C__
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 enum { ME_SUPER_BLOCKS = ME_SUPER / ME_BLOCK };
@@ -38,6 +40,10 @@ typedef struct {
 static inline float me_half(uint16_t bits) {
 #ifdef __F16C__
     return _cvtsh_ss(bits);
+#elif defined(__aarch64__)
+    __fp16 half;
+    memcpy(&half, &bits, sizeof half);
+    return half;
 #else
     /* Shift the exponent and fraction into place, then let a multiplication by 2^112 rebias the exponent:
      * exact, subnormal halves included. Infinities and NaNs have exponent 31 and are set by hand. */
@@ -239,6 +245,9 @@ static inline void me_unpack_floats(enum ggml_type type, const void *data, int f
             memcpy(&halves, bits + i, sizeof halves);
             _mm256_storeu_ps(out + i, _mm256_cvtph_ps(halves));
         }
+#elif defined(__aarch64__)
+        for (; i + 4 <= n; i += 4)
+            vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(bits + i))));
 #endif
         for (; i < n; i++)
             out[i] = me_half(bits[i]);
