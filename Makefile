@@ -9,10 +9,10 @@ export MOBIEDIT_CACHE ?= $(HOME)/.cache/mobiedit
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-.PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz install clean
+.PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz aarch64 install clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: ## install the Debian packages that are missing (as root, or with sudo)
 	@scripts/setup.sh
@@ -59,8 +59,13 @@ fuzz: checks-setup ## each fuzz target for FUZZ_SECONDS
 	@cmake --build $(BUILD)-fuzz --parallel $(JOBS) --target fuzz
 	@scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
+aarch64: ## cross-build for aarch64; the kernels' tests and an edit under qemu
+	@scripts/setup.sh --aarch64
+	@scripts/get_models.sh smollm2
+	@scripts/aarch64.sh $(BUILD)-aarch64 $(JOBS)
+
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	@cmake --install $(BUILD)
 
 clean: ## remove what was built here; the cache stays
-	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz
+	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz $(BUILD)-aarch64

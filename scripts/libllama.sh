@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Builds libllama and ggml from their pinned source archive into the cache, once for each kind of processor, and
 # prints the folder they are installed in. CMake runs this where it finds no suitable libllama.
+#   libllama.sh                    for this machine's processor
+#   libllama.sh aarch64-linux-gnu  for that target, cross-built by cmake/aarch64-linux-gnu.cmake
 . "$(dirname "$0")/common.sh"
+
+target=${1:-}
 
 # With the system's compiler, whatever the caller builds with: one libllama serves all builds.
 unset CC CXX CFLAGS CXXFLAGS LDFLAGS
@@ -16,8 +20,14 @@ native() {
     uname -sm
     c++ -march=native -dM -E -x c++ /dev/null || c++ -mcpu=native -dM -E -x c++ /dev/null
 }
-key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; native 2>/dev/null; } | sort | sha256sum | cut -c1-12)
-prefix=$cache/libllama-$llama_cpp_python-$key
+processor=native
+if [ -n "$target" ]; then
+    flags+=(-DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod)
+    processor="$target-g++ -dM -E -x c++ /dev/null"
+fi
+key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; $processor 2>/dev/null; } | sort | sha256sum | cut -c1-12)
+prefix=$cache/libllama-$llama_cpp_python-${target:+$target-}$key
+[ -z "$target" ] || flags+=("-DCMAKE_TOOLCHAIN_FILE=$root/cmake/$target.cmake")
 
 if [ ! -d "$prefix" ]; then
     lock libllama

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing.
-#   setup.sh           what the build and the tests need
-#   setup.sh --checks  and what the linters, the sanitizers and the fuzzers need
+#   setup.sh            what the build and the tests need
+#   setup.sh --checks   and what the linters, the sanitizers and the fuzzers need
+#   setup.sh --aarch64  and what cross-builds for aarch64 and runs the result
 . "$(dirname "$0")/common.sh"
 
 packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libcmocka-dev libsimde-dev"
-[ "${1:-}" = --checks ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev"
+case ${1:-} in
+--checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev" ;;
+--aarch64) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libgfortran5-arm64-cross qemu-user" ;;
+esac
 
 if ! command -v dpkg-query >/dev/null; then
     say "not a Debian system: the build needs the equivalents of: $packages"
