@@ -452,6 +452,42 @@ static void attention_to_the_edit_is_a_share(void **state) {
     close_tiny(&b);
 }
 
+/* Keys of sequences that begin alike, in one call, are those of each by itself, to the bit. */
+static void check_shared_beginning(const bench *b) {
+    enum { N = 5, SHARED = 7 };
+    int32_t tokens[N][LENGTH];
+    me_sequence sequences[N];
+    size_t d_ff = (size_t)b->model->d_ff, total = 0;
+    for (int i = 0; i < N; i++) {
+        random_tokens(b->model, 40 + (uint64_t)i, tokens[i], LENGTH);
+        memcpy(tokens[i], tokens[0], SHARED * sizeof **tokens);
+        sequences[i] = (me_sequence){tokens[i], LENGTH, SHARED, SHARED + i % 2, 1 + i % 3};
+        total += (size_t)sequences[i].n_read;
+    }
+    float *together = allocated(total * d_ff, sizeof *together), *alone = allocated(3 * d_ff, sizeof *alone);
+    mobiedit_error err = {0};
+    int layer = b->model->n_layer - 1;
+    check(b->engine->ops->keys(b->engine, layer, sequences, N, together, &err), &err);
+    const float *at = together;
+    for (int i = 0; i < N; i++) {
+        size_t n = (size_t)sequences[i].n_read * d_ff;
+        check(b->engine->ops->keys(b->engine, layer, &sequences[i], 1, alone, &err), &err);
+        assert_memory_equal(at, alone, n * sizeof *alone);
+        at += n;
+    }
+    me_free(together);
+    me_free(alone);
+}
+
+static void a_shared_beginning_changes_nothing(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        bench b = open_tiny(ARCHS[i], &(tiny_model_options){.n_layer = 3, .window = 4, .window_period = 3});
+        check_shared_beginning(&b);
+        close_tiny(&b);
+    }
+}
+
 /* ---- refusals ---------------------------------------------------------------------------------------- */
 
 static void bad_requests_are_refused(void **state) {
@@ -514,6 +550,7 @@ int main(void) {
         cmocka_unit_test(responses_do_not_depend_on_the_batch),
         cmocka_unit_test(options_do_not_change_results),
         cmocka_unit_test(attention_to_the_edit_is_a_share),
+        cmocka_unit_test(a_shared_beginning_changes_nothing),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(too_little_memory_is_said),
     };

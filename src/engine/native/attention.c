@@ -4,7 +4,8 @@
 
 /* The keys or values of one key-value head that one query sees: n_past rows of `past`, then own columns. */
 typedef struct {
-    const float *past; /* [n_past][head_dim] */
+    const float *past; /* n_past rows, past_stride apart */
+    size_t past_stride;
     int n_past;
     const float *own; /* own columns, own_stride apart */
     size_t own_stride;
@@ -16,8 +17,8 @@ typedef struct {
     head_rows k, v;
 } key_range;
 
-static const float *row_at(const head_rows *rows, int position, int head_dim) {
-    if (position < rows->n_past) return rows->past + (size_t)position * (size_t)head_dim;
+static const float *row_at(const head_rows *rows, int position) {
+    if (position < rows->n_past) return rows->past + (size_t)position * rows->past_stride;
     return rows->own + (size_t)(position - rows->n_past) * rows->own_stride;
 }
 
@@ -26,7 +27,7 @@ static void attend(const key_range *range, const float *q, float scale, float *s
     int n = range->position - range->first + 1;
     float top = -INFINITY;
     for (int i = 0; i < n; i++) {
-        scores[i] = scale * me_dot(q, row_at(&range->k, range->first + i, range->head_dim), range->head_dim);
+        scores[i] = scale * me_dot(q, row_at(&range->k, range->first + i), range->head_dim);
         top = scores[i] > top ? scores[i] : top;
     }
     me_exp(scores, top, n);
@@ -37,7 +38,7 @@ static void attend(const key_range *range, const float *q, float scale, float *s
         out[i] = 0;
     for (int i = 0; i < n; i++) {
         scores[i] /= sum;
-        me_add_scaled(out, row_at(&range->v, range->first + i, range->head_dim), scores[i], range->head_dim);
+        me_add_scaled(out, row_at(&range->v, range->first + i), scores[i], range->head_dim);
     }
 }
 
@@ -50,12 +51,16 @@ static key_range range_of(const me_native *engine, const me_span *span, int inde
     key_range seen = {.first = window > 0 && position >= window ? position - window + 1 : 0,
                       .position = position,
                       .head_dim = model->head_dim};
-    seen.k = (head_rows){NULL, span->n_past, me_batch_k(engine, span->first) + head, engine->wide_stride};
-    seen.v = (head_rows){NULL, span->n_past, me_batch_v(engine, span->first) + head, engine->wide_stride};
-    if (span->n_past > 0) {
+    size_t stride = engine->wide_stride;
+    const float *k = me_batch_k(engine, 0) + head, *v = me_batch_v(engine, 0) + head;
+    size_t own = (size_t)span->first * stride;
+    seen.k = (head_rows){k, stride, span->n_past, k + own, stride};
+    seen.v = (head_rows){v, stride, span->n_past, v + own, stride};
+    if (span->past) {
         seen.k.past =
             span->past + 2 * block * (size_t)(index - span->past_layer) + head * (size_t)span->n_past;
         seen.v.past = seen.k.past + block;
+        seen.k.past_stride = seen.v.past_stride = head_dim;
     }
     return seen;
 }

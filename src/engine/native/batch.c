@@ -150,6 +150,7 @@ void me_batch_add(me_batch *batch, me_span span) {
 typedef struct {
     me_native *engine;
     const me_sequence *sequences;
+    int shared;
 } embed_job;
 
 static void embed_rows(void *context, int first, int last, int thread) {
@@ -159,30 +160,46 @@ static void embed_rows(void *context, int first, int last, int thread) {
     (void)thread;
     for (int row = first; row < last; row++) {
         float *x = batch->x + (size_t)row * (size_t)model->d_model;
-        int32_t token = job->sequences[batch->span_of[row]].tokens[batch->position[row]];
+        int span = batch->span_of[row], sequence = job->shared && span > 0 ? span - 1 : span;
+        int32_t token = job->sequences[sequence].tokens[batch->position[row]];
         me_tensor_row(&model->tok_embd, token, x);
         for (int i = 0; i < model->d_model; i++)
             x[i] *= model->embedding_scale;
     }
 }
 
-mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, mobiedit_error *err) {
-    int n_columns = 0, longest = 0;
+int me_common_prefix(const me_sequence *sequences, int n) {
+    int common = n > 1 ? sequences[0].read_pos : 0;
+    for (int i = 1; i < n; i++) {
+        int same = 0;
+        while (same < common && same < sequences[i].read_pos &&
+               sequences[i].tokens[same] == sequences[0].tokens[same])
+            same++;
+        common = same;
+    }
+    return common;
+}
+
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, int shared,
+                               mobiedit_error *err) {
+    int n_columns = shared, longest = 0;
     for (int i = 0; i < n; i++) {
         int columns = me_sequence_columns(&sequences[i]);
-        n_columns += columns;
+        n_columns += columns - shared;
         if (columns > longest) longest = columns;
     }
     ME_TRY(me_batch_begin(engine, n_columns, longest, err));
+    if (shared) me_batch_add(&engine->batch, (me_span){.n = shared, .base = -1});
     for (int i = 0; i < n; i++) {
         const me_sequence *sequence = &sequences[i];
-        me_batch_add(&engine->batch, (me_span){.n = me_sequence_columns(sequence),
+        me_batch_add(&engine->batch, (me_span){.n = me_sequence_columns(sequence) - shared,
+                                               .n_past = shared,
                                                .edit_pos = sequence->edit_pos,
                                                .read_pos = sequence->read_pos,
                                                .n_read = sequence->n_read,
                                                .base = -1});
     }
-    embed_job job = {engine, sequences};
+    embed_job job = {engine, sequences, shared};
     me_for_rows(engine, n_columns, embed_rows, &job);
     return MOBIEDIT_OK;
 }

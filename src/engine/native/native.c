@@ -139,7 +139,8 @@ static mobiedit_status native_keys(me_engine *base, int layer, const me_sequence
     ME_TRY(me_check_sequences(engine, layer, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
-        ME_TRY(me_batch_embed(engine, sequences + first, taken, err));
+        int shared = me_common_prefix(sequences + first, taken);
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, shared, err));
         for (int i = 0; i <= layer; i++) {
             me_layer_attention(engine, i, i == layer, NULL);
             me_layer_key(engine, i);
@@ -162,7 +163,7 @@ static mobiedit_status native_forward(me_engine *base, const me_sequence *sequen
     ME_TRY(me_check_sequences(engine, edit ? edit->layer : 0, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
-        ME_TRY(me_batch_embed(engine, sequences + first, taken, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, 0, err));
         for (int i = 0; i <= last; i++) {
             me_layer_attention(engine, i, i == last, NULL);
             me_layer_key(engine, i);

@@ -19,7 +19,8 @@ typedef struct {
     int first;         /* its first column in the batch */
     int n;             /* its columns */
     int n_past;        /* positions before them, whose K and V are in `past` */
-    const float *past; /* [layer - past_layer][K, V][n_head_kv][n_past][head_dim]; shared, not copied */
+    const float *past; /* [layer - past_layer][K, V][n_head_kv][n_past][head_dim]; shared, not copied. NULL:
+                          they are the columns of the batch's first span */
     int past_layer;    /* the first layer that `past` has */
     int edit_pos;
     int read_pos;
@@ -99,8 +100,13 @@ mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions
 /* Adds a span; `span.first` and `span.first_read` are filled in. */
 void me_batch_add(me_batch *batch, me_span span);
 
-/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings. */
-mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, mobiedit_error *err);
+/* How many tokens all sequences [n] begin with that none of them reads. */
+int me_common_prefix(const me_sequence *sequences, int n);
+
+/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings. Their first `shared`
+ * tokens, which must be the same, are a span of their own, the first one, and are computed once for all. */
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, int shared,
+                               mobiedit_error *err);
 
 /* Keeps the rows at read positions only, in order. */
 void me_batch_narrow(me_native *engine);
