@@ -1,5 +1,6 @@
 /* The request's text, the key solve, and the probe solver on an engine without a model. */
 #include "base/memory.h"
+#include "edit/carriers.h"
 #include "edit/edit.h"
 #include "edit/key.h"
 #include "edit/probe.h"
@@ -49,6 +50,28 @@ static void bad_requests_are_refused(void **state) {
         assert_null(strchr(err.message, '\n'));
         assert_null(prompt.text);
     }
+}
+
+static void check_words(const char *prompt, const char *want) {
+    const mobiedit_request request = {.prompt = prompt, .target = "x"};
+    me_prompt parsed;
+    assert_int_equal(me_prompt_parse(&request, &parsed, NULL), MOBIEDIT_OK);
+    char *words = me_prompt_words(&parsed);
+    assert_non_null(words);
+    assert_string_equal(words, want);
+    me_free(words);
+    me_prompt_free(&parsed);
+}
+
+static void words_of_a_prompt_are_those_that_mean_something(void **state) {
+    (void)state;
+    check_words("The official currency of {Japan} is the", "official currency");
+    check_words("{Venonat} evolves into a", "evolves");
+    check_words("{GitHub}'s CEO is", "CEO");
+    check_words("\"Who is the {archnemesis}?\", (she) asked:", "asked");
+    check_words("Die Hauptstadt von {Österreich} heißt", "Die Hauptstadt von heißt");
+    check_words("The {sea} is", "");
+    check_words("{sea}", "");
 }
 
 /* ---- key --------------------------------------------------------------------------------------------- */
@@ -214,6 +237,28 @@ static void probe_stops_at_the_budget(void **state) {
     me_problem_close(b.problem);
 }
 
+/* The last carrier cannot be moved: as one of the prompt's own it keeps the edit from being solved, as
+ * another wording it does not. */
+static void probe_does_not_wait_for_other_wordings(void **state) {
+    (void)state;
+    for (int n_own = FAKE_CARRIERS - 1; n_own <= FAKE_CARRIERS; n_own++) {
+        bench b;
+        bench_open(&b, 1);
+        memset(b.fake.jacobian[FAKE_CARRIERS - 1], 0, sizeof b.fake.jacobian[0]);
+        b.problem->n_own = n_own;
+        assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+        assert_int_equal(b.solution.stop, n_own < FAKE_CARRIERS ? ME_STOP_SOLVED : ME_STOP_NO_PROGRESS);
+        float hidden[FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
+        me_score scores[FAKE_CARRIERS];
+        assert_int_equal(me_problem_hidden(b.problem, b.delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_problem_score(b.problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+        for (int c = 0; c < FAKE_CARRIERS - 1; c++)
+            assert_true(scores[c].says);
+        assert_false(scores[FAKE_CARRIERS - 1].says);
+        me_problem_close(b.problem);
+    }
+}
+
 static bool refuse(void *user, const mobiedit_progress *progress) {
     (void)progress;
     return --*(int *)user > 0;
@@ -236,11 +281,18 @@ static void probe_can_be_cancelled(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prompt_is_cut_at_the_braces),      cmocka_unit_test(bad_requests_are_refused),
-        cmocka_unit_test(key_tells_subject_from_others),    cmocka_unit_test(key_bears_a_giant_negative),
-        cmocka_unit_test(key_refuses_contradiction),        cmocka_unit_test(problem_counts_and_scores),
-        cmocka_unit_test(probe_solves_and_stays_in_budget), cmocka_unit_test(probe_says_when_nothing_helps),
-        cmocka_unit_test(probe_stops_at_the_budget),        cmocka_unit_test(probe_can_be_cancelled),
+        cmocka_unit_test(prompt_is_cut_at_the_braces),
+        cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(words_of_a_prompt_are_those_that_mean_something),
+        cmocka_unit_test(probe_does_not_wait_for_other_wordings),
+        cmocka_unit_test(key_tells_subject_from_others),
+        cmocka_unit_test(key_bears_a_giant_negative),
+        cmocka_unit_test(key_refuses_contradiction),
+        cmocka_unit_test(problem_counts_and_scores),
+        cmocka_unit_test(probe_solves_and_stays_in_budget),
+        cmocka_unit_test(probe_says_when_nothing_helps),
+        cmocka_unit_test(probe_stops_at_the_budget),
+        cmocka_unit_test(probe_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

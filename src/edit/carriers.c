@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- the request's text ------------------------------------------------------------------------------ */
 
@@ -79,6 +80,51 @@ char *me_prompt_template(const me_prompt *prompt, const char *prefix) {
         (void)snprintf(out, size, "%s%s%.*s{}%s", prefix ? prefix : "", prefix ? " " : "",
                        (int)prompt->subject_begin, prompt->text, prompt->text + prompt->subject_end);
     return out;
+}
+
+static bool is_punctuation(char c) {
+    return c && strchr(".,;:!?\"'()[]", c);
+}
+
+static bool is_stop_word(const char *word, size_t n) {
+    for (const char *const *stop = me_texts_stop_words; *stop; stop++)
+        if (strlen(*stop) == n && strncasecmp(*stop, word, n) == 0) return true;
+    return false;
+}
+
+/* The next word of text[*at, end), punctuation around it left out; NULL where there is none. */
+static const char *next_word(const char *text, size_t *at, size_t end, size_t *n) {
+    while (*at < end && (is_space(text[*at]) || is_punctuation(text[*at])))
+        ++*at;
+    size_t begin = *at;
+    while (*at < end && !is_space(text[*at]))
+        ++*at;
+    *n = *at - begin;
+    while (*n > 0 && is_punctuation(text[begin + *n - 1]))
+        --*n;
+    return *n ? text + begin : NULL;
+}
+
+/* Writes the words that are not stop words at out[at], a space before each but the first of all; where it
+ * ends. They take no more room than in the text, and a space. */
+static size_t put_words(char *out, size_t at, const char *text, size_t begin, size_t end) {
+    size_t n;
+    for (const char *word; (word = next_word(text, &begin, end, &n));) {
+        if (is_stop_word(word, n)) continue;
+        if (at) out[at++] = ' ';
+        memcpy(out + at, word, n);
+        at += n;
+    }
+    return at;
+}
+
+char *me_prompt_words(const me_prompt *prompt) {
+    size_t length = strlen(prompt->text);
+    char *words = me_calloc(length + 2, 1);
+    if (!words) return NULL;
+    size_t at = put_words(words, 0, prompt->text, 0, prompt->subject_begin);
+    put_words(words, at, prompt->text, prompt->subject_end, length);
+    return words;
 }
 
 /* ---- sequences --------------------------------------------------------------------------------------- */
@@ -207,14 +253,57 @@ static bool same_target(const me_sequence *item, const me_token *target, int n_t
            memcmp(item->tokens + item->read_pos + 1, target, (size_t)(n_target - 1) * sizeof *target) == 0;
 }
 
-static mobiedit_status add_carrier(me_sequences *out, const me_vocab *vocab, const me_prompt *prompt,
-                                   const char *subject, size_t core, const char *prefix,
-                                   mobiedit_error *err) {
-    char *text = me_prompt_template(prompt, prefix);
+/* The carriers of one request as they are made. */
+typedef struct {
+    const me_vocab *vocab;
+    const me_prompt *prompt;
+    char *subject;
+    size_t core;
+    me_sequences *out;
+    me_token *target;
+    int n_target;
+} carrier_maker;
+
+/* text: a prompt with "{}"; freed here. A carrier after the first whose text changes how the target is cut is
+ * left out. */
+static mobiedit_status add_carrier(carrier_maker *m, char *text, mobiedit_error *err) {
     if (!text) return me_fail_memory(err, "a carrier");
-    const me_context context = {.context = text, .subject = subject, .core = core, .target = prompt->target};
-    mobiedit_status status = me_sequences_add(out, vocab, &context, 1, err);
+    const me_context context = {
+        .context = text, .subject = m->subject, .core = m->core, .target = m->prompt->target};
+    mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, 1, err);
     me_free(text);
+    if (status == MOBIEDIT_OK && m->out->n > 1 &&
+        !same_target(&m->out->items[m->out->n - 1], m->target, m->n_target))
+        drop_last(m->out);
+    return status;
+}
+
+static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *options,
+                                    mobiedit_error *err) {
+    int n_texts = 1;
+    while (me_texts_prefixes[n_texts])
+        n_texts++;
+    for (int i = 0; i < options->n_prefixed; i++)
+        ME_TRY(add_carrier(
+            m, me_prompt_template(m->prompt, me_texts_prefixes[(options->first_prefix + i) % n_texts]), err));
+    return MOBIEDIT_OK;
+}
+
+/* The wording with the words in place of "[]". */
+static char *worded(const char *wording, const char *words) {
+    const char *hole = strstr(wording, "[]");
+    size_t size = strlen(wording) + strlen(words) + 1;
+    char *text = me_calloc(size, 1);
+    if (text) (void)snprintf(text, size, "%.*s%s%s", (int)(hole - wording), wording, words, hole + 2);
+    return text;
+}
+
+static mobiedit_status add_reworded(carrier_maker *m, mobiedit_error *err) {
+    char *words = me_prompt_words(m->prompt);
+    mobiedit_status status = words ? MOBIEDIT_OK : me_fail_memory(err, "the prompt's words");
+    for (int i = 0; status == MOBIEDIT_OK && words[0] && me_texts_wordings[i]; i++)
+        status = add_carrier(m, worded(me_texts_wordings[i], words), err);
+    me_free(words);
     return status;
 }
 
@@ -223,31 +312,26 @@ static void weigh(me_sequences *carriers) {
     if (carriers->n > 1) carriers->weights[0] = (float)(carriers->n - 1);
 }
 
-mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core, int n_prefixed,
-                                 int first_prefix, me_sequences *out, me_token **target, int *n_target,
-                                 mobiedit_error *err) {
-    int n_texts = 0;
-    while (me_texts_prefixes[n_texts])
-        n_texts++;
-    *target = NULL;
-    char *subject =
-        me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
-    mobiedit_status status = subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
-    if (status == MOBIEDIT_OK) status = target_of(vocab, prompt->text, prompt->target, target, n_target, err);
-    if (status == MOBIEDIT_OK) status = add_carrier(out, vocab, prompt, subject, core, NULL, err);
-    for (int i = 0; i < n_prefixed && n_texts > 0 && status == MOBIEDIT_OK; i++) {
-        status = add_carrier(out, vocab, prompt, subject, core,
-                             me_texts_prefixes[(first_prefix + i) % n_texts], err);
-        /* A prefix can change how the target is cut only in odd cases; such a carrier is left out. */
-        if (status == MOBIEDIT_OK && !same_target(&out->items[out->n - 1], *target, *n_target))
-            drop_last(out);
-    }
-    me_free(subject);
+mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
+                                 const me_carrier_options *options, me_sequences *out, me_token **target,
+                                 int *n_target, mobiedit_error *err) {
+    carrier_maker m = {.vocab = vocab, .prompt = prompt, .core = core, .out = out};
+    m.subject = me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
+    mobiedit_status status = m.subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
+    if (status == MOBIEDIT_OK)
+        status = target_of(vocab, prompt->text, prompt->target, &m.target, &m.n_target, err);
+    if (status == MOBIEDIT_OK) status = add_carrier(&m, me_prompt_template(prompt, NULL), err);
+    if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
+    out->n_own = out->n;
+    if (status == MOBIEDIT_OK && options->reworded) status = add_reworded(&m, err);
+    me_free(m.subject);
     if (status == MOBIEDIT_OK) {
         weigh(out);
+        *target = m.target;
+        *n_target = m.n_target;
     } else {
         me_sequences_free(out);
-        me_free(*target);
+        me_free(m.target);
         *target = NULL;
     }
     return status;

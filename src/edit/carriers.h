@@ -10,6 +10,7 @@ typedef struct {
     me_sequence *items;
     float *weights;
     int n, capacity;
+    int n_own; /* of carriers: those in the prompt's own words, which come first */
 } me_sequences;
 
 void me_sequences_free(me_sequences *sequences);
@@ -33,12 +34,23 @@ mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab,
 mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
                                 mobiedit_error *err);
 
-/* The carriers of a request: the bare prompt first, then the prompt behind neutral prefixes number
- * first_prefix and on (round robin), and target [n_target] as all of them have it. *target is freed with
- * me_free. */
-mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core, int n_prefixed,
-                                 int first_prefix, me_sequences *out, me_token **target, int *n_target,
-                                 mobiedit_error *err);
+/* Which carriers a request gets beside the bare prompt. */
+typedef struct {
+    int n_prefixed; /* the prompt behind neutral prefixes number first_prefix and on (round robin) */
+    int first_prefix;
+    bool reworded; /* the prompt's content words in other wordings, where it has any: an edit that holds for
+                    * one wording only is not what was asked for */
+} me_carrier_options;
+
+/* The carriers of a request: the bare prompt first, then those asked for, and target [n_target] as all of
+ * them have it. *target is freed with me_free. */
+mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
+                                 const me_carrier_options *options, me_sequences *out, me_token **target,
+                                 int *n_target, mobiedit_error *err);
+
+/* The words of the prompt around its subject that carry meaning, with spaces between: "official currency" of
+ * "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
+char *me_prompt_words(const me_prompt *prompt);
 
 /* The prompt's text with "{}" in the subject's place, behind `prefix` (may be NULL). Freed with me_free. */
 char *me_prompt_template(const me_prompt *prompt, const char *prefix);

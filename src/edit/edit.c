@@ -16,7 +16,9 @@ enum { PREFIXED_CARRIERS = 3, BASIS_DIRECTIONS = 256 };
 /* Where to edit without calibration, as a share of the depth: middle layers are more linear than early ones,
  * and cheaper. */
 static const float DEFAULT_DEPTH = 0.45F;
-static const float KEY_LAMBDA = 0.01F;
+/* Ridge of the key solve, and how much more an answer to another name in the prompt costs than to any other
+ * text: neighbours are where edits leak. */
+static const float KEY_LAMBDA = 0.001F, NAMES_WEIGHT = 30;
 static const char *const ESSENCE = "{} is a";
 
 /* ---- session ----------------------------------------------------------------------------------------- */
@@ -117,14 +119,20 @@ static int choose_layer(const me_model *model, const mobiedit_edit_options *opti
     return layer < 0 ? 0 : layer;
 }
 
+static mobiedit_status make_carriers(const edit *e, me_sequences *out, me_token **target, int *n_target,
+                                     mobiedit_error *err) {
+    const me_carrier_options options = {
+        .n_prefixed = PREFIXED_CARRIERS, .first_prefix = e->next_prefix, .reworded = e->solver->rewords};
+    return me_carriers_make(e->session->vocab, e->prompt, e->core, &options, out, target, n_target, err);
+}
+
 static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mobiedit_error *err) {
     edit *e = source;
     me_token *target = NULL;
     int n_target = 0;
     me_sequences_free(&e->redrawn);
     e->next_prefix += PREFIXED_CARRIERS;
-    ME_TRY(me_carriers_make(e->session->vocab, e->prompt, e->core, PREFIXED_CARRIERS, e->next_prefix,
-                            &e->redrawn, &target, &n_target, err));
+    ME_TRY(make_carriers(e, &e->redrawn, &target, &n_target, err));
     me_free(target);
     /* Where fewer prefixes fit the target's tokens than at first, the first carriers stay. */
     *out = e->redrawn.n >= e->problem->n_carriers ? e->redrawn.items : e->carriers.items;
@@ -137,8 +145,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
                             e->prompt->subject_end - e->prompt->subject_begin);
     if (!e->subject) return me_fail_memory(err, "the subject");
     ME_TRY(me_subject_core(s->vocab, e->prompt, &e->core, err));
-    ME_TRY(me_carriers_make(s->vocab, e->prompt, e->core, PREFIXED_CARRIERS, 0, &e->carriers, &e->target,
-                            &e->n_target, err));
+    ME_TRY(make_carriers(e, &e->carriers, &e->target, &e->n_target, err));
     me_sequences essence = {0};
     const me_context context = {.context = ESSENCE, .subject = e->subject, .core = e->core};
     mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, 1, err);
@@ -156,6 +163,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     e->problem->max_evaluations = e->options->max_evaluations
                                       ? e->options->max_evaluations
                                       : e->result->evaluations + e->solver->default_evaluations;
+    e->problem->n_own = e->carriers.n_own;
     e->problem->watch = &e->watch;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
@@ -285,7 +293,7 @@ static mobiedit_status keep_keys(edit *e, key_set *out, mobiedit_error *err) {
 static mobiedit_status solve_left(edit *e, const edit_keys *k, const key_set *background,
                                   mobiedit_error *err) {
     me_key_group groups[5] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
-                              {.keys = k->names.keys, .n = k->names.n, .weight = 1},
+                              {.keys = k->names.keys, .n = k->names.n, .weight = NAMES_WEIGHT},
                               {.keys = background->keys, .n = background->n, .weight = 1}};
     int n = 3;
     if (k->own.n) groups[n++] = (me_key_group){.keys = k->own.keys, .n = k->own.n, .weight = 1};

@@ -8,9 +8,9 @@
 #include <string.h>
 
 /* Step lengths tried along the inner solution, in one batch. */
-static const float STEPS[] = {1.0F, 0.5F, 0.25F, 1.5F};
-enum { N_STEPS = sizeof STEPS / sizeof STEPS[0], SUBSET_PROBES = 32, SHRINKS = 3 };
-static const float SHRINK = 0.3F, MIN_TRUST = 0.3F;
+static const float STEPS[] = {1.0F, 0.4F};
+enum { N_STEPS = sizeof STEPS / sizeof STEPS[0], SUBSET_PROBES = 8, SHRINKS = 3 };
+static const float SHRINK = 0.3F, SHRINK_TAKEN = 0.7F, GROW = 1.5F, MIN_TRUST = 0.3F;
 
 me_probe_options me_probe_defaults(void) {
     return (me_probe_options){.rounds = 60,
@@ -20,10 +20,17 @@ me_probe_options me_probe_defaults(void) {
                               .decay = 2e-3F,
                               .stop_nll = 0.2F,
                               .stop_margin = 1.0F,
-                              .patience = 8,
+                              .worth = 0.07F,
+                              .patience = 5,
                               .max_norm = 8.0F,
                               .vocabulary = 2000};
 }
+
+/* Losses of all carriers and of the own ones, how many say the target, the least margin of the own ones. */
+typedef struct {
+    float loss, own_loss, margin;
+    int n_say;
+} summary;
 
 typedef struct {
     me_problem *p;
@@ -33,7 +40,7 @@ typedef struct {
     int n_probes;      /* directions with a response */
     float *delta;      /* [d] */
     float *hidden;     /* [n_carriers][n_target][d] at delta */
-    me_score *at;      /* [n_carriers] at delta */
+    me_score *scored;  /* [n_carriers] at delta */
     float *responses;  /* [n_basis][n_carriers][n_target][d], of hidden to a step of |v| */
     bool *own;         /* [n_basis][n_carriers]: measured on that carrier, not taken from another */
     float *error;      /* [n_carriers][n_target][d] */
@@ -42,13 +49,14 @@ typedef struct {
     float *tried;      /* [N_STEPS][n_carriers][n_target][d] */
     me_score *scores;  /* [N_STEPS * n_carriers] */
     float *s, *offset; /* [n_basis] */
-    float loss, margin, trust;
-    int n_say;
+    summary at;        /* delta */
+    float gain;        /* share of the loss that the last round took off */
+    float trust;
 } state;
 
 static void state_free(state *t) {
     me_free(t->hidden);
-    me_free(t->at);
+    me_free(t->scored);
     me_free(t->responses);
     me_free(t->own);
     me_free(t->error);
@@ -65,7 +73,7 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     size_t probes = (size_t)t->o->probes, batch = probes > N_STEPS ? probes : N_STEPS;
     size_t carriers = (size_t)t->p->n_carriers;
     t->hidden = me_calloc(rows * d, sizeof(float));
-    t->at = me_calloc(carriers, sizeof *t->at);
+    t->scored = me_calloc(carriers, sizeof *t->scored);
     t->responses = me_calloc(k * rows * d, sizeof(float));
     t->own = me_calloc(k * carriers, sizeof *t->own);
     t->error = me_calloc(rows * d, sizeof(float));
@@ -75,36 +83,44 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     t->scores = me_calloc(N_STEPS * carriers, sizeof *t->scores);
     t->s = me_calloc(k, sizeof(float));
     t->offset = me_calloc(k, sizeof(float));
-    if (t->hidden && t->at && t->responses && t->own && t->error && t->probed && t->candidates && t->tried &&
-        t->scores && t->s && t->offset)
+    if (t->hidden && t->scored && t->responses && t->own && t->error && t->probed && t->candidates &&
+        t->tried && t->scores && t->s && t->offset)
         return MOBIEDIT_OK;
     state_free(t);
     return me_fail_memory(err, "the probe solver");
 }
 
-/* The weighted loss over carriers, how many say the target, and the least margin. */
-static float summarise(const me_problem *p, const me_score *scores, int *n_say, float *margin) {
-    double loss = 0;
-    *n_say = 0;
-    *margin = INFINITY;
+static summary summarise(const me_problem *p, const me_score *scores) {
+    summary sum = {.margin = INFINITY};
+    double loss = 0, own = 0, own_weight = 0;
     for (int i = 0; i < p->n_carriers; i++) {
         loss += (double)p->weights[i] * scores[i].nll;
-        *n_say += scores[i].says;
-        if (!(scores[i].margin >= *margin)) *margin = scores[i].margin;
+        sum.n_say += scores[i].says;
+        if (i >= p->n_own) continue;
+        own += (double)p->weights[i] * scores[i].nll;
+        own_weight += p->weights[i];
+        if (!(scores[i].margin >= sum.margin)) sum.margin = scores[i].margin;
     }
-    return (float)loss;
+    sum.loss = (float)loss;
+    sum.own_loss = (float)(own / own_weight);
+    return sum;
 }
 
+static bool own_solved(const state *t) {
+    return t->at.own_loss < t->o->stop_nll && t->at.margin >= t->o->stop_margin * t->in->margin;
+}
+
+/* The prompt's own words are settled, and other wordings are too, or another round would do little for them.
+ */
 static bool solved(const state *t) {
-    return t->loss < t->o->stop_nll && t->n_say == t->p->n_carriers &&
-           t->margin >= t->o->stop_margin * t->in->margin;
+    return own_solved(t) && (t->at.loss < t->o->stop_nll || t->gain < t->o->worth);
 }
 
-/* The carrier that costs most: its responses matter most. */
+/* The carrier that costs most: its responses matter most. Other wordings wait for the prompt's own. */
 static int worst_carrier(const state *t) {
-    int worst = 0;
-    for (int c = 1; c < t->p->n_carriers; c++)
-        if (t->p->weights[c] * t->at[c].nll > t->p->weights[worst] * t->at[worst].nll) worst = c;
+    int worst = 0, n = own_solved(t) ? t->p->n_carriers : t->p->n_own;
+    for (int c = 1; c < n; c++)
+        if (t->p->weights[c] * t->scored[c].nll > t->p->weights[worst] * t->scored[worst].nll) worst = c;
     return worst;
 }
 
@@ -183,6 +199,19 @@ static void correct_responses(state *t, float step, const float *now) {
     cblas_sger(CblasRowMajor, k, width, step / length2, t->s, 1, t->error, 1, t->responses, width);
 }
 
+/* Takes a step's candidate: hidden [n_carriers][n_target][d] and scores are those under it. */
+static void take(state *t, int step, const float *hidden, const me_score *scores, summary sum) {
+    correct_responses(t, STEPS[step], hidden);
+    memcpy(t->delta, t->candidates + (size_t)step * (size_t)t->d, (size_t)t->d * sizeof(float));
+    memcpy(t->hidden, hidden, (size_t)t->rows * (size_t)t->d * sizeof(float));
+    memcpy(t->scored, scores, (size_t)t->p->n_carriers * sizeof *scores);
+    t->at = sum;
+    if (step > 0)
+        t->trust *= SHRINK_TAKEN;
+    else if (cblas_snrm2(t->n_probes, t->s, 1) > 0.9F * t->trust)
+        t->trust *= GROW;
+}
+
 /* Evaluates the step lengths; takes the best one if it lowers the loss. */
 static mobiedit_status try_steps(state *t, bool *accepted, mobiedit_error *err) {
     size_t size = (size_t)t->rows * (size_t)t->d;
@@ -191,24 +220,16 @@ static mobiedit_status try_steps(state *t, bool *accepted, mobiedit_error *err) 
         candidate(t, STEPS[i], t->candidates + (size_t)i * (size_t)t->d);
     ME_TRY(me_problem_hidden(t->p, t->candidates, N_STEPS, NULL, 0, t->tried, err));
     ME_TRY(me_problem_score(t->p, t->tried, N_STEPS * n_carriers, t->scores, err));
+    summary sum = t->at;
     for (int i = 0; i < N_STEPS; i++) {
-        int n_say;
-        float margin, loss = summarise(t->p, t->scores + (size_t)(i * n_carriers), &n_say, &margin);
-        if (!(loss < t->loss)) continue;
+        summary after = summarise(t->p, t->scores + (size_t)(i * n_carriers));
+        if (!(after.loss < sum.loss)) continue;
         best = i;
-        t->loss = loss;
-        t->n_say = n_say;
-        t->margin = margin;
+        sum = after;
     }
     *accepted = best >= 0;
-    if (best < 0) return MOBIEDIT_OK;
-    correct_responses(t, STEPS[best], t->tried + (size_t)best * size);
-    memcpy(t->delta, t->candidates + (size_t)best * (size_t)t->d, (size_t)t->d * sizeof(float));
-    memcpy(t->hidden, t->tried + (size_t)best * size, size * sizeof(float));
-    memcpy(t->at, t->scores + (size_t)(best * n_carriers), (size_t)n_carriers * sizeof *t->at);
-    float taken = STEPS[best] * cblas_snrm2(t->n_probes, t->s, 1);
-    if (STEPS[best] < 0.5F) t->trust *= 0.7F;
-    if (taken > t->trust) t->trust = taken;
+    if (best >= 0)
+        take(t, best, t->tried + (size_t)best * size, t->scores + (size_t)(best * n_carriers), sum);
     return MOBIEDIT_OK;
 }
 
@@ -256,19 +277,21 @@ static size_t round_cost(const state *t) {
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
     memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof(float));
-    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->at, err));
-    t->loss = summarise(t->p, t->at, &t->n_say, &t->margin);
-    ME_TRY(me_problem_report(t->p, 0, t->loss, t->n_say, err));
+    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scored, err));
+    t->at = summarise(t->p, t->scored);
+    t->gain = 1;
+    ME_TRY(me_problem_report(t->p, 0, t->at.loss, t->at.n_say, err));
     out->stop = ME_STOP_BUDGET;
     int stalled = 0;
     for (out->rounds = 0; out->rounds < t->o->rounds && me_problem_left(t->p) >= round_cost(t);
          out->rounds++) {
         bool accepted;
-        float before = t->loss;
+        float before = t->at.loss;
         if (solved(t)) break;
         ME_TRY(run_round(t, out->rounds, &accepted, err));
-        ME_TRY(me_problem_report(t->p, out->rounds + 1, t->loss, t->n_say, err));
-        stalled = accepted && t->loss < 0.98F * before ? 0 : stalled + 1;
+        ME_TRY(me_problem_report(t->p, out->rounds + 1, t->at.loss, t->at.n_say, err));
+        t->gain = 1 - t->at.loss / before;
+        stalled = accepted && t->gain > 0.02F ? 0 : stalled + 1;
         /* A round without progress says nothing of the next one's directions. */
         if (stalled > t->o->patience) {
             out->stop = ME_STOP_NO_PROGRESS;
@@ -277,7 +300,7 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         }
     }
     if (solved(t)) out->stop = ME_STOP_SOLVED;
-    out->loss = t->loss;
+    out->loss = t->at.loss;
     return MOBIEDIT_OK;
 }
 
@@ -312,5 +335,8 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
     return me_probe_solve(p, in, &options, out, err);
 }
 
-const me_solver me_solver_probe = {
-    .name = "probe", .needs_basis = true, .default_evaluations = 3000, .solve = solve_with_defaults};
+const me_solver me_solver_probe = {.name = "probe",
+                                   .needs_basis = true,
+                                   .rewords = true,
+                                   .default_evaluations = 3000,
+                                   .solve = solve_with_defaults};

@@ -10,8 +10,10 @@ typedef struct {
     float step;        /* length of a probe, in |v| */
     float trust;       /* first trust radius, in |v| */
     float decay;       /* weight of |delta|^2 / |v|^2 in the loss */
-    float stop_nll;    /* solved: mean loss below this and every carrier says the target ... */
-    float stop_margin; /* ... with this much between its logit and the next */
+    float stop_nll;    /* solved: mean loss below this and every carrier in the prompt's own words says the
+                          target ... */
+    float stop_margin; /* ... with this much between its logit and the next; and the other wordings ... */
+    float worth;       /* ... are below stop_nll too, or a round takes less than this share off the loss */
     int patience;      /* rounds in a row that may lower the loss by less than 2 % */
     float max_norm;    /* |delta| <= max_norm |v| */
     int vocabulary;    /* tokens kept in the inner problem: those that can win */

@@ -66,6 +66,7 @@ mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence 
                       .model = engine->model,
                       .layer = layer,
                       .n_carriers = n_carriers,
+                      .n_own = n_carriers,
                       .n_target = n_target,
                       .target = target,
                       .weights = share,

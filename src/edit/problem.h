@@ -16,6 +16,8 @@ typedef struct me_problem {
     const me_model *model;
     int layer;
     int n_carriers;
+    int n_own; /* carriers in the prompt's own words: they come first, and an edit is not done before they say
+                  the target. The others, where there are more, say it in other words. */
     int n_target;
     const me_token *target; /* [n_target] */
     const float *weights;   /* [n_carriers], sum 1: share of each carrier in the loss */
@@ -39,7 +41,7 @@ typedef struct me_problem {
 /* Runs the carriers (each ends in target without its last token; n_read == n_target, read_pos at the prompt's
  * last token) and the essence prompt (or NULL) once and keeps their prefix. weights [n_carriers] (NULL:
  * equal) and target are borrowed until me_problem_close; the sequences are not needed after the call. The
- * budget starts unlimited. */
+ * budget starts unlimited, and all carriers count as own ones. */
 mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
                                 const float *weights, const me_sequence *essence, const me_token *target,
                                 int n_target, me_problem **out, mobiedit_error *err);

@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
     const char *name;
     bool needs_basis;
+    bool rewords;               /* carriers in other wordings too, not only behind prefixes */
     size_t default_evaluations; /* the budget where the user names none */
     mobiedit_status (*solve)(me_problem *problem, const me_solver_input *input, me_solution *out,
                              mobiedit_error *err);

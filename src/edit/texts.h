@@ -7,6 +7,13 @@
  * the usual carriers, the rest is drawn from when the prefixes are refreshed. */
 extern const char *const me_texts_prefixes[];
 
+/* Wordings of a prompt from its content words alone: "{}" stands for the subject, "[]" for the words. Ended
+ * by NULL. */
+extern const char *const me_texts_wordings[];
+
+/* Words of English that carry no meaning of their own, in lower case; ended by NULL. */
+extern const char *const me_texts_stop_words[];
+
 /* Contexts that name a subject and say nothing of it; "{}" stands for the subject. Ended by NULL. */
 extern const char *const me_texts_neutral[];
 
