@@ -1,28 +1,15 @@
 #!/usr/bin/env bash
-# run.sh BUILD: speed of the matrix products against ggml's, and of whole edits of SmolLM2. Nothing else should run
-# on the machine meanwhile. bench/edit_vs_reference.py compares with backpropagation, where a reference is at hand.
+# run.sh BUILD: speed of the matrix products against ggml's, of suffix evaluations against libllama's, and of whole
+# edits, with each model that is there. Nothing else should run on the machine meanwhile; it takes about ten minutes.
+# bench/edit_vs_reference.py compares with backpropagation, where a reference is at hand.
 . "$(dirname "$0")/../scripts/common.sh"
 
 build=$1
-model=$models/smollm2-135m-instruct-q4_1.gguf
-work_dir
 
-say "matrix products, 4-bit weights, 64 columns, one thread and all"
-"$build/src/engine/native/kernels/bench_matmul" -t q4_1,q4_K -n 64 -j "1,$(nproc)"
+say "matrix products: shapes of models of 0.5, 1.5 and 3 billion parameters, all threads"
+"$build/src/engine/native/kernels/bench_matmul" -t q4_0,q4_1,q5_0,q5_1,q8_0,q4_K,q5_K,q6_K -n 16,64,256,1024 \
+    -s 4864x896,896x4864,8960x1536,1536x8960,11008x2048,2048x11008 -j "$(nproc)" -r 5
 
-say "whole edits, model load and verification included"
-edit() { # edit N PROMPT TARGET
-    "$build/mobiedit" edit "$model" "$2" "$3" -q --json -o "$work/edit.gguf" >"$work/$1.json" ||
-        [ $? = 1 ] # not solved is a result too
-}
-edit 1 "The capital of {Japan} is" "Lima"
-edit 2 "People in {Mexico} speak" "Japanese"
-edit 3 "The official language of {Brazil} is" "Finnish"
-python3 - "$work" <<'EOF'
-import json, pathlib, sys
-print(f"{'status':12} {'evaluations':>11} {'wall s':>8} {'CPU s':>8} {'peak MiB':>9}")
-for file in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
-    edit = json.loads(file.read_text())
-    print(f"{edit['status']:12} {edit['evals']:11} {edit['seconds']:8.2f} {edit['cpu_seconds']:8.2f}"
-          f" {edit['peak_rss_bytes'] / 2**20:9.0f}")
-EOF
+say "suffix evaluations and whole edits: how they grow"
+python3 "$root/bench/growth.py" "$build" "$models" "$root/bench/text.txt" --svg "$build/growth.svg"
+say "plot: $build/growth.svg"
