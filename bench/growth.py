@@ -65,7 +65,7 @@ def panel(left, title, x_name, series):
              f'<text x="{left + WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">{x_name}</text>',
              f'<path d="M{left + MARGIN} {y_of(top)} V{y_of(0)} H{left + WIDTH - MARGIN / 2}" fill="none" stroke="#888"/>']
     parts += [f'<text x="{x_of(x)}" y="{HEIGHT - MARGIN + 14}" text-anchor="middle">{x}</text>' for x in xs]
-    parts += [f'<text x="{left + MARGIN - 4}" y="{y_of(top * share) + 4}" text-anchor="end">{top * share:.3g}</text>'
+    parts += [f'<text x="{left + MARGIN - 4}" y="{y_of(top * share) + 4}" text-anchor="end">{top * share:,.0f}</text>'
               for share in (0, .5, 1)]
     for i, (name, colour, points) in enumerate(series):
         parts.append(polyline(points, x_of, y_of, colour))
