@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "engine/native/kernels/kernels.h"
 #include "roof.h"
+#include "timing.h"
 
 #include <ggml-backend.h>
 #include <ggml-cpu.h>
@@ -18,10 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { MAX_CONTENDERS = 8, MAX_ROUNDS = 101, ROWS_A_TASK = 32, MAX_THREADS = 64, MANY_COLUMNS = 256 };
+enum { MAX_CONTENDERS = 8, ROWS_A_TASK = 32, MAX_THREADS = 64, MANY_COLUMNS = 256 };
 
 static const char usage[] = "usage: bench_matmul [-t TYPE,TYPE...] [-n COLUMNS,...] [-j THREADS,...] [-s "
                             "ROWSxVALUES,...] [-r ROUNDS]\n"
@@ -212,12 +212,6 @@ static void multiply(product *p, const contender *who) {
     me_pool_run(p->pool, (size_t)((p->weight.n_out + ROWS_A_TASK - 1) / ROWS_A_TASK), matmul_task, p);
 }
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* GOPS over at least 10 ms. */
 static double speed(product *p, const contender *who) {
     double start = seconds(), now;
@@ -228,16 +222,6 @@ static double speed(product *p, const contender *who) {
         now = seconds();
     } while (now - start < .01);
     return 2e-9 * runs * (double)p->weight.n_in * (double)p->weight.n_out * p->act.n / (now - start);
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int n) {
-    qsort(values, (size_t)n, sizeof *values, compare);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 /* The tables that run here, without the reference where there are others, then ggml's two ways. */

@@ -15,15 +15,15 @@
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
+#include "timing.h"
 
 #include <llama.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { MAX_ROUNDS = 101, N_CONTENDERS = 4, MAX_TEXT = 1 << 20, MOST = 4096 };
+enum { N_CONTENDERS = 4, MAX_TEXT = 1 << 20, MOST = 4096 };
 
 static const char *const names[N_CONTENDERS] = {"suffix", "hidden", "responses", "libllama"};
 
@@ -155,25 +155,6 @@ static void evaluate(bench *b, int contender) {
         check(ops->suffix(b->engine, b->prefix, b->deltas, b->n, &which, 1, b->hidden, &err), &err);
         if (contender == 0) check(ops->logits(b->engine, b->hidden, b->n * b->n_read, b->logits, &err), &err);
     }
-}
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *values, int n) {
-    double sorted[MAX_ROUNDS];
-    for (int i = 0; i < n; i++)
-        sorted[i] = values[i];
-    qsort(sorted, (size_t)n, sizeof *sorted, compare);
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
 static void measure(bench *b) {

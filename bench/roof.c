@@ -1,10 +1,11 @@
 #define _POSIX_C_SOURCE 200809L
 #include "roof.h"
 
+#include "timing.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUNDS = 100000, CHAINS = 8 };
 
@@ -63,10 +64,7 @@ double roof_gops(me_pool *pool, const char *table) {
     while (roofs[i].table && strcmp(roofs[i].table, table) != 0)
         i++;
     if (!roofs[i].table) return (double)NAN;
-    struct timespec begin, end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    double begin = seconds();
     me_pool_run(pool, 4 * threads, run, &i);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    double seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
-    return 1e-9 * roofs[i].operations * ROUNDS * CHAINS * 4 * (double)threads / seconds;
+    return 1e-9 * roofs[i].operations * ROUNDS * CHAINS * 4 * (double)threads / (seconds() - begin);
 }

@@ -198,6 +198,13 @@ static void problem_counts_and_scores(void **state) {
     me_problem_close(b.problem);
 }
 
+/* Scores of the solution's delta on all carriers. */
+static void score_delta(const bench *b, me_score scores[FAKE_CARRIERS]) {
+    float hidden[FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
+    assert_int_equal(me_problem_hidden(b->problem, b->delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_score(b->problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+}
+
 static void probe_solves_and_stays_in_budget(void **state) {
     (void)state;
     bench b;
@@ -207,10 +214,8 @@ static void probe_solves_and_stays_in_budget(void **state) {
     assert_int_equal(b.solution.stop, ME_STOP_SOLVED);
     assert_true(b.problem->evaluations <= 400);
     assert_int_equal(b.problem->evaluations, b.fake.passes - FAKE_CARRIERS);
-    float hidden[FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
     me_score scores[FAKE_CARRIERS];
-    assert_int_equal(me_problem_hidden(b.problem, b.delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_problem_score(b.problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+    score_delta(&b, scores);
     for (int c = 0; c < FAKE_CARRIERS; c++)
         assert_true(scores[c].says && scores[c].margin >= b.options.stop_margin);
     assert_true(sqrtf(dot(b.delta, b.delta, FAKE_D)) <= b.options.max_norm * b.problem->value_norm * 1.0001F);
@@ -248,10 +253,8 @@ static void probe_does_not_wait_for_other_wordings(void **state) {
         b.problem->n_own = n_own;
         assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
         assert_int_equal(b.solution.stop, n_own < FAKE_CARRIERS ? ME_STOP_SOLVED : ME_STOP_NO_PROGRESS);
-        float hidden[FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
         me_score scores[FAKE_CARRIERS];
-        assert_int_equal(me_problem_hidden(b.problem, b.delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
-        assert_int_equal(me_problem_score(b.problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+        score_delta(&b, scores);
         for (int c = 0; c < FAKE_CARRIERS - 1; c++)
             assert_true(scores[c].says);
         assert_false(scores[FAKE_CARRIERS - 1].says);
