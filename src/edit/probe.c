@@ -22,7 +22,7 @@ me_probe_options me_probe_defaults(void) {
                               .stop_margin = 1.0F,
                               .worth = 0.07F,
                               .patience = 5,
-                              .max_norm = 8.0F,
+                              .max_norm = 16.0F,
                               .vocabulary = 2000};
 }
 
