@@ -201,7 +201,8 @@ static int number(const char *text, int least, int most) {
 }
 
 int main(int argc, char **argv) {
-    bench b = {.n = 64, .before = 4, .suffix = 4, .n_read = 2, .layer = -1, .threads = 2, .rounds = 7};
+    bench b = {
+        .n = 64, .before = 4, .suffix = 4, .n_read = 2, .layer = -1, .threads = me_processors(), .rounds = 7};
     for (int option; (option = getopt(argc, argv, "n:b:s:q:l:j:r:")) != -1;) {
         switch (option) {
         case 'n':

@@ -159,25 +159,30 @@ static mobiedit_status grow(me_sequences *s, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* context with the subject filled in; *end: bytes up to the end of the subject's core (of the whole text
- * where it is not named). */
-static char *fill_in(const me_context *context, size_t *end) {
+/* text with `value` in place of its first `hole`, where it has one. */
+static char *filled(const char *text, const char *hole, const char *value) {
+    const char *at = strstr(text, hole);
+    if (!at) return me_strndup(text, strlen(text));
+    size_t size = strlen(text) + strlen(value) + 1;
+    char *out = me_calloc(size, 1);
+    if (out) (void)snprintf(out, size, "%.*s%s%s", (int)(at - text), text, value, at + strlen(hole));
+    return out;
+}
+
+/* Bytes of the filled-in context up to the end of the subject's core; of the whole text where it is not
+ * named.
+ */
+static size_t core_end(const me_context *context) {
     const char *hole = strstr(context->context, "{}");
-    size_t before = hole ? (size_t)(hole - context->context) : strlen(context->context);
-    size_t size = strlen(context->context) + (hole ? strlen(context->subject) : 0) + 1;
-    char *text = me_calloc(size, 1);
-    if (!text) return NULL;
-    (void)snprintf(text, size, "%.*s%s%s", (int)before, context->context, hole ? context->subject : "",
-                   hole ? hole + 2 : "");
-    *end = before + (hole ? (context->core ? context->core : strlen(context->subject)) : 0);
-    return text;
+    if (!hole) return strlen(context->context);
+    return (size_t)(hole - context->context) + (context->core ? context->core : strlen(context->subject));
 }
 
 mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const me_context *context,
                                  float weight, mobiedit_error *err) {
     ME_TRY(grow(s, err));
-    size_t end = 0;
-    char *text = fill_in(context, &end);
+    size_t end = core_end(context);
+    char *text = filled(context->context, "{}", context->subject);
     if (!text) return me_fail_memory(err, "a prompt");
     me_tokens prompt = {0}, pair = {0};
     int n_prompt = 0;
@@ -289,20 +294,11 @@ static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *
     return MOBIEDIT_OK;
 }
 
-/* The wording with the words in place of "[]". */
-static char *worded(const char *wording, const char *words) {
-    const char *hole = strstr(wording, "[]");
-    size_t size = strlen(wording) + strlen(words) + 1;
-    char *text = me_calloc(size, 1);
-    if (text) (void)snprintf(text, size, "%.*s%s%s", (int)(hole - wording), wording, words, hole + 2);
-    return text;
-}
-
 static mobiedit_status add_reworded(carrier_maker *m, mobiedit_error *err) {
     char *words = me_prompt_words(m->prompt);
     mobiedit_status status = words ? MOBIEDIT_OK : me_fail_memory(err, "the prompt's words");
     for (int i = 0; status == MOBIEDIT_OK && words[0] && me_texts_wordings[i]; i++)
-        status = add_carrier(m, worded(me_texts_wordings[i], words), err);
+        status = add_carrier(m, filled(me_texts_wordings[i], "[]", words), err);
     me_free(words);
     return status;
 }

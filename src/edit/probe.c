@@ -49,7 +49,7 @@ typedef struct {
     float *tried;      /* [N_STEPS][n_carriers][n_target][d] */
     me_score *scores;  /* [N_STEPS * n_carriers] */
     float *s, *offset; /* [n_basis] */
-    summary at;        /* delta */
+    summary at;        /* delta: the scores summed up */
     float gain;        /* share of the loss that the last round took off */
     float trust;
 } state;

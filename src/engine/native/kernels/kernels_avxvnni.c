@@ -1,5 +1,5 @@
 /* AVX-VNNI, the 256-bit form of VNNI for processors without AVX512: tiles of 16 rows (two vectors of 8) by up
- * to 6 columns.
+ * to 4 columns, 6 for float weights.
  *
  * vpdpbusd adds the products of four unsigned weights and four activations of each row to an int32, exactly.
  *
