@@ -5,6 +5,7 @@
 #include "edit/basis.h"
 #include "edit/carriers.h"
 #include "edit/key.h"
+#include "edit/session.h"
 #include "edit/solver.h"
 #include "edit/texts.h"
 
@@ -20,74 +21,6 @@ static const float DEFAULT_DEPTH = 0.45F;
  * text: neighbours are where edits leak. */
 static const float KEY_LAMBDA = 0.001F, NAMES_WEIGHT = 30;
 static const char *const ESSENCE = "{} is a";
-
-/* ---- session ----------------------------------------------------------------------------------------- */
-
-typedef struct {
-    float *keys; /* [n][d_ff]; NULL until the layer is first edited */
-    int n;
-} key_set;
-
-struct me_session {
-    me_engine *engine;
-    const me_vocab *vocab;
-    key_set *background; /* [n_layer] */
-};
-
-mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_session **out,
-                                mobiedit_error *err) {
-    me_session *s = me_calloc(1, sizeof *s);
-    key_set *background = me_calloc((size_t)engine->model->n_layer, sizeof *background);
-    if (!s || !background) {
-        me_free(s);
-        me_free(background);
-        return me_fail_memory(err, "the session");
-    }
-    *s = (me_session){.engine = engine, .vocab = vocab, .background = background};
-    *out = s;
-    return MOBIEDIT_OK;
-}
-
-void me_session_close(me_session *s) {
-    if (!s) return;
-    for (int i = 0; i < s->engine->model->n_layer; i++)
-        me_free(s->background[i].keys);
-    me_free(s->background);
-    me_free(s);
-}
-
-/* Keys of the sequences' read positions at `layer`, in memory of their own. */
-static mobiedit_status collect_keys(me_session *s, int layer, const me_sequences *sequences, key_set *out,
-                                    mobiedit_error *err) {
-    size_t n = 0;
-    for (int i = 0; i < sequences->n; i++)
-        n += (size_t)sequences->items[i].n_read;
-    float *keys = me_calloc(n * (size_t)s->engine->model->d_ff, sizeof *keys);
-    if (!keys) return me_fail_memory(err, "keys");
-    mobiedit_status status =
-        s->engine->ops->keys(s->engine, layer, sequences->items, sequences->n, keys, err);
-    if (status != MOBIEDIT_OK) {
-        me_free(keys);
-        return status;
-    }
-    *out = (key_set){.keys = keys, .n = (int)n};
-    return MOBIEDIT_OK;
-}
-
-static mobiedit_status background_keys(me_session *s, int layer, const key_set **out, mobiedit_error *err) {
-    key_set *set = &s->background[layer];
-    *out = set;
-    if (set->keys) return MOBIEDIT_OK;
-    me_sequences sequences = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; me_texts_background[i] && status == MOBIEDIT_OK; i++) {
-        const me_context context = {.context = me_texts_background[i], .subject = "", .all = true};
-        status = me_sequences_add(&sequences, s->vocab, &context, 1, err);
-    }
-    if (status == MOBIEDIT_OK) status = collect_keys(s, layer, &sequences, set, err);
-    me_sequences_free(&sequences);
-    return status;
-}
 
 /* ---- one edit ---------------------------------------------------------------------------------------- */
 
@@ -204,7 +137,7 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
 /* ---- key --------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    key_set positives, names, own, keep;
+    me_key_set positives, names, own, keep;
 } edit_keys;
 
 static void edit_keys_free(edit_keys *k) {
@@ -215,15 +148,16 @@ static void edit_keys_free(edit_keys *k) {
 }
 
 /* The subject in the carriers and in neutral contexts. */
-static mobiedit_status positive_keys(edit *e, key_set *out, mobiedit_error *err) {
+static mobiedit_status positive_keys(edit *e, me_key_set *out, mobiedit_error *err) {
     me_sequences sequences = {0};
     mobiedit_status status = MOBIEDIT_OK;
     for (int i = 0; me_texts_neutral[i] && status == MOBIEDIT_OK; i++) {
         const me_context context = {.context = me_texts_neutral[i], .subject = e->subject, .core = e->core};
         status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
     }
-    key_set neutral = {0};
-    if (status == MOBIEDIT_OK) status = collect_keys(e->session, e->result->layer, &sequences, &neutral, err);
+    me_key_set neutral = {0};
+    if (status == MOBIEDIT_OK)
+        status = me_session_keys(e->session, e->result->layer, &sequences, &neutral, err);
     me_sequences_free(&sequences);
     ME_TRY(status);
     size_t d_ff = (size_t)e->problem->model->d_ff, n_carriers = (size_t)e->problem->n_carriers;
@@ -231,33 +165,28 @@ static mobiedit_status positive_keys(edit *e, key_set *out, mobiedit_error *err)
     if (keys) {
         memcpy(keys, e->problem->carriers->keys, n_carriers * d_ff * sizeof *keys);
         memcpy(keys + n_carriers * d_ff, neutral.keys, (size_t)neutral.n * d_ff * sizeof *keys);
-        *out = (key_set){.keys = keys, .n = (int)n_carriers + neutral.n};
+        *out = (me_key_set){.keys = keys, .n = (int)n_carriers + neutral.n};
     }
     me_free(neutral.keys);
     return keys ? MOBIEDIT_OK : me_fail_memory(err, "keys");
 }
 
-/* Other subjects in the same prompt: what tells the subject from its neighbours. The text after the subject
- * does not matter for a key at the subject. */
-static mobiedit_status name_keys(edit *e, key_set *out, mobiedit_error *err) {
-    char *context = me_prompt_template(e->prompt, NULL);
-    if (!context) return me_fail_memory(err, "the prompt");
-    strstr(context, "{}")[2] = 0;
-    me_sequences sequences = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; me_texts_names[i] && status == MOBIEDIT_OK; i++) {
-        if (strstr(e->subject, me_texts_names[i]) || strstr(me_texts_names[i], e->subject)) continue;
-        const me_context named = {.context = context, .subject = me_texts_names[i]};
-        status = me_sequences_add(&sequences, e->session->vocab, &named, 1, err);
-    }
-    me_free(context);
-    if (status == MOBIEDIT_OK) status = collect_keys(e->session, e->result->layer, &sequences, out, err);
-    me_sequences_free(&sequences);
+static bool is_subject(const void *subject, const char *name) {
+    return me_names_overlap(subject, name);
+}
+
+/* Other subjects in the same prompt: what tells the subject from its neighbours. */
+static mobiedit_status name_keys(edit *e, me_key_set *out, mobiedit_error *err) {
+    const me_name_choice all = {.step = 1, .skips = is_subject, .user = e->subject};
+    char *before = me_strndup(e->prompt->text, e->prompt->subject_begin);
+    if (!before) return me_fail_memory(err, "the prompt");
+    const mobiedit_status status = me_session_names(e->session, e->result->layer, before, &all, out, err);
+    me_free(before);
     return status;
 }
 
 /* The prompt's own tokens other than the subject's: strays there would disturb the answer. */
-static mobiedit_status own_keys(edit *e, key_set *out, mobiedit_error *err) {
+static mobiedit_status own_keys(edit *e, me_key_set *out, mobiedit_error *err) {
     const me_sequence *bare = &e->carriers.items[0];
     me_sequence parts[2] = {*bare, *bare};
     int n = 0;
@@ -272,12 +201,12 @@ static mobiedit_status own_keys(edit *e, key_set *out, mobiedit_error *err) {
     }
     if (n == 0) return MOBIEDIT_OK;
     const me_sequences sequences = {.items = parts, .n = n};
-    return collect_keys(e->session, e->result->layer, &sequences, out, err);
+    return me_session_keys(e->session, e->result->layer, &sequences, out, err);
 }
 
 /* Every token of the prompts that must not change, but for the subject where they name it: its key is what
  * the edit responds to, and an exact zero there would forbid the edit. */
-static mobiedit_status keep_keys(edit *e, key_set *out, mobiedit_error *err) {
+static mobiedit_status keep_keys(edit *e, me_key_set *out, mobiedit_error *err) {
     me_sequences sequences = {0};
     mobiedit_status status = MOBIEDIT_OK;
     for (size_t i = 0; i < e->request->n_keep && status == MOBIEDIT_OK; i++) {
@@ -285,12 +214,12 @@ static mobiedit_status keep_keys(edit *e, key_set *out, mobiedit_error *err) {
         status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
     }
     if (status == MOBIEDIT_OK && sequences.n)
-        status = collect_keys(e->session, e->result->layer, &sequences, out, err);
+        status = me_session_keys(e->session, e->result->layer, &sequences, out, err);
     me_sequences_free(&sequences);
     return status;
 }
 
-static mobiedit_status solve_left(edit *e, const edit_keys *k, const key_set *background,
+static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set *background,
                                   mobiedit_error *err) {
     me_key_group groups[5] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
                               {.keys = k->names.keys, .n = k->names.n, .weight = NAMES_WEIGHT},
@@ -309,10 +238,10 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const key_set *ba
 
 static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     edit_keys k = {0};
-    const key_set *background = NULL;
+    const me_key_set *background = NULL;
     e->watch.state.stage = MOBIEDIT_STAGE_KEY;
     mobiedit_status status = me_watch_tell(&e->watch, err);
-    if (status == MOBIEDIT_OK) status = background_keys(e->session, e->result->layer, &background, err);
+    if (status == MOBIEDIT_OK) status = me_session_background(e->session, e->result->layer, &background, err);
     if (status == MOBIEDIT_OK) status = positive_keys(e, &k.positives, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
     if (status == MOBIEDIT_OK) status = own_keys(e, &k.own, err);

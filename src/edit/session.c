@@ -1,0 +1,85 @@
+#include "edit/session.h"
+
+#include "base/memory.h"
+#include "edit/texts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_session **out,
+                                mobiedit_error *err) {
+    me_session *s = me_calloc(1, sizeof *s);
+    me_key_set *background = me_calloc((size_t)engine->model->n_layer, sizeof *background);
+    if (!s || !background) {
+        me_free(s);
+        me_free(background);
+        return me_fail_memory(err, "the session");
+    }
+    *s = (me_session){.engine = engine, .vocab = vocab, .background = background};
+    *out = s;
+    return MOBIEDIT_OK;
+}
+
+void me_session_close(me_session *s) {
+    if (!s) return;
+    for (int i = 0; i < s->engine->model->n_layer; i++)
+        me_free(s->background[i].keys);
+    me_free(s->background);
+    me_free(s);
+}
+
+mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
+                                mobiedit_error *err) {
+    size_t n = 0;
+    for (int i = 0; i < sequences->n; i++)
+        n += (size_t)sequences->items[i].n_read;
+    float *keys = me_calloc(n * (size_t)s->engine->model->d_ff, sizeof *keys);
+    if (!keys) return me_fail_memory(err, "keys");
+    mobiedit_status status =
+        s->engine->ops->keys(s->engine, layer, sequences->items, sequences->n, keys, err);
+    if (status != MOBIEDIT_OK) {
+        me_free(keys);
+        return status;
+    }
+    *out = (me_key_set){.keys = keys, .n = (int)n};
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_session_background(me_session *s, int layer, const me_key_set **out, mobiedit_error *err) {
+    me_key_set *set = &s->background[layer];
+    *out = set;
+    if (set->keys) return MOBIEDIT_OK;
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; me_texts_background[i] && status == MOBIEDIT_OK; i++) {
+        const me_context context = {.context = me_texts_background[i], .subject = "", .all = true};
+        status = me_sequences_add(&sequences, s->vocab, &context, 1, err);
+    }
+    if (status == MOBIEDIT_OK) status = me_session_keys(s, layer, &sequences, set, err);
+    me_sequences_free(&sequences);
+    return status;
+}
+
+bool me_names_overlap(const char *subject, const char *name) {
+    return strstr(subject, name) || strstr(name, subject);
+}
+
+mobiedit_status me_session_names(me_session *s, int layer, const char *before, const me_name_choice *choice,
+                                 me_key_set *out, mobiedit_error *err) {
+    const size_t size = strlen(before) + sizeof "{}";
+    char *context = me_calloc(size, 1);
+    if (!context) return me_fail_memory(err, "the prompt");
+    (void)snprintf(context, size, "%s{}", before);
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; me_texts_names[i] && status == MOBIEDIT_OK; i++) {
+        const char *name = me_texts_names[i];
+        if (i % choice->step != choice->first || choice->skips(choice->user, name)) continue;
+        const me_context named = {.context = context, .subject = name};
+        status = me_sequences_add(&sequences, s->vocab, &named, 1, err);
+    }
+    me_free(context);
+    if (status == MOBIEDIT_OK) status = me_session_keys(s, layer, &sequences, out, err);
+    me_sequences_free(&sequences);
+    return status;
+}

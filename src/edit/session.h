@@ -1,0 +1,41 @@
+/* What is kept of a model between edits, and the keys that every key solve collects through it. */
+#ifndef ME_EDIT_SESSION_H
+#define ME_EDIT_SESSION_H
+
+#include "edit/carriers.h"
+
+typedef struct {
+    float *keys; /* [n][d_ff] */
+    int n;
+} me_key_set;
+
+struct me_session {
+    me_engine *engine;
+    const me_vocab *vocab;
+    me_key_set *background; /* [n_layer]; keys NULL until the layer is first edited */
+};
+
+/* Keys of the sequences' read positions at `layer`, in memory of their own (me_free(out->keys)). */
+mobiedit_status me_session_keys(me_session *session, int layer, const me_sequences *sequences,
+                                me_key_set *out, mobiedit_error *err);
+
+/* Every token of plain text; the session's own, valid as long as it is open. */
+mobiedit_status me_session_background(me_session *session, int layer, const me_key_set **out,
+                                      mobiedit_error *err);
+
+/* Which of the compiled-in names are taken: every step-th from `first` on. */
+typedef struct {
+    int first, step;
+    bool (*skips)(const void *user, const char *name); /* true: the name is left out */
+    const void *user;
+} me_name_choice;
+
+/* Other subjects in the same prompt, read at their last token. The text after the subject does not matter
+ * for a key at the subject: `before` is what stands before it. Freed with me_free(out->keys). */
+mobiedit_status me_session_names(me_session *session, int layer, const char *before,
+                                 const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
+
+/* Whether one of the two texts is part of the other, as "Japan" and "the Sea of Japan" are. */
+bool me_names_overlap(const char *subject, const char *name);
+
+#endif
