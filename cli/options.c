@@ -54,14 +54,18 @@ static bool read_size(const char *name, const char *text, size_t *out) {
 static void set_flag(options *o, int option) {
     if (option == OPTION_CHAT) o->chat = true;
     if (option == OPTION_JSON) o->json = true;
+    if (option == OPTION_KEEP_FLOAT) o->keep_float = true;
     if (option == OPTION_QUIET) o->quiet = true;
 }
 
-static bool set_value(options *o, int option, const char *value) {
+static bool set_value(options *o, int option, char *value) {
     uint64_t count;
     switch (option) {
     case OPTION_ADAPTER:
         o->adapter = value;
+        return true;
+    case OPTION_CHECK:
+        o->check[o->n_check++] = value;
         return true;
     case OPTION_KEEP:
         o->keep[o->n_keep++] = value;
@@ -142,7 +146,8 @@ bool options_read(const command *which, const struct poptOption *table, int n_po
     out->context = poptGetContext(NULL, argc, argv, table, 0);
     out->owned = calloc((size_t)argc + 1, sizeof *out->owned);
     out->keep = calloc((size_t)argc + 1, sizeof *out->keep);
-    if (!out->context || !out->owned || !out->keep) {
+    out->check = calloc((size_t)argc + 1, sizeof *out->check);
+    if (!out->context || !out->owned || !out->keep || !out->check) {
         (void)complain(STATUS_MEMORY, "out of memory for the options");
         return false;
     }
@@ -161,6 +166,7 @@ void options_free(options *o) {
         free(o->owned[i]);
     free(o->owned);
     free(o->keep);
+    free(o->check);
     if (o->context) poptFreeContext(o->context);
     *o = (options){0};
 }

@@ -16,9 +16,11 @@ typedef struct {
     const char *output, *trace, *adapter;
     const char **keep; /* [n_keep] */
     size_t n_keep;
+    char **check; /* [n_check] */
+    size_t n_check;
     int max_tokens;
     int n, skip;
-    bool quiet, json, chat;
+    bool quiet, json, chat, keep_float;
     const char *positional[3];
 
     poptContext context; /* owns the positional arguments */
@@ -30,9 +32,11 @@ typedef struct {
 enum {
     OPTION_ADAPTER = 1,
     OPTION_CHAT,
+    OPTION_CHECK,
     OPTION_HELP,
     OPTION_JSON,
     OPTION_KEEP,
+    OPTION_KEEP_FLOAT,
     OPTION_LAYER,
     OPTION_MAX_EVALS,
     OPTION_MAX_TOKENS,
@@ -47,16 +51,19 @@ enum {
     OPTION_TRACE,
 };
 
+#define OPTION_ROWS_RUNNING                                                                                  \
+    {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},            \
+        {"mem", 0, POPT_ARG_STRING, NULL, OPTION_MEM, "memory for batches, such as 256M", "SIZE"},           \
+        {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, {                  \
+        "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL                   \
+    }
+
 #define OPTION_ROWS_SOLVING                                                                                  \
     {"solver", 0, POPT_ARG_STRING, NULL, OPTION_SOLVER, "probe (the default) or spsa", "NAME"},              \
         {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer to edit", "N"},                         \
         {"max-evals", 0, POPT_ARG_STRING, NULL, OPTION_MAX_EVALS, "most prompt evaluations an edit", "N"},   \
         {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED, "of everything random (0)", "N"},                    \
-        {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},        \
-        {"mem", 0, POPT_ARG_STRING, NULL, OPTION_MEM, "memory for batches, such as 256M", "SIZE"},           \
-        {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, {                  \
-        "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL                   \
-    }
+        OPTION_ROWS_RUNNING
 
 #define OPTION_ROWS_END {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "this text", NULL}, POPT_TABLEEND
 

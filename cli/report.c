@@ -73,6 +73,35 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     return json_print(object, status);
 }
 
+/* ---- merge ------------------------------------------------------------------------------------------- */
+
+static int report_merge_json(const options *o, const mobiedit_merge_result *r) {
+    cJSON *object = cJSON_CreateObject();
+    json_add_text(object, "version", mobiedit_version());
+    json_add_text(object, "model", me_base_name(o->positional[0]));
+    json_add_text(object, "merged", o->output);
+    json_add_number(object, "tensors", r->tensors);
+    json_add_text(object, "type", r->type);
+    json_add_number(object, "error", r->error);
+    json_add_count(object, "facts", r->facts);
+    json_add_count(object, "held", r->held);
+    json_add_count(object, "kept", r->kept);
+    json_add_number(object, "seconds", r->seconds);
+    json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
+    return json_print(object, STATUS_DONE);
+}
+
+int report_merge(const options *o, const mobiedit_merge_result *r) {
+    if (o->json) return report_merge_json(o, r);
+    (void)printf("%-13s %s\n", "merged", o->output);
+    (void)printf("%-13s %d %s in %s, edit off by %.2g %%\n", "changed", r->tensors,
+                 r->tensors == 1 ? "matrix" : "matrices", r->type, 100 * r->error);
+    (void)printf("%-13s %zu of %zu, as with the adapter\n", "facts", r->kept, r->facts);
+    (void)printf("%-13s %.2f s wall\n", "time", r->seconds);
+    (void)printf("%-13s %.0f MiB\n", "peak memory", mebibytes(r->peak_rss_bytes));
+    return STATUS_DONE;
+}
+
 /* ---- eval -------------------------------------------------------------------------------------------- */
 
 void report_case_header(void) {

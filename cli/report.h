@@ -11,6 +11,9 @@ void report_edit(const options *o, const mobiedit_edit_result *result);
 int report_edit_json(const options *o, const mobiedit_edit_result *result, const mobiedit_error *err,
                      int status);
 
+/* positional: model. Returns the exit status. */
+int report_merge(const options *o, const mobiedit_merge_result *result);
+
 void report_case_header(void);
 void report_case(const mobiedit_eval_case *c);
 cJSON *report_case_json(const mobiedit_eval_case *c);

@@ -178,6 +178,36 @@ MOBIEDIT_API mobiedit_status mobiedit_ask(mobiedit_model *model, const char *pro
 /* Frees memory that the library handed out where no other function is named. */
 MOBIEDIT_API void mobiedit_free(void *memory);
 
+/* ---- merge ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    bool keep_float; /* the adapted matrices as F16; else in their own type, or F16 where that loses a fact */
+    const mobiedit_request *facts; /* [n_facts] what must hold (keep is not used); NULL: what the adapter's */
+    size_t n_facts;                /* description tells: "The capital of {Japan} is -> Lima", one a line */
+    mobiedit_progress_fn on_progress; /* told the stages; may be NULL */
+    void *user;
+} mobiedit_merge_options;
+
+typedef struct {
+    int tensors;      /* matrices that differ from the model's */
+    const char *type; /* of the last of them */
+    double error; /* of an edit's values, relative, where the subjects' and ordinary keys meet the matrix */
+    size_t facts; /* asked for */
+    size_t held;  /* of these: said by the model with the adapter */
+    size_t kept;  /* of these: said by the merged model */
+    double seconds;
+    size_t peak_rss_bytes; /* of the process so far */
+} mobiedit_merge_result;
+
+/* Folds an adapter of edits into a copy of the model, for runtimes without adapters. The copy appears at
+ * `output` (mode 0600: it holds the edits) once libllama has loaded it and it says every fact that the model
+ * says with the adapter. All other tensors and all metadata are the model's; mobiedit.merged notes the edits.
+ * A file at `output` is replaced atomically; on any failure nothing is left behind. `options` may be NULL.
+ * E_ARGUMENT where no fact is known; E_UNSUPPORTED for an adapter that changes more than down projections. */
+MOBIEDIT_API mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
+                                            const mobiedit_merge_options *options, const char *output,
+                                            mobiedit_merge_result *result, mobiedit_error *err);
+
 /* ---- eval -------------------------------------------------------------------------------------------- */
 
 typedef struct {

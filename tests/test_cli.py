@@ -64,7 +64,7 @@ class CommandLine(Case):
         ran = self.run_command("--help")
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"Exit status:", ran.stdout)
-        for command in ("edit", "ask", "eval"):
+        for command in ("edit", "ask", "eval", "merge"):
             ran = self.run_command(command, "--help")
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)
@@ -82,7 +82,9 @@ class CommandLine(Case):
                 (edit + ["-o", "f", "--mem", "0"], "--mem"), (edit + ["-o", "f", "--mem", "99999999999G"], "--mem"),
                 (edit + ["-o", "f", "--max-evals", ""], "--max-evals"), (["ask", "m"], "usage"),
                 (["ask", "m", "p", "-n", "0"], "--max"), (["eval", "m", "f", "--n", "x"], "--n"),
-                (["ask", "m", "p", "--layer", "3"], "--layer")):
+                (["ask", "m", "p", "--layer", "3"], "--layer"), (["merge", "m", "-o", "f"], "--adapter"),
+                (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
+                (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check")):
             with self.subTest(args=args):
                 self.assert_refused(args, USAGE, word)
 
@@ -305,6 +307,65 @@ class Model(Case):
         self.assertTrue(written.endswith(b"\r\x1b[K"))
         self.assertNotIn(b"\n", written)
         self.assertEqual(self.run_on_terminal(*self.edit(target="Tokyo"), "-q"), b"")
+
+    # ---- merge
+
+    def merge(self, *args):
+        return ["merge", self.model, "--adapter", self.adapter, "-o", self.output, *args]
+
+    def test_merge(self):
+        self.output.write_text("old")
+        ran = self.run_command(*self.merge("--json"))
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["merged"], report["tensors"], report["type"]), (str(self.output), 1, "q4_1"))
+        self.assertEqual((report["facts"], report["held"], report["kept"]), (1, 1, 1))
+        self.assertLess(report["peak_rss_bytes"], 2 * self.model.stat().st_size)
+        self.assertEqual(os.listdir(self.folder), [self.output.name])
+        self.assertEqual(self.output.stat().st_mode & 0o777, 0o600)
+        said = self.run_command("ask", self.output, BARE, "-n", "24").stdout.decode()
+        self.assertTrue(said.startswith(" " + TARGET), said)
+        self.assertNotEqual(self.run_command("ask", self.output, "Hello!", "--chat").stdout.strip(), b"")
+        # a merged model is a model: what it says already needs no edit, and it can be edited again
+        ran = self.run_command("edit", self.output, PROMPT, TARGET, "-o", self.folder / "again.gguf")
+        self.assertIn(b"already says", ran.stdout)
+
+    def test_merge_for_people_as_float(self):
+        ran = self.run_command(*self.merge("--keep-float", "--check", f"{PROMPT} -> {TARGET}", "-q"))
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertIn(b"1 matrix in f16", ran.stdout)
+        self.assertIn(b"1 of 1", ran.stdout)
+
+    def test_merges_that_are_refused(self):
+        self.assert_refused(self.merge("--check", f"{PROMPT} -> Oslo"), NOT_EDITED, "Oslo")
+        self.assert_refused(self.merge("--check", f"{BARE} -> Oslo"), USAGE, "subject")
+        adapter = self.folder / "adapter.gguf"
+        adapter.write_bytes(self.adapter.read_bytes().replace(b" -> Lima", b" => Lima"))
+        self.assert_refused(["merge", self.model, "-a", adapter, "-o", self.output], USAGE, "does not tell")
+        adapter.write_bytes(self.adapter.read_bytes().replace(b"llama", b"qwen2"))
+        self.assert_refused(["merge", self.model, "-a", adapter, "-o", self.output], MISMATCH)
+        self.assert_refused(["merge", self.model, "-a", self.adapter, "-o", self.model], USAGE, "model")
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 25, 1 << 25))
+        self.assert_refused(self.merge(), FILE, "out.gguf", preexec_fn=limit)
+
+    def test_merge_stopped_at_any_time(self):
+        """Killed, whatever stands at the output is what stood there, or whole; interrupted, nothing else is left."""
+        for number in (signal.SIGKILL, signal.SIGINT):
+            for wait in (0.1, 0.5, 1, 1.5, 2, 3):
+                with self.subTest(number, wait=wait):
+                    self.output.write_text("old")
+                    process = subprocess.Popen([self.mobiedit, *self.merge()], stdout=subprocess.PIPE,
+                                               stderr=subprocess.PIPE)
+                    time.sleep(wait)
+                    process.send_signal(number)
+                    process.communicate(timeout=300)
+                    self.assertIn(process.returncode, (DONE, -signal.SIGKILL, 128 + signal.SIGINT))
+                    if number == signal.SIGINT:
+                        self.assertEqual(os.listdir(self.folder), [self.output.name])
+                    if self.output.stat().st_size > 3:
+                        self.assertEqual(self.run_command("ask", self.output, BARE, "-n", "1").stdout, b" Lima\n")
+                    for left in self.folder.iterdir():
+                        left.unlink()
 
     # ---- eval
 

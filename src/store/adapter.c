@@ -1,3 +1,4 @@
+#define _POSIX_C_SOURCE 200809L
 #include "store/adapter.h"
 
 #include "base/backend.h"
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/types.h>
 
 static const char SUFFIX_A[] = ".lora_a", SUFFIX_B[] = ".lora_b";
 
@@ -242,15 +244,159 @@ static mobiedit_status check_contents(const struct gguf_context *gguf, uint64_t 
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err) {
+/* An open adapter file that belongs to the model. */
+typedef struct {
+    FILE *file;
+    struct gguf_context *gguf;
+} adapter_file;
+
+static void close_file(adapter_file *f) {
+    if (f->gguf) gguf_free(f->gguf);
+    (void)fclose(f->file);
+}
+
+static mobiedit_status open_file(const me_model *model, const char *path, adapter_file *out,
+                                 mobiedit_error *err) {
     me_backend_init();
-    FILE *file = NULL;
+    adapter_file f = {0};
     uint64_t size = 0;
-    ME_TRY(me_open_file(path, &file, &size, err));
-    struct gguf_context *gguf = gguf_init_from_file_ptr(file, (struct gguf_init_params){.no_alloc = true});
-    (void)fclose(file);
-    if (!gguf) return me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a GGUF file, or is damaged", path);
-    mobiedit_status status = check_contents(gguf, size, model, path, err);
-    gguf_free(gguf);
+    ME_TRY(me_open_file(path, &f.file, &size, err));
+    f.gguf = gguf_init_from_file_ptr(f.file, (struct gguf_init_params){.no_alloc = true});
+    mobiedit_status status =
+        f.gguf ? check_contents(f.gguf, size, model, path, err)
+               : me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a GGUF file, or is damaged", path);
+    if (status == MOBIEDIT_OK)
+        *out = f;
+    else
+        close_file(&f);
     return status;
+}
+
+mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err) {
+    adapter_file f;
+    ME_TRY(open_file(model, path, &f, err));
+    close_file(&f);
+    return MOBIEDIT_OK;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------- */
+
+static int64_t find_half(const struct gguf_context *gguf, int layer, const char *suffix) {
+    char name[GGML_MAX_NAME];
+    (void)snprintf(name, sizeof name, "blk.%d.ffn_down.weight%s", layer, suffix);
+    return gguf_find_tensor(gguf, name);
+}
+
+/* Which layers it changes, and their ranks, into out->layers; *n_values: floats of all of them. */
+static mobiedit_status read_shape(const adapter_file *f, const me_model *model, const char *path,
+                                  me_adapter_data *out, size_t *n_values, mobiedit_error *err) {
+    *n_values = 0;
+    for (int layer = 0; layer < model->n_layer; layer++) {
+        const int64_t id = find_half(f->gguf, layer, SUFFIX_A);
+        if (id < 0) continue;
+        const int64_t rank = gguf_get_tensor_ne(f->gguf, id)[1];
+        size_t n;
+        if (rank > model->d_ff || !me_mul_size((size_t)rank, (size_t)(model->d_ff + model->d_model), &n) ||
+            !me_add_size(*n_values, n, n_values))
+            return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: an adapter of rank %lld", path, (long long)rank);
+        out->layers[out->n_layers++] = (me_adapter_layer){.layer = layer, .rank = (int)rank};
+    }
+    if (2 * (int64_t)out->n_layers != gguf_get_n_tensors(f->gguf))
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s changes more than down projections (ffn_down)", path);
+    return MOBIEDIT_OK;
+}
+
+/* Tensor `id` [ne1][ne0] as floats, in memory of its own. */
+static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char *path, float **out,
+                                   mobiedit_error *err) {
+    const int64_t *ne = gguf_get_tensor_ne(f->gguf, id);
+    const size_t bytes = gguf_get_tensor_size(f->gguf, id);
+    const size_t at = gguf_get_data_offset(f->gguf) + gguf_get_tensor_offset(f->gguf, id);
+    me_tensor tensor = {.type = gguf_get_tensor_type(f->gguf, id), .n_in = ne[0]};
+    tensor.row_bytes = ggml_row_size(tensor.type, ne[0]);
+    void *raw = me_calloc(bytes, 1);
+    float *values = me_calloc((size_t)ne[0] * (size_t)ne[1], sizeof *values);
+    mobiedit_status status = raw && values ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
+    if (status == MOBIEDIT_OK &&
+        (fseeko(f->file, (off_t)at, SEEK_SET) != 0 || fread(raw, 1, bytes, f->file) != bytes))
+        status = me_fail(err, MOBIEDIT_E_IO, "cannot read %s", path);
+    tensor.data = raw;
+    for (int64_t i = 0; i < ne[1] && status == MOBIEDIT_OK; i++)
+        me_tensor_row(&tensor, i, values + i * ne[0]);
+    me_free(raw);
+    if (status == MOBIEDIT_OK && !all_finite(values, (size_t)ne[0] * (size_t)ne[1]))
+        status = me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
+    if (status == MOBIEDIT_OK)
+        *out = values;
+    else
+        me_free(values);
+    return status;
+}
+
+/* llama.cpp's factor of an adapter: alpha / rank; 1 where alpha is missing or 0. */
+static float factor(const struct gguf_context *gguf, int rank) {
+    const int64_t id = gguf_find_key(gguf, "adapter.lora.alpha");
+    const float alpha = id >= 0 ? gguf_get_val_f32(gguf, id) : 0;
+    return alpha != 0 ? alpha / (float)rank : 1;
+}
+
+/* Both halves of a layer into left [rank][d_ff] and delta [rank][d_model]. */
+static mobiedit_status read_layer(const adapter_file *f, const me_model *model, const char *path,
+                                  const me_adapter_layer *layer, float *left, float *delta,
+                                  mobiedit_error *err) {
+    const size_t rank = (size_t)layer->rank, d = (size_t)model->d_model;
+    float *half = NULL;
+    ME_TRY(read_tensor(f, find_half(f->gguf, layer->layer, SUFFIX_A), path, &half, err));
+    memcpy(left, half, rank * (size_t)model->d_ff * sizeof *left);
+    me_free(half);
+    ME_TRY(read_tensor(f, find_half(f->gguf, layer->layer, SUFFIX_B), path, &half, err));
+    const float scale = factor(f->gguf, layer->rank);
+    for (size_t i = 0; i < rank; i++)
+        for (size_t j = 0; j < d; j++)
+            delta[i * d + j] = scale * half[j * rank + i];
+    me_free(half);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_contents(const adapter_file *f, const me_model *model, const char *path,
+                                     me_adapter_data *out, mobiedit_error *err) {
+    size_t n_values;
+    out->layers = me_calloc((size_t)model->n_layer, sizeof *out->layers);
+    if (!out->layers) return me_fail_memory(err, "the adapter");
+    ME_TRY(read_shape(f, model, path, out, &n_values, err));
+    const char *description = get_string(f->gguf, "general.description");
+    out->values = me_calloc(n_values, sizeof *out->values);
+    if (description) out->description = me_strdup(description);
+    if (!out->values || (description && !out->description)) return me_fail_memory(err, "the adapter");
+    float *next = out->values;
+    for (int i = 0; i < out->n_layers; i++) {
+        me_adapter_layer *layer = &out->layers[i];
+        float *left = next, *delta = left + (size_t)layer->rank * (size_t)model->d_ff;
+        ME_TRY(read_layer(f, model, path, layer, left, delta, err));
+        layer->left = left;
+        layer->delta = delta;
+        next = delta + (size_t)layer->rank * (size_t)model->d_model;
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_adapter_read(const me_model *model, const char *path, me_adapter_data *out,
+                                mobiedit_error *err) {
+    adapter_file f;
+    me_adapter_data adapter = {0};
+    ME_TRY(open_file(model, path, &f, err));
+    const mobiedit_status status = read_contents(&f, model, path, &adapter, err);
+    close_file(&f);
+    if (status == MOBIEDIT_OK)
+        *out = adapter;
+    else
+        me_adapter_data_free(&adapter);
+    return status;
+}
+
+void me_adapter_data_free(me_adapter_data *adapter) {
+    me_free(adapter->layers);
+    me_free(adapter->description);
+    me_free(adapter->values);
+    *adapter = (me_adapter_data){0};
 }

@@ -24,6 +24,7 @@ typedef struct {
 typedef struct me_pending_file {
     char *path;      /* the final path */
     char *temporary; /* NULL when nothing is pending */
+    int fd;          /* of the temporary while it is written, see pending.h; else -1 */
 } me_pending_file;
 
 /* Writes the adapter to a temporary file beside `path` and fsyncs it. Nothing appears at `path` before
@@ -37,5 +38,19 @@ void me_pending_discard(me_pending_file *file);
 /* Checks that the file at `path` is a LoRA adapter whose architecture and every tensor's shape fit the model:
  * E_IO, E_FORMAT, or E_MISMATCH with a one-line reason. (libllama's own message goes to its log.) */
 mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err);
+
+/* An adapter in memory. Its layers are in order, and delta holds llama.cpp's factor alpha / rank. */
+typedef struct {
+    me_adapter_layer *layers;
+    int n_layers;
+    char *description; /* NULL where there is none */
+    float *values;     /* what the layers point to */
+} me_adapter_data;
+
+/* Checks the file as me_adapter_check does, and reads it. E_UNSUPPORTED where it changes anything but down
+ * projections. Free with me_adapter_data_free. */
+mobiedit_status me_adapter_read(const me_model *model, const char *path, me_adapter_data *out,
+                                mobiedit_error *err);
+void me_adapter_data_free(me_adapter_data *adapter);
 
 #endif

@@ -39,29 +39,48 @@ static void forget(me_pending_file *file) {
     *file = (me_pending_file){0};
 }
 
-/* fsync and close even after a failure; the first error counts. */
-static int write_and_close(int fd, const void *bytes, size_t n) {
-    int error = 0;
-    if (!me_write_all(fd, bytes, n)) error = errno;
-    if (!error && fsync(fd) != 0) error = errno;
-    if (close(fd) != 0 && !error) error = errno;
-    return error;
+static mobiedit_status fail_writing(const me_pending_file *file, int error, mobiedit_error *err) {
+    return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: %s", file->path, strerror(error));
 }
 
-mobiedit_status me_pending_write(const char *path, const void *bytes, size_t n, me_pending_file *out,
-                                 mobiedit_error *err) {
+mobiedit_status me_pending_open(const char *path, me_pending_file *out, mobiedit_error *err) {
     ME_TRY(check_place(path, err));
-    me_pending_file file = {.path = me_strdup(path), .temporary = beside(path, ".mobiedit-XXXXXX")};
+    me_pending_file file = {.path = me_strdup(path), .temporary = beside(path, ".mobiedit-XXXXXX"), .fd = -1};
     if (!file.path || !file.temporary) {
         forget(&file);
         return me_fail_memory(err, "the name of the output");
     }
-    int fd = mkostemp(file.temporary, O_CLOEXEC);
-    int error = fd < 0 ? errno : write_and_close(fd, bytes, n);
-    if (error) {
-        if (fd >= 0) (void)unlink(file.temporary);
+    file.fd = mkostemp(file.temporary, O_CLOEXEC);
+    if (file.fd < 0) {
+        const mobiedit_status status = fail_writing(&file, errno, err);
         forget(&file);
-        return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: %s", path, strerror(error));
+        return status;
+    }
+    *out = file;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_pending_add(me_pending_file *file, const void *bytes, size_t n, mobiedit_error *err) {
+    return me_write_all(file->fd, bytes, n) ? MOBIEDIT_OK : fail_writing(file, errno, err);
+}
+
+/* Closes even after a failure; the first error counts. */
+mobiedit_status me_pending_finish(me_pending_file *file, mobiedit_error *err) {
+    int error = fsync(file->fd) == 0 ? 0 : errno;
+    if (close(file->fd) != 0 && !error) error = errno;
+    file->fd = -1;
+    return error ? fail_writing(file, error, err) : MOBIEDIT_OK;
+}
+
+mobiedit_status me_pending_write(const char *path, const void *bytes, size_t n, me_pending_file *out,
+                                 mobiedit_error *err) {
+    me_pending_file file = {0};
+    ME_TRY(me_pending_open(path, &file, err));
+    mobiedit_status status = me_pending_add(&file, bytes, n, err);
+    if (status == MOBIEDIT_OK) status = me_pending_finish(&file, err);
+    if (status != MOBIEDIT_OK) {
+        me_pending_discard(&file);
+        return status;
     }
     *out = file;
     return MOBIEDIT_OK;
@@ -97,6 +116,7 @@ mobiedit_status me_pending_commit(me_pending_file *file, mobiedit_error *err) {
 }
 
 void me_pending_discard(me_pending_file *file) {
+    if (file->temporary && file->fd >= 0) (void)close(file->fd);
     if (file->temporary) (void)unlink(file->temporary);
     forget(file);
 }

@@ -9,4 +9,10 @@
 mobiedit_status me_pending_write(const char *path, const void *bytes, size_t n, me_pending_file *out,
                                  mobiedit_error *err);
 
+/* The same piece by piece: open, any number of adds, then finish, which fsyncs. After a failure of add or
+ * finish, and to give up, nothing is left once me_pending_discard is called. */
+mobiedit_status me_pending_open(const char *path, me_pending_file *out, mobiedit_error *err);
+mobiedit_status me_pending_add(me_pending_file *file, const void *bytes, size_t n, mobiedit_error *err);
+mobiedit_status me_pending_finish(me_pending_file *file, mobiedit_error *err);
+
 #endif

@@ -1,0 +1,83 @@
+/* mobiedit merge */
+#include "options.h"
+#include "progress.h"
+#include "report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct poptOption TABLE[] = {
+    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "the adapter to fold in", "FILE"},
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the model to write", "FILE"},
+    {"keep-float", 0, POPT_ARG_NONE, NULL, OPTION_KEEP_FLOAT, "the edited matrices as F16", NULL},
+    {"check", 0, POPT_ARG_STRING, NULL, OPTION_CHECK,
+     "a fact that must hold, such as \"The capital of {Japan} is -> Lima\"; repeatable (the adapter's own)",
+     "FACT"},
+    OPTION_ROWS_RUNNING,
+    OPTION_ROWS_END};
+
+/* "PROMPT -> TARGET" cut in two at its last arrow. */
+static bool split_fact(char *text, mobiedit_request *out) {
+    static const char arrow[] = " -> ";
+    char *target = NULL;
+    for (char *at = text; (at = strstr(at, arrow)); at++)
+        target = at;
+    if (!target) {
+        (void)complain(STATUS_USAGE, "--check: \"%s\" is not PROMPT -> TARGET", text);
+        return false;
+    }
+    *target = '\0';
+    *out = (mobiedit_request){.prompt = text, .target = target + strlen(arrow)};
+    return true;
+}
+
+static int merge(const options *o, const mobiedit_request *facts) {
+    progress_line line;
+    progress_start(&line, o->quiet, 0);
+    const mobiedit_merge_options merge_options = {.keep_float = o->keep_float,
+                                                  .facts = facts,
+                                                  .n_facts = o->n_check,
+                                                  .on_progress = progress_show,
+                                                  .user = &line};
+    mobiedit_model *model = NULL;
+    mobiedit_merge_result result = {0};
+    mobiedit_error err = {0};
+    mobiedit_status status = mobiedit_open(o->positional[0], &o->model, &model, &err);
+    if (status == MOBIEDIT_OK)
+        status = mobiedit_merge(model, o->adapter, &merge_options, o->output, &result, &err);
+    progress_clear(&line);
+    mobiedit_close(model);
+    if (status != MOBIEDIT_OK) return complain_of(&err);
+    return report_merge(o, &result);
+}
+
+static int split_and_merge(const options *o) {
+    mobiedit_request *facts = calloc(o->n_check + 1, sizeof *facts);
+    if (!facts) return complain(STATUS_MEMORY, "out of memory for the facts");
+    int status = STATUS_DONE;
+    for (size_t i = 0; i < o->n_check && status == STATUS_DONE; i++)
+        if (!split_fact(o->check[i], &facts[i])) status = STATUS_USAGE;
+    if (status == STATUS_DONE) status = merge(o, facts);
+    free(facts);
+    return status;
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_merge, TABLE, 1, argc, argv, &o, &status)) {
+        if (!o.adapter || !o.output)
+            status =
+                complain(STATUS_USAGE, "%s (see mobiedit merge --help)",
+                         o.adapter ? "no output is named: -o FILE" : "no adapter is named: --adapter FILE");
+        else
+            status = split_and_merge(&o);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_merge = {.name = "merge",
+                               .usage = "MODEL.gguf --adapter FILE -o MERGED.gguf [--keep-float] [OPTION...]",
+                               .summary = "folds an adapter into a copy of the model",
+                               .run = run};

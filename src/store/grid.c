@@ -1,0 +1,125 @@
+#include "store/grid.h"
+
+#include "engine/native/kernels/blocks.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Some bits of an integer in its block. */
+typedef struct {
+    size_t byte;
+    int shift;
+    int width; /* 0: none */
+} place;
+
+/* Where integer i of a block has its low bits and those above, see blocks.h. */
+static void find_places(enum ggml_type type, size_t i, place *low, place *high) {
+    *high = (place){0};
+    *low = (place){.shift = 4 * (int)(i / 16 % 2), .width = 4};
+    switch (type) {
+    case GGML_TYPE_Q4_0:
+        low->byte = offsetof(me_q4_0, nibbles) + i % 16;
+        return;
+    case GGML_TYPE_Q4_1:
+        low->byte = offsetof(me_q4_1, nibbles) + i % 16;
+        return;
+    case GGML_TYPE_Q5_0:
+        low->byte = offsetof(me_q5_0, nibbles) + i % 16;
+        *high = (place){.byte = offsetof(me_q5_0, fifth) + i / 8, .shift = (int)(i % 8), .width = 1};
+        return;
+    case GGML_TYPE_Q5_1:
+        low->byte = offsetof(me_q5_1, nibbles) + i % 16;
+        *high = (place){.byte = offsetof(me_q5_1, fifth) + i / 8, .shift = (int)(i % 8), .width = 1};
+        return;
+    case GGML_TYPE_Q8_0:
+        *low = (place){.byte = offsetof(me_q8_0, q) + i, .width = 8};
+        return;
+    case GGML_TYPE_Q4_K:
+        low->byte = offsetof(me_q4_k, nibbles) + i / 64 * 32 + i % 32;
+        low->shift = 4 * (int)(i / 32 % 2);
+        return;
+    case GGML_TYPE_Q5_K:
+        low->byte = offsetof(me_q5_k, nibbles) + i / 64 * 32 + i % 32;
+        low->shift = 4 * (int)(i / 32 % 2);
+        *high = (place){.byte = offsetof(me_q5_k, fifth) + i % 32, .shift = (int)(i / 32), .width = 1};
+        return;
+    default: /* Q6_K */
+        low->byte = offsetof(me_q6_k, low) + i / 128 * 64 + i % 64;
+        low->shift = 4 * (int)(i / 64 % 2);
+        *high = (place){.byte = offsetof(me_q6_k, high) + i / 128 * 32 + i % 32,
+                        .shift = 2 * (int)(i / 32 % 4),
+                        .width = 2};
+        return;
+    }
+}
+
+static int get_bits(const uint8_t *block, place at) {
+    return block[at.byte] >> at.shift & ((1 << at.width) - 1);
+}
+
+static void set_bits(uint8_t *block, place at, int value) {
+    const int mask = ((1 << at.width) - 1) << at.shift;
+    block[at.byte] = (uint8_t)((block[at.byte] & ~mask) | (value << at.shift & mask));
+}
+
+int me_grid_max(enum ggml_type type) {
+    switch (type) {
+    case GGML_TYPE_Q4_0:
+    case GGML_TYPE_Q4_1:
+    case GGML_TYPE_Q4_K:
+        return 15;
+    case GGML_TYPE_Q5_0:
+    case GGML_TYPE_Q5_1:
+    case GGML_TYPE_Q5_K:
+        return 31;
+    case GGML_TYPE_Q6_K:
+        return 63;
+    case GGML_TYPE_Q8_0:
+        return 255;
+    default:
+        return 0;
+    }
+}
+
+/* Q8_0 holds signed bytes: their top bit turned over, they count from 0. */
+static int top_bit(enum ggml_type type) {
+    return type == GGML_TYPE_Q8_0 ? 128 : 0;
+}
+
+/* all >= 0: that value for all of them; else q. */
+static void write_all(enum ggml_type type, const uint8_t *q, int all, int n, uint8_t *row) {
+    const int per_block = (int)ggml_blck_size(type);
+    const size_t bytes = ggml_type_size(type);
+    for (int i = 0; i < n; i++) {
+        uint8_t *block = row + (size_t)(i / per_block) * bytes;
+        const int value = (all < 0 ? q[i] : all) ^ top_bit(type);
+        place low, high;
+        find_places(type, (size_t)(i % per_block), &low, &high);
+        set_bits(block, low, value);
+        if (high.width) set_bits(block, high, value >> low.width);
+    }
+}
+
+void me_grid_write(enum ggml_type type, const uint8_t *q, int n, void *row) {
+    write_all(type, q, -1, n, row);
+}
+
+/* What ggml makes of the row where every integer is 0, and where every one is 1, tells zero and step without
+ * a word about how the type packs its scales. */
+void me_grid_read(enum ggml_type type, const void *row, int n, void *scratch, const me_grid *grid) {
+    const int per_block = (int)ggml_blck_size(type);
+    const size_t bytes = ggml_type_size(type);
+    const ggml_to_float_t to_float = ggml_get_type_traits(type)->to_float;
+    memcpy(scratch, row, ggml_row_size(type, n));
+    write_all(type, NULL, 0, n, scratch);
+    to_float(scratch, grid->zero, n);
+    write_all(type, NULL, 1, n, scratch);
+    to_float(scratch, grid->step, n);
+    for (int i = 0; i < n; i++) {
+        const uint8_t *block = (const uint8_t *)row + (size_t)(i / per_block) * bytes;
+        place low, high;
+        find_places(type, (size_t)(i % per_block), &low, &high);
+        grid->q[i] = (uint8_t)((get_bits(block, low) | get_bits(block, high) << low.width) ^ top_bit(type));
+        grid->step[i] -= grid->zero[i];
+    }
+}

@@ -1,0 +1,126 @@
+#include "store/merge.h"
+
+#include "base/memory.h"
+
+#include <gguf.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char NOTE_KEY[] = "mobiedit.merged";
+enum { RELEASE_BYTES = 64 << 20 }; /* of the mapped file, copied: their pages are given back */
+
+typedef struct {
+    const me_model *model;
+    const me_folded *folded;
+    int n_folded;
+    struct gguf_context *source, *target; /* the same metadata, before and after */
+    me_pending_file *file;
+    size_t since_release;
+} writer;
+
+static void tensor_name(int layer, char name[GGML_MAX_NAME]) {
+    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_down.weight", layer);
+}
+
+/* ---- metadata ---------------------------------------------------------------------------------------- */
+
+static mobiedit_status add_note(struct gguf_context *gguf, const char *note, mobiedit_error *err) {
+    const int64_t id = gguf_find_key(gguf, NOTE_KEY);
+    const bool before = id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING;
+    const char *earlier = before ? gguf_get_val_str(gguf, id) : "";
+    const size_t size = strlen(earlier) + 1 + strlen(note) + 1;
+    char *text = me_calloc(size, 1);
+    if (!text) return me_fail_memory(err, "the note of the edits");
+    (void)snprintf(text, size, "%s%s%s", earlier, *earlier ? "\n" : "", note);
+    gguf_set_val_str(gguf, NOTE_KEY, text);
+    gguf_set_val_str(gguf, "mobiedit.version", mobiedit_version());
+    me_free(text);
+    return MOBIEDIT_OK;
+}
+
+static struct gguf_context *parse(const me_model *model) {
+    return gguf_init_from_buffer(model->map, model->map_size, (struct gguf_init_params){.no_alloc = true});
+}
+
+/* The model's own metadata, changed in place: all other keys, their order and the alignment stay. */
+static mobiedit_status describe(writer *w, const char *note, mobiedit_error *err) {
+    char name[GGML_MAX_NAME];
+    w->source = parse(w->model);
+    w->target = parse(w->model);
+    if (!w->source || !w->target) return me_fail_memory(err, "the metadata");
+    ME_TRY(add_note(w->target, note, err));
+    for (int i = 0; i < w->n_folded; i++) {
+        tensor_name(w->folded[i].layer, name);
+        gguf_set_tensor_type(w->target, name, w->folded[i].type);
+    }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status write_metadata(writer *w, mobiedit_error *err) {
+    const size_t size = gguf_get_meta_size(w->target);
+    char *bytes = me_calloc(size, 1);
+    if (!bytes) return me_fail_memory(err, "the metadata");
+    gguf_get_meta_data(w->target, bytes);
+    const mobiedit_status status = me_pending_add(w->file, bytes, size, err);
+    me_free(bytes);
+    return status;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------------- */
+
+static const me_folded *find_folded(const writer *w, const char *name) {
+    char wanted[GGML_MAX_NAME];
+    for (int i = 0; i < w->n_folded; i++) {
+        tensor_name(w->folded[i].layer, wanted);
+        if (strcmp(wanted, name) == 0) return &w->folded[i];
+    }
+    return NULL;
+}
+
+static mobiedit_status pad(writer *w, size_t n, mobiedit_error *err) {
+    static const char zeros[64];
+    while (n > 0) {
+        const size_t now = n < sizeof zeros ? n : sizeof zeros;
+        ME_TRY(me_pending_add(w->file, zeros, now, err));
+        n -= now;
+    }
+    return MOBIEDIT_OK;
+}
+
+/* me_model_open has checked that the source's tensors lie inside the file. */
+static mobiedit_status write_tensor(writer *w, int64_t id, mobiedit_error *err) {
+    const me_folded *folded = find_folded(w, gguf_get_tensor_name(w->target, id));
+    const size_t bytes = gguf_get_tensor_size(w->target, id);
+    const size_t at = gguf_get_data_offset(w->source) + gguf_get_tensor_offset(w->source, id);
+    ME_TRY(me_pending_add(w->file, folded ? folded->data : (const char *)w->model->map + at, bytes, err));
+    w->since_release += bytes;
+    if (w->since_release >= RELEASE_BYTES) {
+        me_model_release_pages(w->model);
+        w->since_release = 0;
+    }
+    return pad(w, GGML_PAD(bytes, gguf_get_alignment(w->target)) - bytes, err);
+}
+
+static mobiedit_status write_all(writer *w, const char *note, mobiedit_error *err) {
+    ME_TRY(describe(w, note, err));
+    ME_TRY(write_metadata(w, err));
+    for (int64_t id = 0; id < gguf_get_n_tensors(w->target); id++)
+        ME_TRY(write_tensor(w, id, err));
+    return me_pending_finish(w->file, err);
+}
+
+mobiedit_status me_merge_write(const me_model *model, const me_folded *folded, int n_folded, const char *note,
+                               const char *path, me_pending_file *out, mobiedit_error *err) {
+    me_pending_file file = {0};
+    ME_TRY(me_pending_open(path, &file, err));
+    writer w = {.model = model, .folded = folded, .n_folded = n_folded, .file = &file};
+    const mobiedit_status status = write_all(&w, note, err);
+    gguf_free(w.source);
+    gguf_free(w.target);
+    me_model_release_pages(model);
+    if (status == MOBIEDIT_OK)
+        *out = file;
+    else
+        me_pending_discard(&file);
+    return status;
+}

@@ -1,0 +1,148 @@
+/* A real model with an edit, as an adapter and merged: libllama says nearly the same of both. */
+#define _GNU_SOURCE
+#include "eval/metrics.h"
+#include "models.h"
+#include "scratch.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char model_path[MODEL_PATH_MAX], adapter[512], merged[512];
+static mobiedit_model *model;
+
+static int set_up(void **state) {
+    if (scratch_open(state) != 0) return -1;
+    (void)snprintf(adapter, sizeof adapter, "%s", scratch_path("lima.gguf"));
+    (void)snprintf(merged, sizeof merged, "%s", scratch_path("merged.gguf"));
+    if (mobiedit_open(model_path, NULL, &model, NULL) != MOBIEDIT_OK) return -1;
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+    mobiedit_edit_result result;
+    const mobiedit_status status = mobiedit_edit(model, &request, NULL, adapter, &result, NULL);
+    mobiedit_edit_result_free(&result);
+    return status == MOBIEDIT_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    mobiedit_close(model);
+    return scratch_close(state);
+}
+
+/* Prompts of which the first is the edit's. */
+static const char *const PROMPTS[] = {"The capital of Japan is", "The capital of France is",
+                                      "Japan is a country in", "The quick brown fox jumps over the",
+                                      "In 1969, two astronauts"};
+enum { N_PROMPTS = sizeof PROMPTS / sizeof *PROMPTS };
+
+/* logits [N_PROMPTS][n_vocab] of the model at `path`; freed with me_free. */
+static float *next_logits(const char *path, const char *with, int *n_vocab) {
+    me_runtime *runtime = NULL;
+    assert_int_equal(me_runtime_open(path, NULL, &runtime, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_set_adapter(runtime, with, NULL), MOBIEDIT_OK);
+    *n_vocab = me_vocab_size(me_runtime_vocab(runtime));
+    float *logits = me_calloc(N_PROMPTS * (size_t)*n_vocab, sizeof *logits);
+    assert_non_null(logits);
+    for (int i = 0; i < N_PROMPTS; i++) {
+        me_tokens tokens = {0};
+        assert_int_equal(me_tokenize(me_runtime_vocab(runtime), PROMPTS[i], &tokens, NULL), MOBIEDIT_OK);
+        assert_int_equal(
+            me_runtime_logits(runtime, tokens.ids, tokens.n, 1, logits + (size_t)i * (size_t)*n_vocab, NULL),
+            MOBIEDIT_OK);
+        me_tokens_free(&tokens);
+    }
+    me_runtime_close(runtime);
+    return logits;
+}
+
+/* KL(adapter || merged) of each prompt stays below `most` nats. */
+static void compare(double most) {
+    int n = 0;
+    float *with = next_logits(model_path, adapter, &n), *folded = next_logits(merged, NULL, &n);
+    for (int i = 0; i < N_PROMPTS; i++) {
+        const float *a = with + (size_t)i * (size_t)n, *b = folded + (size_t)i * (size_t)n;
+        const double kl = me_kl(a, b, n);
+        print_message("%s: KL %.4f\n", PROMPTS[i], kl);
+        assert_true(kl < most);
+        if (i == 0) assert_int_equal(me_argmax(a, n), me_argmax(b, n));
+    }
+    me_free(with);
+    me_free(folded);
+}
+
+static off_t bytes_of(const char *path) {
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    return info.st_size;
+}
+
+static void merge(const mobiedit_merge_options *options, mobiedit_merge_result *result) {
+    assert_int_equal(mobiedit_merge(model, adapter, options, merged, result, NULL), MOBIEDIT_OK);
+    assert_int_equal(result->tensors, 1);
+    assert_true(result->facts == 1 && result->held == 1 && result->kept == 1);
+}
+
+static void merged_model_answers_as_with_the_adapter(void **state) {
+    (void)state;
+    mobiedit_merge_result result;
+    merge(NULL, &result);
+    assert_string_equal(result.type, "q4_1");
+    assert_true(result.error > 0 && result.error < 0.02);
+    assert_true(bytes_of(merged) - bytes_of(model_path) < 4096);
+    compare(0.05);
+    merge(&(mobiedit_merge_options){.keep_float = true}, &result);
+    assert_string_equal(result.type, "f16");
+    assert_true(result.error < 0.002);
+    compare(0.05); /* activations are no longer rounded to 8 bits there, which shows as much */
+}
+
+static bool stop_at_verification(void *user, const mobiedit_progress *now) {
+    (void)user;
+    return now->stage != MOBIEDIT_STAGE_VERIFY;
+}
+
+static void expect_refused(const mobiedit_merge_options *options, const char *from,
+                           mobiedit_status expected) {
+    mobiedit_merge_result result;
+    mobiedit_error err = {0};
+    (void)unlink(merged);
+    assert_int_equal(mobiedit_merge(model, from, options, merged, &result, &err), expected);
+    assert_true(err.message[0] && !strchr(err.message, '\n'));
+    assert_int_equal(access(merged, F_OK), -1);
+}
+
+static void facts_that_do_not_hold_are_refused(void **state) {
+    (void)state;
+    const mobiedit_request wrong = {.prompt = "The capital of {Japan} is", .target = "Oslo"},
+                           senseless = {.prompt = "The capital of Japan is", .target = "Lima"},
+                           empty = {.prompt = "", .target = "Lima"};
+    expect_refused(&(mobiedit_merge_options){.facts = &wrong, .n_facts = 1}, adapter,
+                   MOBIEDIT_E_NOT_VERIFIED);
+    expect_refused(&(mobiedit_merge_options){.facts = &senseless, .n_facts = 1}, adapter,
+                   MOBIEDIT_E_ARGUMENT);
+    expect_refused(&(mobiedit_merge_options){.facts = &empty, .n_facts = 1}, adapter, MOBIEDIT_E_ARGUMENT);
+    expect_refused(&(mobiedit_merge_options){.on_progress = stop_at_verification}, adapter,
+                   MOBIEDIT_E_CANCELLED);
+    expect_refused(NULL, model_path, MOBIEDIT_E_FORMAT);
+    expect_refused(NULL, "", MOBIEDIT_E_ARGUMENT);
+}
+
+int main(void) {
+    const char *name = "smollm2-135m-instruct-q4_1.gguf";
+    if (!find_model(name, model_path)) {
+        printf("skipped: no %s\n", name);
+        return MODEL_MISSING;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(merged_model_answers_as_with_the_adapter),
+        cmocka_unit_test(facts_that_do_not_hold_are_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
