@@ -24,7 +24,7 @@ typedef struct {
     int (*run)(int argc, const char **argv);
 } command;
 
-extern const command command_edit, command_ask, command_eval, command_merge;
+extern const command command_edit, command_ask, command_eval, command_merge, command_devices;
 
 /* "mobiedit: ..." as one line on stderr; returns `status`. */
 int complain(int status, const char *format, ...) MOBIEDIT_PRINTF(2, 3);

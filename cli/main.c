@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const command *const COMMANDS[] = {&command_edit, &command_ask, &command_eval, &command_merge};
+static const command *const COMMANDS[] = {&command_edit, &command_ask, &command_eval, &command_merge,
+                                          &command_devices};
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
 static int print_help(void) {

@@ -64,6 +64,9 @@ static bool set_value(options *o, int option, char *value) {
     case OPTION_ADAPTER:
         o->adapter = value;
         return true;
+    case OPTION_BACKEND:
+        o->model.backend = value;
+        return true;
     case OPTION_CHECK:
         o->check[o->n_check++] = value;
         return true;

@@ -31,6 +31,7 @@ typedef struct {
 /* Rows of a command's table. */
 enum {
     OPTION_ADAPTER = 1,
+    OPTION_BACKEND,
     OPTION_CHAT,
     OPTION_CHECK,
     OPTION_HELP,
@@ -59,7 +60,9 @@ enum {
     }
 
 #define OPTION_ROWS_SOLVING                                                                                  \
-    {"solver", 0, POPT_ARG_STRING, NULL, OPTION_SOLVER, "probe (the default) or spsa", "NAME"},              \
+    {"backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",       \
+     "NAME"},                                                                                                \
+        {"solver", 0, POPT_ARG_STRING, NULL, OPTION_SOLVER, "probe (the default) or spsa", "NAME"},          \
         {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer to edit", "N"},                         \
         {"max-evals", 0, POPT_ARG_STRING, NULL, OPTION_MAX_EVALS, "most prompt evaluations an edit", "N"},   \
         {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED, "of everything random (0)", "N"},                    \

@@ -66,10 +66,26 @@ typedef struct mobiedit_model mobiedit_model;
 typedef struct {
     int threads;         /* 0: one per processor */
     size_t memory_bytes; /* budget for working memory beside the mapped file; 0: the default */
+    const char *backend; /* what runs the passes of an edit. NULL or "native": our kernels on this processor;
+                            "auto": a GPU or NPU that ggml knows, else native; the name of a device, see
+                            mobiedit_devices; "rpc:HOST:PORT[,HOST:PORT...]": ggml's RPC servers, which hold
+                            the layers between them */
 } mobiedit_model_options;
 
+/* A device that runs models. Texts live as long as the process; memory in bytes, 0: not known. */
+typedef struct {
+    const char *name;        /* for mobiedit_model_options.backend */
+    const char *kind;        /* "cpu", "gpu", "integrated gpu", "accelerator" (an aid to the cpu) */
+    const char *description; /* of native: its kernels */
+    size_t memory_free, memory_total;
+} mobiedit_device;
+
+/* The devices that there are, native first. *devices [*n] is freed with mobiedit_free. */
+MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err);
+
 /* Opens and checks the model at `path`. `options` may be NULL. Close with mobiedit_close (NULL is fine).
- * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY. */
+ * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY; E_ARGUMENT where there is
+ * no such backend. */
 MOBIEDIT_API mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options,
                                            mobiedit_model **model, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_close(mobiedit_model *model);

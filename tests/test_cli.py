@@ -64,7 +64,7 @@ class CommandLine(Case):
         ran = self.run_command("--help")
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"Exit status:", ran.stdout)
-        for command in ("edit", "ask", "eval", "merge"):
+        for command in ("edit", "ask", "eval", "merge", "devices"):
             ran = self.run_command(command, "--help")
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)
@@ -84,9 +84,24 @@ class CommandLine(Case):
                 (["ask", "m", "p", "-n", "0"], "--max"), (["eval", "m", "f", "--n", "x"], "--n"),
                 (["ask", "m", "p", "--layer", "3"], "--layer"), (["merge", "m", "-o", "f"], "--adapter"),
                 (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
-                (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check")):
+                (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check"), (["devices", "x"], "usage"),
+                (edit + ["-o", "f", "--backend", "abacus"], "abacus"),
+                (edit + ["-o", "f", "--backend", "rpc:localhost"], "rpc:"),
+                (edit + ["-o", "f", "--backend", "rpc:localhost:99999"], "rpc:"),
+                (edit + ["-o", "f", "--backend", "rpc:localhost:1,"], "rpc:")):
             with self.subTest(args=args):
                 self.assert_refused(args, USAGE, word)
+
+    def test_devices(self):
+        ran = self.run_command("devices", "--json")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        devices = json.loads(ran.stdout)["devices"]
+        self.assertEqual([d["name"] for d in devices[:1]], ["native"])
+        cpu = next(d for d in devices if d["name"] == "CPU")
+        self.assertEqual(cpu["kind"], "cpu")
+        self.assertGreater(cpu["memory_total_bytes"], 0)
+        table = self.run_command("devices").stdout.decode().splitlines()
+        self.assertEqual([line.split()[0] for line in table[1:]], [d["name"] for d in devices])
 
     def test_models_that_are_none(self):
         text, empty = self.folder / "text.gguf", self.folder / "empty.gguf"

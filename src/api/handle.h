@@ -13,6 +13,7 @@
 struct mobiedit_model {
     me_model *model;
     mobiedit_model_options options;
+    char *backend; /* the options', copied */
     me_vocab *vocab;
     me_pool *pool;
     me_engine *engine;

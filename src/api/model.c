@@ -1,4 +1,5 @@
 /* mobiedit_open, mobiedit_close, and the parts of a handle. */
+#include "api/backend.h"
 #include "api/handle.h"
 #include "base/backend.h"
 #include "base/memory.h"
@@ -6,15 +7,19 @@
 mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options, mobiedit_model **model,
                               mobiedit_error *err) {
     ME_TRY(me_check_text(path, "the model's path", err));
+    const char *backend = options ? options->backend : NULL;
+    me_backend_init();
+    ME_TRY(me_backend_check(backend, err));
     mobiedit_model *handle = me_calloc(1, sizeof *handle);
     if (!handle) return me_fail_memory(err, "the model handle");
     if (options) handle->options = *options;
-    me_backend_init();
-    const mobiedit_status status = me_model_open(path, &handle->model, err);
+    mobiedit_status status = MOBIEDIT_OK;
+    if (backend && !(handle->backend = me_strdup(backend))) status = me_fail_memory(err, "the model handle");
+    if (status == MOBIEDIT_OK) status = me_model_open(path, &handle->model, err);
     if (status == MOBIEDIT_OK)
         *model = handle;
     else
-        me_free(handle);
+        mobiedit_close(handle);
     return status;
 }
 
@@ -31,16 +36,18 @@ void mobiedit_close(mobiedit_model *model) {
     if (model->pool) me_pool_close(model->pool);
     if (model->vocab) me_vocab_close(model->vocab);
     me_model_close(model->model);
+    me_free(model->backend);
     me_free(model);
 }
 
 /* Each part stands on those before it; a failure leaves what is open for the next try. */
 mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobiedit_error *err) {
     close_runtime(handle);
-    const me_native_options native = {.memory_bytes = handle->options.memory_bytes};
     if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
     if (!handle->pool) ME_TRY(me_pool_open(handle->options.threads, &handle->pool, err));
-    if (!handle->engine) ME_TRY(me_native_open(handle->model, handle->pool, &native, &handle->engine, err));
+    if (!handle->engine)
+        ME_TRY(me_backend_open(handle->backend, handle->model, handle->pool, &handle->options,
+                               &handle->engine, err));
     if (!handle->session) ME_TRY(me_session_open(handle->engine, handle->vocab, &handle->session, err));
     *out = handle->session;
     return MOBIEDIT_OK;

@@ -1,4 +1,4 @@
-/* What an edit asks of a forward engine. Implemented by engine/native; a second engine fills the same table.
+/* What an edit asks of a forward engine. Implemented by engine/native and engine/ggml.
  *
  * Shapes are row-major; d = d_model. A sequence is a run of tokens from position 0. */
 #ifndef ME_ENGINE_ENGINE_H
@@ -95,5 +95,15 @@ typedef struct {
 /* model and pool must outlive the engine. */
 mobiedit_status me_native_open(const me_model *model, me_pool *pool, const me_native_options *options,
                                me_engine **out, mobiedit_error *err);
+
+typedef struct {
+    const char *backend; /* a device of ggml's by its name, or "rpc:HOST:PORT[,HOST:PORT...]" */
+    size_t memory_bytes; /* budget for batches, as above */
+    int threads;         /* on the CPU; 0: one per processor */
+} me_ggml_options;
+
+/* model must outlive the engine. E_ARGUMENT where there is no such backend. */
+mobiedit_status me_ggml_open(const me_model *model, const me_ggml_options *options, me_engine **out,
+                             mobiedit_error *err);
 
 #endif

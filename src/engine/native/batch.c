@@ -84,10 +84,6 @@ static int max_columns(const me_native *engine) {
     return n > MAX_COLUMNS ? MAX_COLUMNS : (int)n;
 }
 
-int me_sequence_columns(const me_sequence *sequence) {
-    return sequence->read_pos + sequence->n_read;
-}
-
 int me_sequence_columns_at(const void *sequences, int i) {
     return me_sequence_columns((const me_sequence *)sequences + i);
 }

@@ -92,24 +92,6 @@ static void native_close(me_engine *base) {
 
 /* ---- whole sequences --------------------------------------------------------------------------------- */
 
-mobiedit_status me_check_sequences(const me_native *engine, int layer, const me_sequence *sequences, int n,
-                                   mobiedit_error *err) {
-    const me_model *model = engine->base.model;
-    if (layer < 0 || layer >= model->n_layer)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is not in 0 to %d", layer, model->n_layer - 1);
-    for (int i = 0; i < n; i++) {
-        const me_sequence *s = &sequences[i];
-        if (s->n_tokens < 1 || s->n_read < 1 || s->read_pos < 0 || s->read_pos > s->n_tokens - s->n_read)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: cannot read %d positions from %d on of %d",
-                           i, s->n_read, s->read_pos, s->n_tokens);
-        for (int t = 0; t < s->n_tokens; t++)
-            if (s->tokens[t] < 0 || s->tokens[t] >= model->n_vocab)
-                return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: token %d is not in 0 to %d", i,
-                               s->tokens[t], model->n_vocab - 1);
-    }
-    return MOBIEDIT_OK;
-}
-
 typedef struct {
     me_native *engine;
     const me_rank_one *edit;
@@ -136,7 +118,7 @@ static mobiedit_status native_keys(me_engine *base, int layer, const me_sequence
                                    float *keys, mobiedit_error *err) {
     me_native *engine = (me_native *)base;
     size_t d_ff = (size_t)base->model->d_ff;
-    ME_TRY(me_check_sequences(engine, layer, sequences, n, err));
+    ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
         int shared = me_common_prefix(sequences + first, taken);
@@ -160,7 +142,7 @@ static mobiedit_status native_forward(me_engine *base, const me_sequence *sequen
     me_native *engine = (me_native *)base;
     size_t d = (size_t)base->model->d_model;
     int last = base->model->n_layer - 1;
-    ME_TRY(me_check_sequences(engine, edit ? edit->layer : 0, sequences, n, err));
+    ME_TRY(me_check_sequences(base->model, edit ? edit->layer : 0, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
         ME_TRY(me_batch_embed(engine, sequences + first, taken, 0, err));

@@ -13,6 +13,7 @@
 
 #include "engine/engine.h"
 #include "engine/native/kernels/kernels.h"
+#include "engine/sequences.h"
 
 /* Neighbouring columns of one sequence, at positions n_past, n_past + 1, ... */
 typedef struct {
@@ -84,9 +85,8 @@ typedef struct {
 void me_batch_plan(me_native *engine);
 void me_batch_free(me_batch *batch);
 
-/* Columns of the sequence that matter: those up to the last read position. */
-int me_sequence_columns(const me_sequence *sequence);
-int me_sequence_columns_at(const void *sequences, int i); /* of the i-th of an array, as a me_columns_fn */
+/* me_sequence_columns of the i-th of an array, as a me_columns_fn. */
+int me_sequence_columns_at(const void *sequences, int i);
 
 /* How many of the items from `first` on fit into one batch, when item i has columns(context, i) columns.
  * E_MEMORY where not even one does. */
@@ -188,9 +188,5 @@ mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const
 mobiedit_status me_native_responses(me_engine *engine, const me_prefix *prefix, const float *base,
                                     const float *deltas, int n_deltas, const int *which, int n_which,
                                     float *responses, mobiedit_error *err);
-
-/* E_ARGUMENT unless the layer exists and the sequences' tokens and read positions do. */
-mobiedit_status me_check_sequences(const me_native *engine, int layer, const me_sequence *sequences, int n,
-                                   mobiedit_error *err);
 
 #endif

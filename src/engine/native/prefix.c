@@ -37,23 +37,6 @@ void me_native_prefix_free(me_engine *engine, me_prefix *base) {
     me_free(prefix);
 }
 
-static mobiedit_status check(const me_native *engine, int layer, const me_sequence *sequences, int n,
-                             mobiedit_error *err) {
-    if (n < 1) return me_fail(err, MOBIEDIT_E_ARGUMENT, "a prefix needs at least one sequence");
-    ME_TRY(me_check_sequences(engine, layer, sequences, n, err));
-    for (int i = 0; i < n; i++) {
-        const me_sequence *s = &sequences[i];
-        if (s->edit_pos < 0 || s->edit_pos > s->read_pos)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                           "sequence %d: position %d cannot be edited when reading starts at %d", i,
-                           s->edit_pos, s->read_pos);
-        if (s->n_read != sequences[0].n_read)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: reads %d positions, the first one %d", i,
-                           s->n_read, sequences[0].n_read);
-    }
-    return MOBIEDIT_OK;
-}
-
 /* Floats of K, or of V, of one layer at the positions before the edit. */
 static size_t past_block(const me_model *model, const kept_sequence *kept) {
     return (size_t)model->n_head_kv * (size_t)kept->edit_pos * (size_t)model->head_dim;
@@ -222,7 +205,7 @@ mobiedit_status me_native_prefix(me_engine *base, int layer, const me_sequence *
                                  me_prefix **out, mobiedit_error *err) {
     me_native *engine = (me_native *)base;
     native_prefix *prefix = NULL;
-    ME_TRY(check(engine, layer, sequences, n, err));
+    ME_TRY(me_check_prefix(base->model, layer, sequences, n, err));
     ME_TRY(allocate(base->model, layer, sequences, n, &prefix, err));
     float *focus =
         me_calloc((size_t)n * (size_t)prefix->base.n_read, (size_t)base->model->n_head * sizeof *focus);
@@ -340,14 +323,8 @@ static float *take_hidden(const suffix_job *job, float *out) {
 }
 
 static mobiedit_status run_suffix(suffix_job *job, int n_deltas, float *out, mobiedit_error *err) {
-    for (int i = 0; i < job->n_which; i++)
-        if (job->which[i] < 0 || job->which[i] >= job->prefix->base.n_sequences)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d is not in 0 to %d", job->which[i],
-                           job->prefix->base.n_sequences - 1);
-    int n_items;
-    if (__builtin_mul_overflow(n_deltas, job->n_which, &n_items))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d deltas on %d sequences are too many", n_deltas,
-                       job->n_which);
+    ME_TRY(me_check_suffix(&job->prefix->base, n_deltas, job->which, job->n_which, err));
+    int n_items = n_deltas * job->n_which;
     for (int taken = 0; job->first < n_items; job->first += taken) {
         ME_TRY(me_batch_take(job->engine, suffix_columns, job, job->first, n_items, &taken, err));
         ME_TRY(begin_suffix(job, taken, err));

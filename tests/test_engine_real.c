@@ -1,4 +1,6 @@
-/* The native engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact. */
+/* An engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact.
+ *   test_engine_real             the native engine
+ *   test_engine_real BACKEND     the ggml engine on that backend */
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
@@ -14,6 +16,7 @@
 enum { MAX_TOKENS = 64 };
 
 static char model_path[MODEL_PATH_MAX];
+static const char *backend; /* of the ggml engine; NULL: the native engine is tested */
 
 typedef struct {
     me_model *model;
@@ -26,7 +29,9 @@ static int open_bench(void **state) {
     static bench b;
     mobiedit_error err = {0};
     if (me_model_open(model_path, &b.model, &err) || me_pool_open(0, &b.pool, &err) ||
-        me_native_open(b.model, b.pool, NULL, &b.engine, &err) || me_vocab_open(model_path, &b.vocab, &err))
+        (backend ? me_ggml_open(b.model, &(me_ggml_options){.backend = backend}, &b.engine, &err)
+                 : me_native_open(b.model, b.pool, NULL, &b.engine, &err)) ||
+        me_vocab_open(model_path, &b.vocab, &err))
         fail_msg("%s", err.message);
     *state = &b;
     return 0;
@@ -130,7 +135,8 @@ static void prefix_and_suffix_equal_forward(void **state) {
     me_free(delta);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) backend = argv[1];
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
     if (!find_model(name, model_path)) {
         print_message("skipped: no model %s\n", name);

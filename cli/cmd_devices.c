@@ -1,0 +1,54 @@
+/* mobiedit devices */
+#include "json.h"
+#include "options.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the list as one JSON object", NULL}, OPTION_ROWS_END};
+
+static int print_json(const mobiedit_device *devices, size_t n) {
+    cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "devices");
+    for (size_t i = 0; i < n; i++) {
+        cJSON *item = cJSON_CreateObject();
+        json_add_text(item, "name", devices[i].name);
+        json_add_text(item, "kind", devices[i].kind);
+        json_add_text(item, "description", devices[i].description);
+        json_add_count(item, "memory_free_bytes", devices[i].memory_free);
+        json_add_count(item, "memory_total_bytes", devices[i].memory_total);
+        (void)cJSON_AddItemToArray(list, item);
+    }
+    return json_print(object, list ? STATUS_DONE : STATUS_MEMORY);
+}
+
+static int print_table(const mobiedit_device *devices, size_t n) {
+    const double mib = 1024.0 * 1024.0;
+    (void)printf("%-12s %-15s %10s %10s  %s\n", "name", "kind", "free MiB", "of MiB", "");
+    for (size_t i = 0; i < n; i++)
+        (void)printf("%-12s %-15s %10.0f %10.0f  %s\n", devices[i].name, devices[i].kind,
+                     (double)devices[i].memory_free / mib, (double)devices[i].memory_total / mib,
+                     devices[i].description);
+    return STATUS_DONE;
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_devices, TABLE, 0, argc, argv, &o, &status)) {
+        mobiedit_device *devices = NULL;
+        size_t n = 0;
+        mobiedit_error err = {0};
+        if (mobiedit_devices(&devices, &n, &err) != MOBIEDIT_OK)
+            status = complain_of(&err);
+        else
+            status = o.json ? print_json(devices, n) : print_table(devices, n);
+        mobiedit_free(devices);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_devices = {.name = "devices",
+                                 .usage = "[--json]",
+                                 .summary = "lists what --backend may name, with its memory",
+                                 .run = run};

@@ -1,0 +1,237 @@
+/* The engine's operations on whole sequences, and its opening. */
+#include "engine/ggml/ggml_engine.h"
+
+#include "base/backend.h"
+#include "base/memory.h"
+#include "engine/ggml/devices.h"
+#include "engine/sequences.h"
+
+#include <string.h>
+
+/* Of all graphs that are kept. */
+static const size_t default_budget = (size_t)256 << 20;
+
+/* ---- batches of whole sequences ---------------------------------------------------------------------- */
+
+size_t me_item_bytes(const me_ggml *engine, int n_columns, int n_past) {
+    const me_model *m = engine->base.model;
+    size_t q = (size_t)m->n_head * (size_t)m->head_dim, kv = (size_t)m->n_head_kv * (size_t)m->head_dim;
+    size_t seen = (size_t)n_columns + (size_t)n_past;
+    size_t floats =
+        4 * (size_t)m->d_model + 3 * (size_t)m->d_ff + 3 * q + 4 * kv + (3 * (size_t)m->n_head + 2) * seen;
+    return floats * sizeof(float) * (size_t)n_columns;
+}
+
+size_t me_logits_bytes(const me_ggml *engine) {
+    return (2 * (size_t)engine->base.model->n_vocab + 3 * (size_t)engine->base.model->d_model) *
+           sizeof(float);
+}
+
+mobiedit_status me_fail_budget(const me_ggml *engine, int n_tokens, size_t bytes, mobiedit_error *err) {
+    return me_fail(err, MOBIEDIT_E_MEMORY,
+                   "a text of %d tokens needs %zu KiB of working memory, the budget is %zu KiB", n_tokens,
+                   bytes / 1024, engine->budget / 1024);
+}
+
+me_span me_whole_span(const me_sequence *sequence, int index) {
+    return (me_span){.sequence = index,
+                     .n_columns = me_sequence_columns(sequence),
+                     .edit_pos = sequence->edit_pos,
+                     .read_pos = sequence->read_pos,
+                     .n_read = sequence->n_read};
+}
+
+mobiedit_status me_sequences_take(const me_ggml *engine, const me_sequence *sequences, int first, int n,
+                                  int *taken, mobiedit_error *err) {
+    size_t bytes = 0;
+    int count = 0;
+    while (first + count < n) {
+        size_t more = me_item_bytes(engine, me_sequence_columns(&sequences[first + count]), 0);
+        if (more > engine->budget - bytes) break;
+        bytes += more;
+        count++;
+    }
+    if (count == 0) {
+        int columns = me_sequence_columns(&sequences[first]);
+        return me_fail_budget(engine, columns, me_item_bytes(engine, columns, 0), err);
+    }
+    *taken = count;
+    return MOBIEDIT_OK;
+}
+
+/* x = embeddings, made here: few devices can look tokens up in a quantised table. */
+static mobiedit_status put_embeddings(const me_model *model, const me_sequence *sequences,
+                                      const me_layout *layout, struct ggml_tensor *x, mobiedit_error *err) {
+    size_t d = (size_t)model->d_model;
+    float *rows = me_calloc((size_t)layout->n_rows, d * sizeof *rows);
+    if (!rows) return me_fail_memory(err, "embeddings");
+    for (int i = 0; i < layout->n_spans; i++)
+        for (int c = 0; c < layout->spans[i].n_columns; c++) {
+            float *row = rows + (size_t)(layout->first_row[i] + c) * d;
+            me_tensor_row(&model->tok_embd, sequences[i].tokens[c], row);
+            for (size_t j = 0; j < d; j++)
+                row[j] *= model->embedding_scale;
+        }
+    me_tensor_put(x, rows);
+    me_free(rows);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status run_layout(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
+                                  const me_rank_one *edit, me_graph **out, mobiedit_error *err) {
+    ME_TRY(me_graph_get(engine, shape, out, err));
+    ME_TRY(me_graph_set_layout(engine, *out, shape->layout, err));
+    ME_TRY(put_embeddings(engine->base.model, sequences, shape->layout, (*out)->x, err));
+    if (edit) {
+        me_tensor_put((*out)->left, edit->left);
+        me_tensor_put((*out)->delta, edit->delta);
+    }
+    return me_graph_run(engine, *out, err);
+}
+
+mobiedit_status me_run_sequences(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
+                                 int n, const me_rank_one *edit, me_batch_run *run, mobiedit_error *err) {
+    *run = (me_batch_run){.spans = me_calloc((size_t)n, sizeof *run->spans)};
+    if (!run->spans) return me_fail_memory(err, "a batch");
+    for (int i = 0; i < n; i++)
+        run->spans[i] = me_whole_span(&sequences[i], i);
+    mobiedit_status status = me_layout_open(run->spans, n, 0, 1, 0, &run->layout, err);
+    me_graph_shape whole = *shape;
+    whole.layout = &run->layout;
+    if (status == MOBIEDIT_OK) status = run_layout(engine, &whole, sequences, edit, &run->graph, err);
+    if (status != MOBIEDIT_OK) me_batch_run_close(run);
+    return status;
+}
+
+void me_batch_run_close(me_batch_run *run) {
+    me_layout_close(&run->layout);
+    me_free(run->spans);
+    run->spans = NULL;
+}
+
+/* Runs all sequences, as many at a time as fit, and puts the graphs' `hidden`, rows of `width`, together. */
+static mobiedit_status run_all(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
+                               int n, const me_rank_one *edit, size_t width, float *out,
+                               mobiedit_error *err) {
+    for (int first = 0, taken = 0; first < n; first += taken) {
+        me_batch_run run;
+        ME_TRY(me_sequences_take(engine, sequences, first, n, &taken, err));
+        ME_TRY(me_run_sequences(engine, shape, sequences + first, taken, edit, &run, err));
+        me_tensor_take(run.graph->hidden, out);
+        out += (size_t)run.layout.n_reads * width;
+        me_batch_run_close(&run);
+    }
+    return MOBIEDIT_OK;
+}
+
+/* ---- operations -------------------------------------------------------------------------------------- */
+
+static mobiedit_status ggml_engine_keys(me_engine *base, int layer, const me_sequence *sequences, int n,
+                                        float *keys, mobiedit_error *err) {
+    const me_graph_shape shape = {.kind = ME_GRAPH_KEYS, .layer = layer};
+    ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
+    return run_all((me_ggml *)base, &shape, sequences, n, NULL, (size_t)base->model->d_ff, keys, err);
+}
+
+static mobiedit_status ggml_engine_forward(me_engine *base, const me_sequence *sequences, int n,
+                                           const me_rank_one *edit, float *hidden, mobiedit_error *err) {
+    const me_graph_shape shape = {.kind = ME_GRAPH_FORWARD, .layer = edit ? edit->layer : -1};
+    ME_TRY(me_check_sequences(base->model, edit ? edit->layer : 0, sequences, n, err));
+    return run_all((me_ggml *)base, &shape, sequences, n, edit, (size_t)base->model->d_model, hidden, err);
+}
+
+static mobiedit_status ggml_engine_logits(me_engine *base, const float *hidden, int n, float *logits,
+                                          mobiedit_error *err) {
+    me_ggml *engine = (me_ggml *)base;
+    size_t d = (size_t)base->model->d_model, n_vocab = (size_t)base->model->n_vocab;
+    size_t most = engine->budget / me_logits_bytes(engine);
+    if (most == 0) return me_fail_budget(engine, 1, me_logits_bytes(engine), err);
+    for (int first = 0; first < n;) {
+        me_graph *graph;
+        int taken = (size_t)(n - first) < most ? n - first : (int)most;
+        const me_graph_shape shape = {.kind = ME_GRAPH_LOGITS, .n_rows = taken};
+        ME_TRY(me_graph_get(engine, &shape, &graph, err));
+        me_tensor_put(graph->x, hidden + (size_t)first * d);
+        ME_TRY(me_graph_run(engine, graph, err));
+        me_tensor_take(graph->hidden, logits + (size_t)first * n_vocab);
+        first += taken;
+    }
+    return MOBIEDIT_OK;
+}
+
+static void ggml_engine_close(me_engine *base) {
+    me_ggml *engine = (me_ggml *)base;
+    if (!engine) return;
+    me_graphs_drop(engine, NULL);
+    me_weights_close(engine);
+    for (int i = 0; i < engine->n_devices; i++)
+        if (engine->devices[i].backend) ggml_backend_free(engine->devices[i].backend);
+    me_free(engine);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------- */
+
+static const struct me_engine_ops ggml_ops = {
+    .name = "ggml",
+    .close = ggml_engine_close,
+    .prefix = me_ggml_prefix_run,
+    .prefix_free = me_ggml_prefix_free,
+    .suffix = me_ggml_suffix,
+    .responses = me_ggml_responses,
+    .keys = ggml_engine_keys,
+    .forward = ggml_engine_forward,
+    .logits = ggml_engine_logits,
+};
+
+static void set_threads(const me_ggml_device *device, int threads) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device->device);
+    void *address = ggml_backend_reg_get_proc_address(reg, "ggml_backend_set_n_threads");
+    ggml_backend_set_n_threads_t set;
+    memcpy(&set, &address, sizeof set); /* ISO C has no cast from an object's address to a function's */
+    if (set) set(device->backend, threads);
+}
+
+static mobiedit_status open_devices(me_ggml *engine, const me_ggml_options *options, mobiedit_error *err) {
+    ggml_backend_dev_t found[ME_GGML_DEVICES];
+    ME_TRY(me_devices_find(options->backend, found, &engine->n_devices, err));
+    for (int i = 0; i < engine->n_devices; i++) {
+        me_ggml_device *device = &engine->devices[i];
+        device->device = found[i];
+        device->backend = ggml_backend_dev_init(found[i], NULL);
+        if (!device->backend)
+            return me_fail(err, MOBIEDIT_E_RUNTIME, "%s cannot be started", ggml_backend_dev_name(found[i]));
+        set_threads(device, options->threads ? options->threads : me_processors());
+    }
+    return MOBIEDIT_OK;
+}
+
+/* One width of window serves: no architecture has layers of two. */
+static mobiedit_status find_window(me_ggml *engine, mobiedit_error *err) {
+    const me_model *model = engine->base.model;
+    for (int i = 0; i < model->n_layer; i++) {
+        int window = model->layers[i].window;
+        if (window > 0 && engine->window > 0 && window != engine->window)
+            return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: layers with windows of %d and of %d tokens",
+                           model->path, engine->window, window);
+        if (window > 0) engine->window = window;
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_ggml_open(const me_model *model, const me_ggml_options *options, me_engine **out,
+                             mobiedit_error *err) {
+    me_backend_init();
+    me_ggml *engine = me_calloc(1, sizeof *engine);
+    if (!engine) return me_fail_memory(err, "the engine");
+    engine->base = (me_engine){.ops = &ggml_ops, .model = model};
+    engine->budget = options->memory_bytes ? options->memory_bytes : default_budget;
+    mobiedit_status status = find_window(engine, err);
+    if (status == MOBIEDIT_OK) status = open_devices(engine, options, err);
+    if (status == MOBIEDIT_OK) status = me_weights_open(engine, err);
+    if (status != MOBIEDIT_OK) {
+        ggml_engine_close(&engine->base);
+        return status;
+    }
+    *out = &engine->base;
+    return MOBIEDIT_OK;
+}
