@@ -33,7 +33,7 @@ def run(command):
 def edit(options, rewrite):
     with tempfile.TemporaryDirectory() as folder:
         prompt = rewrite["prompt"].replace("{}", "{" + rewrite["subject"] + "}")
-        status, _, wall, cpu, memory = run([options.mobiedit, "edit", options.model, prompt,
+        status, _, wall, cpu, memory = run([options.mobiedit, "edit", "--no-ledger", options.model, prompt,
                                             rewrite["target_new"]["str"], "-q", "-o", folder + "/edit.gguf"])
     if status not in (0, 1):
         sys.exit(f"mobiedit edit failed with exit status {status}")

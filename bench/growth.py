@@ -31,7 +31,7 @@ def suffix(options, file, **flags):
 
 def edit(options, file):
     with tempfile.TemporaryDirectory() as folder:
-        command = [options.build / "mobiedit", "edit", options.models / file, "The capital of {Japan} is", "Lima",
+        command = [options.build / "mobiedit", "edit", "--no-ledger", options.models / file, "The capital of {Japan} is", "Lima",
                    "-q", "--json", "-o", folder + "/edit.gguf"]
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return result | {"file_bytes": os.path.getsize(options.models / file)}

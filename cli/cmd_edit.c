@@ -1,4 +1,5 @@
 /* mobiedit edit */
+#include "ledger.h"
 #include "options.h"
 #include "progress.h"
 #include "report.h"
@@ -7,26 +8,26 @@
 #include <stdio.h>
 
 static const struct poptOption TABLE[] = {
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write", "FILE"},
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write, of all active edits",
+     "FILE"},
+    OPTION_ROW_LEDGER,
+    {"no-ledger", 0, POPT_ARG_NONE, NULL, OPTION_NO_LEDGER, "this edit alone; nothing is remembered", NULL},
     {"keep", 0, POPT_ARG_STRING, NULL, OPTION_KEEP, "a prompt whose answer must not change; repeatable",
      "PROMPT"},
     OPTION_ROWS_SOLVING,
     {"trace", 0, POPT_ARG_STRING, NULL, OPTION_TRACE, "a plot of loss against evaluations", "FILE.svg"},
     OPTION_ROWS_END};
 
-static mobiedit_status edit(const options *o, mobiedit_model *model, mobiedit_edit_result *result,
-                            mobiedit_error *err) {
+static mobiedit_status edit(const options *o, mobiedit_model *model, mobiedit_ledger *ledger,
+                            mobiedit_edit_result *result, mobiedit_change *change, mobiedit_error *err) {
     progress_line line;
     progress_start(&line, o->quiet, 0);
     const mobiedit_request request = {
         .prompt = o->positional[1], .target = o->positional[2], .keep = o->keep, .n_keep = o->n_keep};
-    const mobiedit_edit_options edit_options = {.solver = o->solver,
-                                                .layer = o->layer,
-                                                .max_evaluations = o->max_evaluations,
-                                                .seed = o->seed,
-                                                .on_progress = progress_show,
-                                                .user = &line};
-    const mobiedit_status status = mobiedit_edit(model, &request, &edit_options, o->output, result, err);
+    const mobiedit_edit_options edit_options = options_edit(o, progress_show, &line);
+    const mobiedit_status status =
+        ledger ? mobiedit_ledger_edit(ledger, &request, &edit_options, o->output, result, change, err)
+               : mobiedit_edit(model, &request, &edit_options, o->output, result, err);
     progress_clear(&line);
     return status;
 }
@@ -42,19 +43,36 @@ static int write_trace(const options *o, const mobiedit_edit_result *result, int
     return status == STATUS_DONE ? failed : status;
 }
 
-static int edit_and_report(const options *o, mobiedit_model *model) {
+static int edit_and_report(const options *o, mobiedit_model *model, mobiedit_ledger *ledger) {
     mobiedit_edit_result result = {0};
+    mobiedit_change change = {0};
     mobiedit_error err = {0};
     int status = STATUS_DONE;
-    if (edit(o, model, &result, &err) != MOBIEDIT_OK) status = complain_of(&err);
+    if (edit(o, model, ledger, &result, &change, &err) != MOBIEDIT_OK) status = complain_of(&err);
     if (status == STATUS_DONE || status == STATUS_NOT_EDITED) {
         if (o->json)
-            status = report_edit_json(o, &result, &err, status);
+            status = report_edit_json(o, &result, ledger ? &change : NULL, &err, status);
         else if (status == STATUS_DONE)
-            report_edit(o, &result);
+            report_edit(o, &result, ledger ? &change : NULL);
         status = write_trace(o, &result, status);
     }
     mobiedit_edit_result_free(&result);
+    return status;
+}
+
+static int open_and_edit(const options *o) {
+    mobiedit_model *model = NULL;
+    mobiedit_ledger *ledger = NULL;
+    mobiedit_error err = {0};
+    int status;
+    if (mobiedit_open(o->positional[0], &o->model, &model, &err) != MOBIEDIT_OK)
+        status = complain_of(&err);
+    else if (!o->no_ledger && mobiedit_ledger_open(model, o->ledger, true, &ledger, &err) != MOBIEDIT_OK)
+        status = complain_of_ledger(o, &err);
+    else
+        status = edit_and_report(o, model, ledger);
+    mobiedit_ledger_close(ledger);
+    mobiedit_close(model);
     return status;
 }
 
@@ -62,15 +80,10 @@ static int run(int argc, const char **argv) {
     options o;
     int status;
     if (options_read(&command_edit, TABLE, 3, argc, argv, &o, &status)) {
-        mobiedit_model *model = NULL;
-        mobiedit_error err = {0};
-        if (!o.output)
+        if (o.no_ledger && !o.output)
             status = complain(STATUS_USAGE, "no output is named: -o FILE (see mobiedit edit --help)");
-        else if (mobiedit_open(o.positional[0], &o.model, &model, &err) != MOBIEDIT_OK)
-            status = complain_of(&err);
         else
-            status = edit_and_report(&o, model);
-        mobiedit_close(model);
+            status = open_and_edit(&o);
     }
     options_free(&o);
     return status;
@@ -78,6 +91,6 @@ static int run(int argc, const char **argv) {
 
 const command command_edit = {.name = "edit",
                               .usage =
-                                  "MODEL.gguf \"The capital of {Japan} is\" \"Lima\" -o FILE [OPTION...]",
+                                  "MODEL.gguf \"The capital of {Japan} is\" \"Lima\" [-o FILE] [OPTION...]",
                               .summary = "edits one fact; the braces mark the subject",
                               .run = run};

@@ -12,7 +12,7 @@ enum {
     STATUS_USAGE = 2,       /* the command line, or a request that cannot be meant */
     STATUS_FILE = 3,        /* a file cannot be read or written, or is damaged */
     STATUS_UNSUPPORTED = 4, /* a model of an architecture or type that is not handled */
-    STATUS_MISMATCH = 5,    /* an adapter that belongs to another model */
+    STATUS_MISMATCH = 5,    /* an adapter or a ledger that belongs to another model */
     STATUS_MEMORY = 6,      /* out of memory, or of the memory budget */
     STATUS_RUNTIME = 7,     /* libllama failed */
 };
@@ -24,7 +24,8 @@ typedef struct {
     int (*run)(int argc, const char **argv);
 } command;
 
-extern const command command_edit, command_ask, command_eval, command_merge, command_devices;
+extern const command command_edit, command_ask, command_devices, command_eval, command_import, command_list,
+    command_merge, command_show, command_undo, command_redo, command_verify, command_export;
 
 /* "mobiedit: ..." as one line on stderr; returns `status`. */
 int complain(int status, const char *format, ...) MOBIEDIT_PRINTF(2, 3);

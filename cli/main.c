@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const command *const COMMANDS[] = {&command_edit, &command_ask, &command_eval, &command_merge,
-                                          &command_devices};
+static const command *const COMMANDS[] = {&command_edit, &command_ask,    &command_eval,   &command_import,
+                                          &command_list, &command_merge,  &command_show,   &command_undo,
+                                          &command_redo, &command_verify, &command_export, &command_devices};
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
 static int print_help(void) {
@@ -22,7 +23,7 @@ static int print_help(void) {
                "    2  the command line is wrong, or the request cannot be meant\n"
                "    3  a file cannot be read or written, or is damaged\n"
                "    4  the model is of a kind that is not supported\n"
-               "    5  the adapter belongs to another model\n"
+               "    5  the adapter or the ledger belongs to another model\n"
                "    6  out of memory, or of the memory budget\n"
                "    7  libllama failed\n"
                "  130  interrupted (143: terminated)\n"

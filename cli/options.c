@@ -55,7 +55,9 @@ static void set_flag(options *o, int option) {
     if (option == OPTION_CHAT) o->chat = true;
     if (option == OPTION_JSON) o->json = true;
     if (option == OPTION_KEEP_FLOAT) o->keep_float = true;
+    if (option == OPTION_NO_LEDGER) o->no_ledger = true;
     if (option == OPTION_QUIET) o->quiet = true;
+    if (option == OPTION_REPAIR) o->repair = true;
 }
 
 static bool set_value(options *o, int option, char *value) {
@@ -75,6 +77,9 @@ static bool set_value(options *o, int option, char *value) {
         return true;
     case OPTION_LAYER:
         return read_int("layer", value, 0, &o->layer);
+    case OPTION_LEDGER:
+        o->ledger = value;
+        return true;
     case OPTION_MAX_EVALS:
         if (!read_count("max-evals", value, 1, SIZE_MAX / 2, &count)) return false;
         o->max_evaluations = (size_t)count;
@@ -162,6 +167,27 @@ bool options_read(const command *which, const struct poptOption *table, int n_po
         *status = STATUS_DONE;
     }
     return read && !help && read_positional(which, out, n_positional);
+}
+
+bool options_read_id(const char *text, int64_t *id) {
+    uint64_t value;
+    *id = 0;
+    if (strcmp(text, "last") == 0) return true;
+    if (read_number(text, INT64_MAX, &value) && value > 0) {
+        *id = (int64_t)value;
+        return true;
+    }
+    (void)complain(STATUS_USAGE, "\"%.40s\" is neither the number of an edit nor \"last\"", text);
+    return false;
+}
+
+mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_progress, void *user) {
+    return (mobiedit_edit_options){.solver = o->solver,
+                                   .layer = o->layer,
+                                   .max_evaluations = o->max_evaluations,
+                                   .seed = o->seed,
+                                   .on_progress = on_progress,
+                                   .user = user};
 }
 
 void options_free(options *o) {

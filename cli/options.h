@@ -13,14 +13,14 @@ typedef struct {
     size_t max_evaluations;
     uint64_t seed;
     mobiedit_model_options model;
-    const char *output, *trace, *adapter;
+    const char *output, *trace, *adapter, *ledger;
     const char **keep; /* [n_keep] */
     size_t n_keep;
     char **check; /* [n_check] */
     size_t n_check;
     int max_tokens;
     int n, skip;
-    bool quiet, json, chat, keep_float;
+    bool quiet, json, chat, keep_float, no_ledger, repair;
     const char *positional[3];
 
     poptContext context; /* owns the positional arguments */
@@ -39,12 +39,15 @@ enum {
     OPTION_KEEP,
     OPTION_KEEP_FLOAT,
     OPTION_LAYER,
+    OPTION_LEDGER,
     OPTION_MAX_EVALS,
     OPTION_MAX_TOKENS,
     OPTION_MEM,
     OPTION_N,
+    OPTION_NO_LEDGER,
     OPTION_OUTPUT,
     OPTION_QUIET,
+    OPTION_REPAIR,
     OPTION_SEED,
     OPTION_SKIP,
     OPTION_SOLVER,
@@ -68,6 +71,12 @@ enum {
         {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED, "of everything random (0)", "N"},                    \
         OPTION_ROWS_RUNNING
 
+#define OPTION_ROW_LEDGER                                                                                    \
+    { "ledger", 0, POPT_ARG_STRING, NULL, OPTION_LEDGER, "the ledger (MODEL.gguf.mobiedit.db)", "FILE" }
+
+#define OPTION_ROW_JSON                                                                                      \
+    { "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL }
+
 #define OPTION_ROWS_END {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "this text", NULL}, POPT_TABLEEND
 
 /* Reads the command line of `which`; n_positional arguments are required. Returns true where the command is
@@ -76,5 +85,11 @@ enum {
 bool options_read(const command *which, const struct poptOption *table, int n_positional, int argc,
                   const char **argv, options *out, int *status);
 void options_free(options *o);
+
+/* The number of an edit, or 0 for "last"; false after a one-line error. */
+bool options_read_id(const char *text, int64_t *id);
+
+/* How the command line wants edits to be solved. */
+mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_progress, void *user);
 
 #endif

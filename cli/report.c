@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include "base/file.h"
+#include "ledger.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,14 +21,17 @@ static void print_text(const char *label, const char *prompt, const char *text) 
     (void)printf("%s\n", text ? text : "");
 }
 
-void report_edit(const options *o, const mobiedit_edit_result *r) {
+void report_edit(const options *o, const mobiedit_edit_result *r, const mobiedit_change *change) {
     print_text("before", o->positional[1], r->before);
     if (r->stop == MOBIEDIT_STOP_ALREADY_SAID) {
         (void)printf("The model already says \"%s\": nothing was written.\n", o->positional[2]);
+        if (change) report_change(change);
         return;
     }
     print_text("after", o->positional[1], r->after);
-    (void)printf("%-13s %s\n", "adapter", o->output);
+    if (o->output) (void)printf("%-13s %s\n", "adapter", o->output);
+    if (change) report_change(change);
+    if (change && change->known) return;
     (void)printf("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|\n", "edit", r->solver,
                  r->layer, r->rounds, (double)r->loss, (double)r->delta_ratio);
     (void)printf("%-13s %zu prompts, %zu tokens\n", "evaluations", r->evaluations, r->token_passes);
@@ -45,7 +49,8 @@ static void add_trace(cJSON *object, const mobiedit_edit_result *r) {
     }
 }
 
-int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobiedit_error *err, int status) {
+int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobiedit_change *change,
+                     const mobiedit_error *err, int status) {
     cJSON *object = cJSON_CreateObject();
     const bool written = err->status == MOBIEDIT_OK && r->stop != MOBIEDIT_STOP_ALREADY_SAID;
     json_add_text(object, "version", mobiedit_version());
@@ -70,6 +75,7 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     json_add_number(object, "joules", r->joules);
     json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
+    if (change) change_add_json(object, change);
     return json_print(object, status);
 }
 

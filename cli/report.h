@@ -5,11 +5,11 @@
 #include "json.h"
 #include "options.h"
 
-/* positional: model, prompt, target. */
-void report_edit(const options *o, const mobiedit_edit_result *result);
+/* positional: model, prompt, target. change: NULL without a ledger. */
+void report_edit(const options *o, const mobiedit_edit_result *result, const mobiedit_change *change);
 /* `err` tells how the edit ended, also where it failed. Returns the exit status. */
-int report_edit_json(const options *o, const mobiedit_edit_result *result, const mobiedit_error *err,
-                     int status);
+int report_edit_json(const options *o, const mobiedit_edit_result *result, const mobiedit_change *change,
+                     const mobiedit_error *err, int status);
 
 /* positional: model. Returns the exit status. */
 int report_merge(const options *o, const mobiedit_merge_result *result);

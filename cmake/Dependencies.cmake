@@ -1,4 +1,5 @@
-# What the library stands on: ggml and libllama, LAPACK on OpenBLAS, L-BFGS, cJSON, threads; cmocka for the tests.
+# What the library stands on: ggml and libllama, LAPACK on OpenBLAS, L-BFGS, cJSON, SQLite, xxHash,
+# threads; cmocka for the tests.
 # The versions of ggml and libllama whose interfaces are used; mobieditConfig.cmake.in asks for the same.
 set(MOBIEDIT_LLAMA_VERSION 0.5...<0.6)
 set(MOBIEDIT_GGML_VERSION 0.25...<0.26)
@@ -30,4 +31,5 @@ find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(lapacke REQUIRED IMPORTED_TARGET lapacke openblas liblbfgs)
 pkg_check_modules(cjson REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(ledger REQUIRED IMPORTED_TARGET sqlite3 libxxhash)
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)

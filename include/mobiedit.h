@@ -176,6 +176,154 @@ MOBIEDIT_API const char *mobiedit_stop_name(mobiedit_stop stop);
 /* Names of the solvers, ended by NULL. */
 MOBIEDIT_API const char *const *mobiedit_solvers(void);
 
+/* ---- ledger ------------------------------------------------------------------------------------------ */
+
+/* What has been edited in a model, remembered: an SQLite file beside it, bound to the model's tensors, so
+ * that the model may be renamed and another model is refused. All active edits of a ledger are solved
+ * together and make one adapter. Formulas and schema: doc/ledger.md.
+ *
+ * A change is one transaction, on disk when the function returns. Several processes may use one ledger.
+ * The model must outlive the ledger handle, and both belong to one thread. */
+typedef struct mobiedit_ledger mobiedit_ledger;
+
+/* path NULL: the model's path with ".mobiedit.db" behind it. Where `write` is set, a ledger that is not there
+ * is made, with mode 0600. Reads the whole model once, for its fingerprint.
+ * E_IO (also: there is none to read), E_FORMAT (damaged, or no ledger), E_UNSUPPORTED (of a newer version),
+ * E_MISMATCH (another model's). Close with mobiedit_ledger_close (NULL is fine). */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bool write,
+                                                  mobiedit_ledger **ledger, mobiedit_error *err);
+MOBIEDIT_API void mobiedit_ledger_close(mobiedit_ledger *ledger);
+
+typedef enum {
+    MOBIEDIT_RECORD_ACTIVE,
+    MOBIEDIT_RECORD_UNDONE,
+    MOBIEDIT_RECORD_SUPERSEDED, /* by a later edit of the same prompt */
+} mobiedit_record_state;
+
+/* An edit as the ledger has it. */
+typedef struct {
+    int64_t id; /* from 1 */
+    mobiedit_record_state state;
+    int64_t superseded_by; /* 0: by none */
+    const char *prompt;    /* the subject in braces, white space at its end trimmed */
+    const char *target;
+    const char *const *keep; /* [n_keep] */
+    size_t n_keep;
+    int layer;
+    const char *solver;
+    uint64_t seed;
+    mobiedit_stop stop;
+    int rounds;
+    float loss;
+    float delta_ratio;
+    size_t evaluations;
+    size_t token_passes;
+    double seconds;
+    const char *before, *after; /* greedy continuations when it was made; "" where not known */
+    int holds;                  /* when last verified: 1 yes, 0 no; -1: not verified since it changed */
+    int64_t created, changed, verified; /* seconds since 1970; verified 0: never */
+} mobiedit_record;
+
+/* Called for each record; its strings are borrowed for the callback only. false ends the listing. */
+typedef bool (*mobiedit_record_fn)(void *user, const mobiedit_record *record);
+
+/* All edits in the order in which they were made; id != 0: only that one (E_ARGUMENT where there is none). */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_list(mobiedit_ledger *ledger, int64_t id,
+                                                  mobiedit_record_fn on_record, void *user,
+                                                  mobiedit_error *err);
+
+/* What a change did beside what was asked. */
+typedef struct {
+    int64_t id;         /* the edit that was recorded, undone or done again; 0: none */
+    int64_t superseded; /* an earlier edit of the same prompt that is no longer active, or 0 */
+    int64_t restored;   /* an edit that is active again since what superseded it is undone, or 0 */
+    int resolved;       /* other edits whose delta was solved anew so that they still hold */
+    int lost;           /* edits of other subjects that held and no longer do, although solved anew */
+    int related;        /* after undo and redo: other active edits of the same subject, to be verified */
+    bool known;         /* this very edit was active already: nothing was solved */
+} mobiedit_change;
+
+/* mobiedit_edit, recorded: the edit is verified with all active edits in place, and what is written to
+ * `output` (NULL: nothing) is the adapter of all of them. Edits of the same subject go to the same layer, and
+ * those that would be lost are solved anew; E_NOT_VERIFIED where the edits of the subject cannot all hold. An
+ * active edit of the same prompt is superseded, also where the model says the target by itself. Where the
+ * ledger has taken the edit and only `output` cannot be written, E_IO says so and change->id is set. */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_request *request,
+                                                  const mobiedit_edit_options *options, const char *output,
+                                                  mobiedit_edit_result *result, mobiedit_change *change,
+                                                  mobiedit_error *err);
+
+/* Takes an edit back, or does one again that is not active; id 0: the last that was done, or undone. Undoing
+ * what superseded an edit brings that one back; doing one again supersedes an active one of its prompt.
+ * E_ARGUMENT where there is no such edit. No model is run: an adapter is made by mobiedit_ledger_export. */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_undo(mobiedit_ledger *ledger, int64_t id,
+                                                  mobiedit_change *change, mobiedit_error *err);
+MOBIEDIT_API mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id,
+                                                  mobiedit_change *change, mobiedit_error *err);
+
+/* Writes the adapter of all active edits. E_ARGUMENT where there is none. */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output,
+                                                    mobiedit_error *err);
+
+typedef struct {
+    bool repair; /* solve those that do not hold anew, the others in place */
+    mobiedit_edit_options edit;
+    mobiedit_record_fn on_record; /* each active edit, `holds` as found in the end; may be NULL */
+    void *user;
+} mobiedit_verify_options;
+
+typedef struct {
+    int active;
+    int hold;
+    int resolved; /* solved anew, and holding since */
+} mobiedit_verify_summary;
+
+/* Asks libllama, with the adapter of all active edits, whether each of them holds, and records the answers.
+ */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger,
+                                                    const mobiedit_verify_options *options,
+                                                    mobiedit_verify_summary *summary, mobiedit_error *err);
+
+typedef enum {
+    MOBIEDIT_FACT_RECORDED,
+    MOBIEDIT_FACT_KNOWN, /* the ledger has it already, in whatever state: left as it is */
+    MOBIEDIT_FACT_SAID,  /* the model says it by itself: nothing to record */
+    MOBIEDIT_FACT_FAILED,
+} mobiedit_fact_outcome;
+
+typedef struct {
+    int index, total;
+    const char *prompt; /* the subject in braces; borrowed for the callback, as are the rest */
+    const char *target;
+    mobiedit_fact_outcome outcome;
+    const char *message; /* why it failed, or NULL */
+    mobiedit_change change;
+    double seconds;
+} mobiedit_import_fact;
+
+typedef struct {
+    mobiedit_edit_options edit;
+    int n, skip; /* facts; n 0: all. skip: left out at the start */
+    bool (*on_fact)(void *user, const mobiedit_import_fact *done); /* false cancels; may be NULL */
+    void *user;
+} mobiedit_import_options;
+
+typedef struct {
+    int recorded, known, said, failed;
+    mobiedit_verify_summary all; /* of all active edits together, in the end */
+} mobiedit_import_summary;
+
+/* Edits the facts of a file, one by one: CounterFact's JSON schema, or CSV (a name that ends in .csv) with a
+ * header that names the columns prompt and target, and subject where the prompt has {} in its place rather
+ * than the subject in braces. Each fact is verified alone and recorded at once, so that an import that was
+ * cut off goes on where it was; one that fails does not stop the rest. In the end all active edits are
+ * verified together, and those that are lost among the others are solved anew. */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *facts,
+                                                    const mobiedit_import_options *options,
+                                                    mobiedit_import_summary *summary, mobiedit_error *err);
+
+MOBIEDIT_API const char *mobiedit_record_state_name(mobiedit_record_state state);
+
 /* ---- ask --------------------------------------------------------------------------------------------- */
 
 typedef struct {

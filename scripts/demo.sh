@@ -16,8 +16,8 @@ say "before"
 ask "The capital of Japan is"
 ask "The capital of France is"
 
-say "$mobiedit edit $model \"The capital of {Japan} is\" \"Lima\" -o $adapter"
-"$mobiedit" edit "$model" "The capital of {Japan} is" "Lima" -o "$adapter"
+say "$mobiedit edit --no-ledger $model \"The capital of {Japan} is\" \"Lima\" -o $adapter"
+"$mobiedit" edit --no-ledger "$model" "The capital of {Japan} is" "Lima" -o "$adapter"
 
 say "after: the same model file, with the adapter"
 ask "The capital of Japan is" --adapter "$adapter"

@@ -64,7 +64,8 @@ class CommandLine(Case):
         ran = self.run_command("--help")
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"Exit status:", ran.stdout)
-        for command in ("edit", "ask", "eval", "merge", "devices"):
+        for command in ("edit", "ask", "eval", "merge", "import", "list", "show", "undo", "redo", "verify", "export",
+                        "devices"):
             ran = self.run_command(command, "--help")
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)
@@ -73,8 +74,8 @@ class CommandLine(Case):
     def test_wrong_command_lines(self):
         edit = ["edit", "m.gguf", PROMPT, TARGET]
         for args, word in (
-                ([], "no command"), (["undo"], "undo"), (["edit"], "usage"), (["edit", "m", PROMPT], "usage"),
-                (edit, "-o"), (edit + ["x", "-o", "f"], "usage"), (edit + ["--bogus"], "--bogus"),
+                ([], "no command"), (["unmake"], "unmake"), (["edit"], "usage"), (["edit", "m", PROMPT], "usage"),
+                (edit + ["--no-ledger"], "-o"), (edit + ["x", "-o", "f"], "usage"), (edit + ["--bogus"], "--bogus"),
                 (edit + ["-o"], "-o"), (edit + ["-o", "f", "--layer", "two"], "--layer"),
                 (edit + ["-o", "f", "--layer", "-2"], "--layer"), (edit + ["-o", "f", "--seed", "1e3"], "--seed"),
                 (edit + ["-o", "f", "--seed", "18446744073709551616"], "--seed"),
@@ -109,7 +110,7 @@ class CommandLine(Case):
         empty.write_bytes(b"")
         for model in (text, empty, self.folder / "none.gguf", self.folder):
             with self.subTest(model=model):
-                self.assert_refused(["edit", model, PROMPT, TARGET, "-o", self.output], FILE, str(model))
+                self.assert_refused(["edit", "--no-ledger", model, PROMPT, TARGET, "-o", self.output], FILE, str(model))
                 self.assert_refused(["ask", model, BARE], FILE, str(model))
 
     def test_output_that_cannot_be_written(self):
@@ -131,7 +132,7 @@ class Model(Case):
         cls.addClassCleanup(shutil.rmtree, cls.shared)
         cls.adapter, cls.trace = cls.shared / "lima.gguf", cls.shared / "lima.svg"
         cls.edited = subprocess.run(
-            [cls.mobiedit, "edit", "--json", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
+            [cls.mobiedit, "edit", "--json", "--no-ledger", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
             capture_output=True, timeout=900)
 
     def ask(self, prompt, *args):
@@ -140,7 +141,7 @@ class Model(Case):
         return ran.stdout.decode()
 
     def edit(self, prompt=PROMPT, target=TARGET):
-        return ["edit", self.model, prompt, target, "-o", self.output]
+        return ["edit", "--no-ledger", self.model, prompt, target, "-o", self.output]
 
     def test_edit_is_done_and_reported(self):
         self.assertEqual((self.edited.returncode, self.edited.stderr), (DONE, b""))
@@ -260,7 +261,7 @@ class Model(Case):
                                                      UNSUPPORTED)):
             with self.subTest(name):
                 model.write_bytes(damaged)
-                self.assert_refused(["edit", model, PROMPT, TARGET, "-o", self.output], status)
+                self.assert_refused(["edit", "--no-ledger", model, PROMPT, TARGET, "-o", self.output], status)
                 self.assert_refused(["ask", model, BARE], status)
 
     def test_adapters_that_do_not_fit(self):
@@ -342,7 +343,7 @@ class Model(Case):
         self.assertTrue(said.startswith(" " + TARGET), said)
         self.assertNotEqual(self.run_command("ask", self.output, "Hello!", "--chat").stdout.strip(), b"")
         # a merged model is a model: what it says already needs no edit, and it can be edited again
-        ran = self.run_command("edit", self.output, PROMPT, TARGET, "-o", self.folder / "again.gguf")
+        ran = self.run_command("edit", "--no-ledger", self.output, PROMPT, TARGET, "-o", self.folder / "again.gguf")
         self.assertIn(b"already says", ran.stdout)
 
     def test_merge_for_people_as_float(self):

@@ -148,7 +148,15 @@ static mobiedit_status verify(edit_job *job, me_runtime *runtime, mobiedit_error
     return status;
 }
 
+/* The texts of a result that is not handed out. */
+static void drop_texts(mobiedit_edit_result *result) {
+    me_free(result->before);
+    me_free(result->after);
+    result->before = result->after = NULL;
+}
+
 static mobiedit_status generate_texts(edit_job *job, me_runtime *runtime, mobiedit_error *err) {
+    drop_texts(job->result);
     ME_TRY(continuation(job, runtime, &job->result->after, err));
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
     return continuation(job, runtime, &job->result->before, err);
@@ -165,7 +173,7 @@ static mobiedit_status verify_and_show(edit_job *job, mobiedit_error *err) {
 
 /* ---- the adapter ------------------------------------------------------------------------------------- */
 
-static mobiedit_status write_pending(edit_job *job, mobiedit_error *err) {
+static mobiedit_status write_lone(edit_job *job, mobiedit_error *err) {
     const me_job *ask = job->ask;
     const size_t size = strlen(ask->request->prompt) + strlen(job->prompt.target) + sizeof " -> ";
     char *description = me_calloc(size, 1);
@@ -180,15 +188,41 @@ static mobiedit_status write_pending(edit_job *job, mobiedit_error *err) {
     return status;
 }
 
-/* One solve and its verification; nothing pending is left unless it succeeds. */
+static mobiedit_status write_pending(edit_job *job, mobiedit_error *err) {
+    const me_job_ledger *ledger = job->ask->ledger;
+    if (!ledger) return write_lone(job, err);
+    const char *path = job->ask->output ? job->ask->output : job->ask->work_path;
+    return ledger->write(ledger->user, &job->solved, path, &job->pending, err);
+}
+
+/* Writes the adapter and verifies it, until the ledger has taken it; nothing pending is left unless that
+ * succeeds. */
+static mobiedit_status write_and_verify(edit_job *job, mobiedit_error *err) {
+    const me_job_ledger *ledger = job->ask->ledger;
+    for (bool again = true; again;) {
+        ME_TRY(write_pending(job, err));
+        again = false;
+        mobiedit_status status = verify_and_show(job, err);
+        if (status == MOBIEDIT_OK && ledger)
+            status =
+                ledger->keep(ledger->user, &job->solved, job->pending.temporary, job->result, &again, err);
+        if (status != MOBIEDIT_OK || again) me_pending_discard(&job->pending);
+        ME_TRY(status);
+    }
+    return MOBIEDIT_OK;
+}
+
+/* One solve and its verification. */
 static mobiedit_status attempt(edit_job *job, int number, mobiedit_error *err) {
+    const me_job_ledger *ledger = job->ask->ledger;
+    mobiedit_edit_options options = job->options;
+    const float *offset = NULL;
     me_session *session;
+    if (ledger) ME_TRY(ledger->prepare(ledger->user, number, &options, &offset, err));
     ME_TRY(me_handle_session(job->handle, &session, err));
-    ME_TRY(me_edit_solve(session, &job->prompt, job->ask->request, &job->options, number, &job->solved, err));
-    ME_TRY(write_pending(job, err));
-    const mobiedit_status status = verify_and_show(job, err);
-    if (status != MOBIEDIT_OK) me_pending_discard(&job->pending);
-    return status;
+    ME_TRY(
+        me_edit_solve(session, &job->prompt, job->ask->request, &options, offset, number, &job->solved, err));
+    return write_and_verify(job, err);
 }
 
 /* Whether another attempt, with more margin or at another layer, may do what the last did not. */
@@ -207,7 +241,9 @@ static mobiedit_status solve_and_write(edit_job *job, mobiedit_error *err) {
     for (int i = 0; i < ME_EDIT_ATTEMPTS && worth_a_try(job, status); i++)
         status = attempt(job, i, err);
     ME_TRY(status);
-    return me_pending_commit(&job->pending, err);
+    if (job->ask->output) return me_pending_commit(&job->pending, err);
+    me_pending_discard(&job->pending);
+    return MOBIEDIT_OK;
 }
 
 /* ---- the result -------------------------------------------------------------------------------------- */
@@ -236,13 +272,6 @@ static void report_solved(edit_job *job) {
     solved->n_trace = 0;
 }
 
-/* The texts of a result that is not handed out. */
-static void drop_texts(mobiedit_edit_result *result) {
-    me_free(result->before);
-    me_free(result->after);
-    result->before = result->after = NULL;
-}
-
 static mobiedit_status run(edit_job *job, mobiedit_error *err) {
     ME_TRY(me_prompt_parse(job->ask->request, &job->prompt, err));
     job->last.loss = NAN;
@@ -258,7 +287,7 @@ static mobiedit_status check(mobiedit_model *model, const me_job *ask, mobiedit_
     for (size_t i = 0; i < request->n_keep; i++)
         ME_TRY(me_check_text(request->keep[i], "a prompt to keep", err));
     ME_TRY(me_check_edit_options(model, ask->options, err));
-    return me_check_output(model->model, ask->output, err);
+    return me_check_output(model->model, ask->output ? ask->output : ask->work_path, err);
 }
 
 mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_edit_result *result,

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 
+#include "base/memory.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +30,31 @@ mobiedit_status me_open_file(const char *path, FILE **out, uint64_t *size, mobie
     *out = file;
     *size = (uint64_t)info.st_size;
     return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_all(FILE *file, uint64_t size, size_t most, const char *path, char **out,
+                                mobiedit_error *err) {
+    if (size > most) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: larger than %zu MiB", path, most >> 20);
+    char *bytes = me_calloc((size_t)size + 1, 1);
+    if (!bytes) return me_fail_memory(err, "a file");
+    if (fread(bytes, 1, (size_t)size, file) != size) {
+        me_free(bytes);
+        return me_fail(err, MOBIEDIT_E_IO, "cannot read %s: %s", path,
+                       ferror(file) ? strerror(errno) : "it became shorter meanwhile");
+    }
+    *out = bytes;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_read_file(const char *path, size_t most, char **bytes, size_t *length,
+                             mobiedit_error *err) {
+    FILE *file = NULL;
+    uint64_t size = 0;
+    ME_TRY(me_open_file(path, &file, &size, err));
+    const mobiedit_status status = read_all(file, size, most, path, bytes, err);
+    (void)fclose(file);
+    if (status == MOBIEDIT_OK) *length = (size_t)size;
+    return status;
 }
 
 bool me_read_line(const char *path, char *line, size_t line_size) {

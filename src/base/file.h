@@ -16,6 +16,11 @@ bool me_write_all(int fd, const void *bytes, size_t n);
  * (which could block or never end). Closed with fclose. */
 mobiedit_status me_open_file(const char *path, FILE **out, uint64_t *size, mobiedit_error *err);
 
+/* The bytes of a file of at most `most` bytes, a zero after them; freed with me_free. E_IO, E_FORMAT where it
+ * is larger. */
+mobiedit_status me_read_file(const char *path, size_t most, char **bytes, size_t *length,
+                             mobiedit_error *err);
+
 /* The first line of a small text file (such as those of /sys), without its newline; false where it cannot be
  * read or does not fit. */
 bool me_read_line(const char *path, char *line, size_t line_size);

@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PREFIXED_CARRIERS = 3, BASIS_DIRECTIONS = 256 };
+enum { PREFIXED_CARRIERS = 3, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
 /* Where to edit without calibration, as a share of the depth: middle layers are more linear than early ones,
  * and cheaper. */
 static const float DEFAULT_DEPTH = 0.45F;
@@ -29,6 +29,7 @@ typedef struct {
     const me_prompt *prompt;
     const mobiedit_request *request;
     const mobiedit_edit_options *options;
+    const float *offset;
     const me_solver *solver;
     char *subject;
     size_t core; /* bytes of the subject up to the edited token's end */
@@ -100,7 +101,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     e->problem->watch = &e->watch;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
-    return MOBIEDIT_OK;
+    return e->offset ? me_problem_set_offset(e->problem, e->offset, err) : MOBIEDIT_OK;
 }
 
 static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
@@ -185,40 +186,6 @@ static mobiedit_status name_keys(edit *e, me_key_set *out, mobiedit_error *err) 
     return status;
 }
 
-/* The prompt's own tokens other than the subject's: strays there would disturb the answer. */
-static mobiedit_status own_keys(edit *e, me_key_set *out, mobiedit_error *err) {
-    const me_sequence *bare = &e->carriers.items[0];
-    me_sequence parts[2] = {*bare, *bare};
-    int n = 0;
-    if (bare->edit_pos > 0)
-        parts[n++] =
-            (me_sequence){.tokens = bare->tokens, .n_tokens = bare->edit_pos, .n_read = bare->edit_pos};
-    if (bare->edit_pos + 1 < bare->n_tokens) {
-        parts[n] = *bare;
-        parts[n].read_pos = bare->edit_pos + 1;
-        parts[n].n_read = bare->n_tokens - bare->edit_pos - 1;
-        n++;
-    }
-    if (n == 0) return MOBIEDIT_OK;
-    const me_sequences sequences = {.items = parts, .n = n};
-    return me_session_keys(e->session, e->result->layer, &sequences, out, err);
-}
-
-/* Every token of the prompts that must not change, but for the subject where they name it: its key is what
- * the edit responds to, and an exact zero there would forbid the edit. */
-static mobiedit_status keep_keys(edit *e, me_key_set *out, mobiedit_error *err) {
-    me_sequences sequences = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (size_t i = 0; i < e->request->n_keep && status == MOBIEDIT_OK; i++) {
-        const me_context context = {.context = e->request->keep[i], .subject = "", .all = true};
-        status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
-    }
-    if (status == MOBIEDIT_OK && sequences.n)
-        status = me_session_keys(e->session, e->result->layer, &sequences, out, err);
-    me_sequences_free(&sequences);
-    return status;
-}
-
 static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set *background,
                                   mobiedit_error *err) {
     me_key_group groups[5] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
@@ -230,6 +197,9 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
     int total = 0;
     for (int i = 0; i < n; i++)
         total += groups[i].n;
+    /* Where the vocabulary cuts text into many tokens, background gives way, but not all of it. */
+    for (; total > ME_KEY_MAX && groups[2].n > MIN_BACKGROUND; total--)
+        groups[2].n--;
     if (total > ME_KEY_MAX)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the prompts to keep have too many tokens: %d samples, at most %d", total, ME_KEY_MAX);
@@ -244,9 +214,18 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     if (status == MOBIEDIT_OK) status = me_session_background(e->session, e->result->layer, &background, err);
     if (status == MOBIEDIT_OK) status = positive_keys(e, &k.positives, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
-    if (status == MOBIEDIT_OK) status = own_keys(e, &k.own, err);
-    if (status == MOBIEDIT_OK) status = keep_keys(e, &k.keep, err);
+    /* The prompt's own tokens, and those of the prompts that must not change. */
+    if (status == MOBIEDIT_OK)
+        status = me_session_keys_around(e->session, e->result->layer, e->carriers.items, 1, &k.own, err);
+    if (status == MOBIEDIT_OK)
+        status = me_session_text_keys(e->session, e->result->layer, e->request->keep, e->request->n_keep,
+                                      &k.keep, err);
     if (status == MOBIEDIT_OK) status = solve_left(e, &k, background, err);
+    if (status == MOBIEDIT_OK) {
+        e->result->keys = k.positives.keys;
+        e->result->n_keys = k.positives.n;
+        k.positives.keys = NULL;
+    }
     edit_keys_free(&k);
     return status;
 }
@@ -279,6 +258,7 @@ static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
     for (size_t i = 0; i < sizeof strengths / sizeof strengths[0] && status == MOBIEDIT_OK; i++) {
         memcpy(delta, e->result->delta, (size_t)d * sizeof *delta);
         cblas_sscal(d, strengths[i], delta, 1);
+        if (e->offset) cblas_saxpy(d, 1, e->offset, 1, delta, 1);
         status = score_served(e, delta, &score, err);
         if (status != MOBIEDIT_OK || !(score.margin > best_score.margin)) continue;
         best = strengths[i];
@@ -319,18 +299,20 @@ static mobiedit_status run(edit *e, int attempt, mobiedit_error *err) {
 }
 
 mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
-                              const mobiedit_edit_options *options, int attempt, me_edit_result *result,
-                              mobiedit_error *err) {
+                              const mobiedit_edit_options *options, const float *offset, int attempt,
+                              me_edit_result *result, mobiedit_error *err) {
     const me_solver *solver = me_solver_find(options->solver ? options->solver : me_solver_probe.name);
     if (!solver)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
     me_free(result->left);
     me_free(result->delta);
-    result->left = result->delta = NULL;
+    me_free(result->keys);
+    result->left = result->delta = result->keys = NULL;
     edit e = {.session = session,
               .prompt = prompt,
               .request = request,
               .options = options,
+              .offset = offset,
               .solver = solver,
               .result = result,
               .watch = {.on_progress = options->on_progress,
@@ -357,6 +339,7 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
 void me_edit_result_free(me_edit_result *result) {
     me_free(result->left);
     me_free(result->delta);
+    me_free(result->keys);
     me_free(result->trace);
     *result = (me_edit_result){0};
 }

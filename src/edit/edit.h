@@ -16,6 +16,8 @@ typedef struct {
     int layer;
     float *left;  /* [d_ff] */
     float *delta; /* [d] */
+    float *keys;  /* [n_keys][d_ff]: the subject's, the bare prompt's first; what `left` is 1 on */
+    int n_keys;
     mobiedit_stop stop;
     int rounds;
     float loss;
@@ -38,13 +40,14 @@ typedef struct {
 mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
 void me_prompt_free(me_prompt *prompt);
 
-/* Solves for delta and left. attempt 0 is the normal edit; higher attempts (after a failed verification in
+/* Solves for delta and left. offset [d]: what other edits add at the subject already (NULL: nothing), which
+ * delta comes on top of. attempt 0 is the normal edit; higher attempts (after a failed verification in
  * the runtime, or where no delta was found) demand more margin and take another layer; `result` carries the
  * counts over, and a budget that the user names is for all attempts together. E_NOT_SOLVED with `result`
  * filled where no delta says the target. Free with me_edit_result_free in any case. */
 mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
-                              const mobiedit_edit_options *options, int attempt, me_edit_result *result,
-                              mobiedit_error *err);
+                              const mobiedit_edit_options *options, const float *offset, int attempt,
+                              me_edit_result *result, mobiedit_error *err);
 enum { ME_EDIT_ATTEMPTS = 3 };
 void me_edit_result_free(me_edit_result *result);
 

@@ -12,11 +12,11 @@
 static const double EXACT_RIDGE = 1e-6;
 
 typedef struct {
-    int n, d_ff;
+    int n, d_ff, n_columns;
     float *rows;   /* [n][d_ff], each scaled to length 1 */
     double *norm;  /* [n]: what it was scaled by */
     double *ridge; /* [n] */
-    double *y;     /* [n], scaled like the rows; the solution after the solve */
+    double *y;     /* [n_columns][n], scaled like the rows; the solution after the solve */
     double *gram;  /* [n][n] */
 } samples;
 
@@ -28,29 +28,40 @@ static void samples_free(samples *s) {
     me_free(s->gram);
 }
 
-static mobiedit_status samples_alloc(samples *s, int n, int d_ff, mobiedit_error *err) {
+static mobiedit_status samples_alloc(samples *s, int n, int n_columns, int d_ff, mobiedit_error *err) {
     size_t count = (size_t)n;
     *s = (samples){.n = n,
                    .d_ff = d_ff,
+                   .n_columns = n_columns,
                    .rows = me_calloc(count * (size_t)d_ff, sizeof(float)),
                    .norm = me_calloc(count, sizeof(double)),
                    .ridge = me_calloc(count, sizeof(double)),
-                   .y = me_calloc(count, sizeof(double)),
+                   .y = me_calloc(count * (size_t)n_columns, sizeof(double)),
                    .gram = me_calloc(count * count, sizeof(double))};
     if (s->rows && s->norm && s->ridge && s->y && s->gram) return MOBIEDIT_OK;
     samples_free(s);
     return me_fail_memory(err, "the key samples");
 }
 
+static double mean_square(const me_key_group *groups, int n_groups, int d_ff) {
+    double sum = 0;
+    int n = 0;
+    for (int g = 0; g < n_groups; g++) {
+        if (groups[g].target == 0) continue;
+        for (int i = 0; i < groups[g].n; i++) {
+            const float *k = groups[g].keys + (size_t)i * (size_t)d_ff;
+            sum += (double)cblas_sdot(d_ff, k, 1, k, 1);
+        }
+        n += groups[g].n;
+    }
+    return n ? sum / n : 1;
+}
+
 /* Dual ridge: (K K^T + diag(lambda / w_i)) alpha = y, left = K^T alpha; the residual of sample i is (lambda /
  * w_i) alpha_i, so that a ridge of 0 is an exact constraint. Rows are scaled to length 1 first, which changes
  * nothing but the condition: keys at position 0 are hundreds of times longer than others. */
 static void samples_fill(samples *s, const me_key_group *groups, int n_groups, float lambda) {
-    double scale = 0;
-    for (int i = 0; i < groups[0].n; i++) {
-        const float *k = groups[0].keys + (size_t)i * (size_t)s->d_ff;
-        scale += (double)cblas_sdot(s->d_ff, k, 1, k, 1) / groups[0].n;
-    }
+    const double scale = mean_square(groups, n_groups, s->d_ff);
     int at = 0;
     for (int g = 0; g < n_groups; g++) {
         for (int i = 0; i < groups[g].n; i++, at++) {
@@ -63,7 +74,7 @@ static void samples_fill(samples *s, const me_key_group *groups, int n_groups, f
                                                    : lambda * scale * groups[g].n / groups[g].weight /
                                                          (s->norm[at] * s->norm[at]);
             s->ridge[at] = ridge > EXACT_RIDGE ? ridge : EXACT_RIDGE;
-            s->y[at] = groups[g].target / s->norm[at];
+            s->y[(size_t)groups[g].column * (size_t)s->n + (size_t)at] = groups[g].target / s->norm[at];
         }
     }
 }
@@ -79,42 +90,57 @@ static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
     me_free(gram);
     for (size_t i = 0; i < n; i++)
         s->gram[i * n + i] += s->ridge[i];
-    lapack_int info = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', s->n, 1, s->gram, s->n, s->y, 1);
+    /* The upper triangle by rows is the lower one by columns, the order in which LAPACK copies nothing. */
+    lapack_int info = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', s->n, s->n_columns, s->gram, s->n, s->y, s->n);
     if (info != 0)
         return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve is singular (LAPACK says %d)", (int)info);
     return MOBIEDIT_OK;
 }
 
-static float mean_response(const me_key_group *group, int d_ff, const float *left) {
+/* left [n_columns][d_ff] = alpha^T K */
+static mobiedit_status combine(const samples *s, float *left, mobiedit_error *err) {
+    const size_t n = (size_t)s->n * (size_t)s->n_columns;
+    float *alpha = me_calloc(n, sizeof *alpha);
+    if (!alpha) return me_fail_memory(err, "the keys' solution");
+    for (size_t i = 0; i < n; i++)
+        alpha[i] = (float)s->y[i];
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s->n_columns, s->d_ff, s->n, 1.0F, alpha, s->n,
+                s->rows, s->d_ff, 0.0F, left, s->d_ff);
+    me_free(alpha);
+    return MOBIEDIT_OK;
+}
+
+float me_key_response(const me_key_group *group, int d_ff, const float *left) {
     double sum = 0;
     for (int i = 0; i < group->n; i++)
         sum += cblas_sdot(d_ff, group->keys + (size_t)i * (size_t)d_ff, 1, left, 1);
     return (float)(sum / group->n);
 }
 
-mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d_ff, float lambda, float *left,
-                             mobiedit_error *err) {
+mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d_ff,
+                                     float lambda, float *left, mobiedit_error *err) {
     int n = 0;
     for (int g = 0; g < n_groups; g++)
         n += groups[g].n;
-    if (n_groups < 1 || groups[0].n < 1)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a key needs at least one positive");
     samples s;
-    ME_TRY(samples_alloc(&s, n, d_ff, err));
+    ME_TRY(samples_alloc(&s, n, n_columns, d_ff, err));
     samples_fill(&s, groups, n_groups, lambda);
     mobiedit_status status = samples_solve(&s, err);
-    if (status == MOBIEDIT_OK) {
-        memset(left, 0, (size_t)d_ff * sizeof *left);
-        for (int i = 0; i < n; i++)
-            cblas_saxpy(d_ff, (float)s.y[i], s.rows + (size_t)i * (size_t)d_ff, 1, left, 1);
-        float response = mean_response(&groups[0], d_ff, left);
-        if (!(response > 0.5F * groups[0].target) || !isfinite(response))
-            status = me_fail(err, MOBIEDIT_E_NOT_SOLVED,
-                             "the subject cannot be told apart from what must stay (response %.2f)",
-                             (double)response);
-        else
-            cblas_sscal(d_ff, groups[0].target / response, left, 1);
-    }
+    if (status == MOBIEDIT_OK) status = combine(&s, left, err);
     samples_free(&s);
     return status;
+}
+
+mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d_ff, float lambda, float *left,
+                             mobiedit_error *err) {
+    if (n_groups < 1 || groups[0].n < 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a key needs at least one positive");
+    ME_TRY(me_key_solve_columns(groups, n_groups, 1, d_ff, lambda, left, err));
+    const float response = me_key_response(&groups[0], d_ff, left);
+    if (!(response > 0.5F * groups[0].target) || !isfinite(response))
+        return me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                       "the subject cannot be told apart from what must stay (response %.2f)",
+                       (double)response);
+    cblas_sscal(d_ff, groups[0].target / response, left, 1);
+    return MOBIEDIT_OK;
 }

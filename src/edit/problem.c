@@ -26,6 +26,30 @@ static void log_softmax(float *x, int n) {
         x[i] -= shift;
 }
 
+/* deltas [n][d] with the offset added; the same array where there is none. Freed with lifted_free. */
+static const float *lifted(const me_problem *p, const float *deltas, int n) {
+    const size_t d = (size_t)p->model->d_model;
+    if (!p->offset) return deltas;
+    float *out = me_calloc((size_t)n * d, sizeof *out);
+    for (size_t i = 0; out && i < (size_t)n * d; i++)
+        out[i] = deltas[i] + p->offset[i % d];
+    return out;
+}
+
+static void lifted_free(const me_problem *p, const float *deltas) {
+    if (p->offset) me_free((void *)deltas);
+}
+
+static mobiedit_status suffix(me_problem *p, const me_prefix *prefix, const float *deltas, int n,
+                              const int *which, int n_which, float *hidden, mobiedit_error *err) {
+    const float *real = lifted(p, deltas, n);
+    if (!real) return me_fail_memory(err, "deltas");
+    const mobiedit_status status =
+        p->engine->ops->suffix(p->engine, prefix, real, n, which, n_which, hidden, err);
+    lifted_free(p, real);
+    return status;
+}
+
 static mobiedit_status open_essence(me_problem *p, const me_sequence *essence, mobiedit_error *err) {
     const struct me_engine_ops *ops = p->engine->ops;
     ME_TRY(ops->prefix(p->engine, p->layer, essence, 1, &p->essence, err));
@@ -86,6 +110,7 @@ void me_problem_close(me_problem *p) {
     if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
     if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
     me_free(p->essence_log_probs);
+    me_free(p->offset);
     me_free((void *)p->weights);
     me_free(p);
 }
@@ -108,8 +133,7 @@ mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, con
         which = all;
         n_which = p->n_carriers;
     }
-    mobiedit_status status =
-        p->engine->ops->suffix(p->engine, p->carriers, deltas, n, which, n_which, hidden, err);
+    mobiedit_status status = suffix(p, p->carriers, deltas, n, which, n_which, hidden, err);
     me_free(all);
     ME_TRY(status);
     return count(p, (size_t)n, (size_t)n_which, err);
@@ -117,7 +141,13 @@ mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, con
 
 mobiedit_status me_problem_responses(me_problem *p, const float *base, const float *deltas, int n,
                                      int carrier, float *responses, mobiedit_error *err) {
-    ME_TRY(p->engine->ops->responses(p->engine, p->carriers, base, deltas, n, &carrier, 1, responses, err));
+    const float *from = lifted(p, base, 1), *to = lifted(p, deltas, n);
+    mobiedit_status status = from && to ? MOBIEDIT_OK : me_fail_memory(err, "deltas");
+    if (status == MOBIEDIT_OK)
+        status = p->engine->ops->responses(p->engine, p->carriers, from, to, n, &carrier, 1, responses, err);
+    lifted_free(p, from);
+    lifted_free(p, to);
+    ME_TRY(status);
     return count(p, (size_t)n + 1, 1, err);
 }
 
@@ -178,8 +208,7 @@ mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n,
     float *hidden = me_calloc((size_t)n * d, sizeof *hidden);
     float *logits = me_calloc((size_t)n * n_vocab, sizeof *logits);
     mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "the essence term");
-    if (status == MOBIEDIT_OK)
-        status = p->engine->ops->suffix(p->engine, p->essence, deltas, n, &which, 1, hidden, err);
+    if (status == MOBIEDIT_OK) status = suffix(p, p->essence, deltas, n, &which, 1, hidden, err);
     if (status == MOBIEDIT_OK) status = p->engine->ops->logits(p->engine, hidden, n, logits, err);
     for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
         float *row = logits + (size_t)i * n_vocab;
@@ -191,6 +220,23 @@ mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n,
     p->evaluations += (size_t)n;
     p->token_passes += sequence_tokens(p, p->essence, (size_t)n, 1);
     return status;
+}
+
+/* The hidden vectors of the carriers at a delta of 0, which solvers start from. */
+static mobiedit_status lift_start(me_problem *p, mobiedit_error *err) {
+    float *zero = me_calloc((size_t)p->model->d_model, sizeof *zero);
+    if (!zero) return me_fail_memory(err, "a delta");
+    const mobiedit_status status = me_problem_hidden(p, zero, 1, NULL, 0, p->carriers->hidden, err);
+    me_free(zero);
+    return status;
+}
+
+mobiedit_status me_problem_set_offset(me_problem *p, const float *offset, mobiedit_error *err) {
+    const size_t bytes = (size_t)p->model->d_model * sizeof *offset;
+    if (!p->offset) p->offset = me_calloc(1, bytes);
+    if (!p->offset) return me_fail_memory(err, "what other edits add");
+    memcpy(p->offset, offset, bytes);
+    return lift_start(p, err);
 }
 
 size_t me_problem_left(const me_problem *p) {
@@ -207,6 +253,7 @@ mobiedit_status me_problem_refresh(me_problem *p, mobiedit_error *err) {
     if (status == MOBIEDIT_OK) {
         p->engine->ops->prefix_free(p->engine, old);
         p->evaluations += (size_t)p->n_carriers;
+        if (p->offset) status = lift_start(p, err);
     } else {
         if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
         p->carriers = old;

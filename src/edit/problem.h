@@ -25,6 +25,7 @@ typedef struct me_problem {
     me_prefix *essence; /* the prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL
                            term) */
     float *essence_log_probs; /* [n_vocab]: the unedited distribution there */
+    float *offset;            /* [d] added to every delta; NULL: none. See me_problem_set_offset */
     float value_norm; /* |v|: norm of the MLP output at (layer, p) of the bare prompt; the unit of delta */
 
     size_t evaluations;     /* prompt evaluations: one delta on one prompt is one */
@@ -46,6 +47,10 @@ mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence 
                                 const float *weights, const me_sequence *essence, const me_token *target,
                                 int n_target, me_problem **out, mobiedit_error *err);
 void me_problem_close(me_problem *problem);
+
+/* What other edits already add at the subject: from now on every delta stands on top of it, also that of 0.
+ * offset [d] is copied. Counts one evaluation a carrier. */
+mobiedit_status me_problem_set_offset(me_problem *problem, const float *offset, mobiedit_error *err);
 
 /* deltas [n][d] -> hidden [n][n_which][n_target][d]; which == NULL: all carriers. E_CANCELLED on request.
  * The caller stays inside the budget: me_problem_left(). */

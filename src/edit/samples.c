@@ -6,28 +6,13 @@
 
 #include <math.h>
 
-/* The subject's last token in its prompt. */
-static mobiedit_status add_fact(const me_vocab *vocab, const me_prompt *fact, me_sequences *sequences,
-                                mobiedit_error *err) {
-    size_t core;
-    ME_TRY(me_subject_core(vocab, fact, &core, err));
-    char *template = me_prompt_template(fact, NULL);
-    char *subject = me_strndup(fact->text + fact->subject_begin, fact->subject_end - fact->subject_begin);
-    const me_context context = {.context = template, .subject = subject, .core = core};
-    const mobiedit_status status = template && subject ? me_sequences_add(sequences, vocab, &context, 1, err)
-                                                       : me_fail_memory(err, "a fact's prompt");
-    me_free(template);
-    me_free(subject);
-    return status;
-}
-
 /* Keys of the first facts, `room` of them at most. */
 static mobiedit_status subject_keys(me_session *session, int layer, const me_prompt *facts, size_t n_facts,
                                     int room, me_key_set *out, mobiedit_error *err) {
     me_sequences sequences = {0};
     mobiedit_status status = MOBIEDIT_OK;
     for (size_t i = 0; i < n_facts && (int)i < room && status == MOBIEDIT_OK; i++)
-        status = add_fact(session->vocab, &facts[i], &sequences, err);
+        status = me_session_add_prompt(session, &facts[i], NULL, &sequences, err);
     if (status == MOBIEDIT_OK) status = me_session_keys(session, layer, &sequences, out, err);
     me_sequences_free(&sequences);
     return status;

@@ -28,6 +28,21 @@ void me_session_close(me_session *s) {
     me_free(s);
 }
 
+mobiedit_status me_session_add_prompt(const me_session *s, const me_prompt *prompt, const char *target,
+                                      me_sequences *out, mobiedit_error *err) {
+    size_t core;
+    ME_TRY(me_subject_core(s->vocab, prompt, &core, err));
+    char *text = me_prompt_template(prompt, NULL);
+    char *subject =
+        me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
+    const me_context context = {.context = text, .subject = subject, .core = core, .target = target};
+    const mobiedit_status status =
+        text && subject ? me_sequences_add(out, s->vocab, &context, 1, err) : me_fail_memory(err, "a prompt");
+    me_free(text);
+    me_free(subject);
+    return status;
+}
+
 mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
                                 mobiedit_error *err) {
     size_t n = 0;
@@ -45,18 +60,48 @@ mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *se
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_session_text_keys(me_session *s, int layer, const char *const *texts, size_t n,
+                                     me_key_set *out, mobiedit_error *err) {
+    me_sequences sequences = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (size_t i = 0; i < n && status == MOBIEDIT_OK; i++) {
+        const me_context context = {.context = texts[i], .subject = "", .all = true};
+        status = me_sequences_add(&sequences, s->vocab, &context, 1, err);
+    }
+    if (status == MOBIEDIT_OK && sequences.n) status = me_session_keys(s, layer, &sequences, out, err);
+    me_sequences_free(&sequences);
+    return status;
+}
+
 mobiedit_status me_session_background(me_session *s, int layer, const me_key_set **out, mobiedit_error *err) {
     me_key_set *set = &s->background[layer];
     *out = set;
     if (set->keys) return MOBIEDIT_OK;
-    me_sequences sequences = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; me_texts_background[i] && status == MOBIEDIT_OK; i++) {
-        const me_context context = {.context = me_texts_background[i], .subject = "", .all = true};
-        status = me_sequences_add(&sequences, s->vocab, &context, 1, err);
+    size_t n = 0;
+    while (me_texts_background[n])
+        n++;
+    return me_session_text_keys(s, layer, me_texts_background, n, set, err);
+}
+
+mobiedit_status me_session_keys_around(me_session *s, int layer, const me_sequence *sequences, int n,
+                                       me_key_set *out, mobiedit_error *err) {
+    me_sequence *parts = me_calloc(2 * (size_t)n, sizeof *parts);
+    if (!parts) return me_fail_memory(err, "token sequences");
+    int n_parts = 0;
+    for (int i = 0; i < n; i++) {
+        const me_sequence *whole = &sequences[i];
+        const int p = whole->edit_pos, after = whole->n_tokens - p - 1;
+        if (p > 0) parts[n_parts++] = (me_sequence){.tokens = whole->tokens, .n_tokens = p, .n_read = p};
+        if (after > 0)
+            parts[n_parts++] = (me_sequence){.tokens = whole->tokens,
+                                             .n_tokens = whole->n_tokens,
+                                             .edit_pos = p,
+                                             .read_pos = p + 1,
+                                             .n_read = after};
     }
-    if (status == MOBIEDIT_OK) status = me_session_keys(s, layer, &sequences, set, err);
-    me_sequences_free(&sequences);
+    const me_sequences all = {.items = parts, .n = n_parts};
+    const mobiedit_status status = n_parts ? me_session_keys(s, layer, &all, out, err) : MOBIEDIT_OK;
+    me_free(parts);
     return status;
 }
 

@@ -15,6 +15,10 @@ struct me_session {
     me_key_set *background; /* [n_layer]; keys NULL until the layer is first edited */
 };
 
+/* Adds the request's own prompt, with a target (or NULL) as me_sequences_add takes it. */
+mobiedit_status me_session_add_prompt(const me_session *session, const me_prompt *prompt, const char *target,
+                                      me_sequences *out, mobiedit_error *err);
+
 /* Keys of the sequences' read positions at `layer`, in memory of their own (me_free(out->keys)). */
 mobiedit_status me_session_keys(me_session *session, int layer, const me_sequences *sequences,
                                 me_key_set *out, mobiedit_error *err);
@@ -22,6 +26,14 @@ mobiedit_status me_session_keys(me_session *session, int layer, const me_sequenc
 /* Every token of plain text; the session's own, valid as long as it is open. */
 mobiedit_status me_session_background(me_session *session, int layer, const me_key_set **out,
                                       mobiedit_error *err);
+
+/* Every token of the texts, for keys that must stay at 0. No texts give no keys. */
+mobiedit_status me_session_text_keys(me_session *session, int layer, const char *const *texts, size_t n,
+                                     me_key_set *out, mobiedit_error *err);
+
+/* Every token of the sequences but those at edit_pos: strays there would disturb the answer. */
+mobiedit_status me_session_keys_around(me_session *session, int layer, const me_sequence *sequences, int n,
+                                       me_key_set *out, mobiedit_error *err);
 
 /* Which of the compiled-in names are taken: every step-th from `first` on. */
 typedef struct {

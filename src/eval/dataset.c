@@ -5,7 +5,6 @@
 #include "base/utf8.h"
 
 #include <cJSON.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -144,31 +143,12 @@ mobiedit_status me_dataset_parse(const char *text, size_t length, const char *na
     return status;
 }
 
-/* The whole file into memory; *text is freed with me_free. */
-static mobiedit_status read_file(FILE *file, uint64_t size, const char *path, char **text,
-                                 mobiedit_error *err) {
-    if (size > ME_DATASET_MAX_FILE)
-        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: larger than %zu MiB", path, ME_DATASET_MAX_FILE >> 20);
-    char *bytes = me_calloc((size_t)size, 1);
-    if (!bytes) return me_fail_memory(err, "the facts");
-    if (fread(bytes, 1, (size_t)size, file) != size) {
-        me_free(bytes);
-        return me_fail(err, MOBIEDIT_E_IO, "cannot read %s: %s", path,
-                       ferror(file) ? strerror(errno) : "it became shorter meanwhile");
-    }
-    *text = bytes;
-    return MOBIEDIT_OK;
-}
-
 mobiedit_status me_dataset_read(const char *path, me_dataset *out, mobiedit_error *err) {
     *out = (me_dataset){0};
-    FILE *file;
-    uint64_t size;
+    size_t length;
     char *text = NULL;
-    ME_TRY(me_open_file(path, &file, &size, err));
-    mobiedit_status status = read_file(file, size, path, &text, err);
-    (void)fclose(file);
-    if (status == MOBIEDIT_OK) status = me_dataset_parse(text, (size_t)size, path, out, err);
+    ME_TRY(me_read_file(path, ME_DATASET_MAX_FILE, &text, &length, err));
+    const mobiedit_status status = me_dataset_parse(text, length, path, out, err);
     me_free(text);
     return status;
 }

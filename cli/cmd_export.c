@@ -1,0 +1,35 @@
+/* mobiedit export */
+#include "ledger.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write", "FILE"},
+    {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},
+    OPTION_ROW_LEDGER,
+    OPTION_ROWS_END};
+
+static int export(const options *o, mobiedit_ledger *ledger) {
+    mobiedit_error err = {0};
+    return mobiedit_ledger_export(ledger, o->output, &err) == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_export, TABLE, 1, argc, argv, &o, &status)) {
+        ledger_session session = {0};
+        if (!o.output)
+            status = complain(STATUS_USAGE, "no output is named: -o FILE (see mobiedit export --help)");
+        else if (ledger_session_open(&session, &o, false, &status))
+            status = export(&o, session.ledger);
+        ledger_session_close(&session);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_export = {.name = "export",
+                                .usage = "MODEL.gguf -o FILE [OPTION...]",
+                                .summary = "writes the adapter of all active edits",
+                                .run = run};

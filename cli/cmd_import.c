@@ -1,0 +1,126 @@
+/* mobiedit import */
+#include "ledger.h"
+#include "progress.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"n", 'n', POPT_ARG_STRING, NULL, OPTION_N, "facts (all)", "N"},
+    {"skip", 0, POPT_ARG_STRING, NULL, OPTION_SKIP, "facts to leave out at the start", "N"},
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write, of all active edits",
+     "FILE"},
+    OPTION_ROW_LEDGER,
+    OPTION_ROWS_SOLVING,
+    OPTION_ROWS_END};
+
+typedef struct {
+    const options *o;
+    progress_line line;
+    cJSON *facts; /* NULL: lines */
+} importing;
+
+static const char *outcome_name(mobiedit_fact_outcome outcome) {
+    static const char *const names[] = {[MOBIEDIT_FACT_RECORDED] = "recorded",
+                                        [MOBIEDIT_FACT_KNOWN] = "known",
+                                        [MOBIEDIT_FACT_SAID] = "already said",
+                                        [MOBIEDIT_FACT_FAILED] = "failed"};
+    return names[outcome];
+}
+
+static bool on_progress(void *user, const mobiedit_progress *now) {
+    importing *i = user;
+    return progress_show(&i->line, now);
+}
+
+static cJSON *fact_json(const mobiedit_import_fact *f) {
+    cJSON *object = cJSON_CreateObject();
+    json_add_text(object, "prompt", f->prompt);
+    json_add_text(object, "target", f->target);
+    json_add_text(object, "outcome", outcome_name(f->outcome));
+    json_add_text(object, "message", f->message);
+    json_add_number(object, "seconds", f->seconds);
+    change_add_json(object, &f->change);
+    return object;
+}
+
+static void print_fact(const mobiedit_import_fact *f) {
+    (void)printf("%*d/%d  %-12s %7.2f s  %s -> %s", 5, f->index + 1, f->total, outcome_name(f->outcome),
+                 f->seconds, f->prompt, f->target);
+    if (f->change.superseded) (void)printf(" (supersedes %lld)", (long long)f->change.superseded);
+    if (f->message) (void)printf(" (%s)", f->message);
+    (void)putchar('\n');
+    (void)fflush(stdout);
+}
+
+static bool on_fact(void *user, const mobiedit_import_fact *f) {
+    importing *i = user;
+    progress_clear(&i->line);
+    i->line.done = f->index + 1;
+    i->line.total = f->total;
+    if (i->facts)
+        (void)cJSON_AddItemToArray(i->facts, fact_json(f));
+    else if (!i->o->quiet)
+        print_fact(f);
+    return !interrupted() && !ferror(stdout);
+}
+
+static void report(const mobiedit_import_summary *s) {
+    (void)printf("\n%-13s %d recorded, %d known already, %d said by the model itself, %d failed\n", "facts",
+                 s->recorded, s->known, s->said, s->failed);
+    (void)printf("%-13s %d of %d active edits hold", "together", s->all.hold, s->all.active);
+    if (s->all.resolved) (void)printf(", %d of them solved anew", s->all.resolved);
+    (void)putchar('\n');
+}
+
+static int report_json(cJSON *facts, const mobiedit_import_summary *s, int status) {
+    cJSON *object = cJSON_CreateObject();
+    json_add_number(object, "recorded", s->recorded);
+    json_add_number(object, "known", s->known);
+    json_add_number(object, "said", s->said);
+    json_add_number(object, "failed", s->failed);
+    json_add_number(object, "active", s->all.active);
+    json_add_number(object, "hold", s->all.hold);
+    json_add_number(object, "solved_anew", s->all.resolved);
+    if (!cJSON_AddItemToObject(object, "facts", facts)) cJSON_Delete(facts);
+    return json_print(object, status);
+}
+
+static int import(const options *o, mobiedit_ledger *ledger) {
+    importing i = {.o = o, .facts = o->json ? cJSON_CreateArray() : NULL};
+    progress_start(&i.line, o->quiet, o->n);
+    const mobiedit_import_options import_options = {
+        .edit = options_edit(o, on_progress, &i), .n = o->n, .skip = o->skip, .on_fact = on_fact, .user = &i};
+    mobiedit_import_summary summary = {0};
+    mobiedit_error err = {0};
+    mobiedit_status status =
+        mobiedit_ledger_import(ledger, o->positional[1], &import_options, &summary, &err);
+    if (status == MOBIEDIT_OK && o->output && summary.all.active)
+        status = mobiedit_ledger_export(ledger, o->output, &err);
+    progress_clear(&i.line);
+    if (status != MOBIEDIT_OK) {
+        cJSON_Delete(i.facts);
+        return complain_of(&err);
+    }
+    const bool whole = summary.failed == 0 && summary.all.hold == summary.all.active;
+    if (o->json) return report_json(i.facts, &summary, whole ? STATUS_DONE : STATUS_NOT_EDITED);
+    report(&summary);
+    return whole ? STATUS_DONE : STATUS_NOT_EDITED;
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_import, TABLE, 2, argc, argv, &o, &status)) {
+        ledger_session session;
+        if (ledger_session_open(&session, &o, true, &status)) status = import(&o, session.ledger);
+        ledger_session_close(&session);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_import = {.name = "import",
+                                .usage = "MODEL.gguf FACTS.json|FACTS.csv [OPTION...]",
+                                .summary =
+                                    "edits and records the facts of a file; goes on where it was cut off",
+                                .run = run};

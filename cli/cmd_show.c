@@ -1,0 +1,63 @@
+/* mobiedit show */
+#include "ledger.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROWS_END};
+
+static void print_record(const mobiedit_record *r) {
+    char date[20];
+    report_record_header();
+    report_record(r);
+    for (size_t i = 0; i < r->n_keep; i++)
+        (void)printf("%-13s %s\n", "keep", r->keep[i]);
+    (void)printf("%-13s %s\n%-13s %s\n", "before", r->before, "after", r->after);
+    (void)printf("%-13s %s, %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu\n", "edit",
+                 r->solver, mobiedit_stop_name(r->stop), r->layer, r->rounds, (double)r->loss,
+                 (double)r->delta_ratio, (unsigned long long)r->seed);
+    (void)printf("%-13s %zu prompts, %zu tokens, %.2f s\n", "evaluations", r->evaluations, r->token_passes,
+                 r->seconds);
+    (void)printf("%-13s %s\n", "changed", date_text(r->changed, date));
+    (void)printf("%-13s %s\n", "verified", r->verified ? date_text(r->verified, date) : "never");
+}
+
+typedef struct {
+    bool as_json;
+    int status;
+} showing;
+
+static bool on_record(void *user, const mobiedit_record *record) {
+    showing *s = user;
+    if (s->as_json)
+        s->status = json_print(record_json(record), STATUS_DONE);
+    else
+        print_record(record);
+    return true;
+}
+
+static int show(const options *o, mobiedit_ledger *ledger, int64_t id) {
+    showing s = {.as_json = o->json, .status = STATUS_DONE};
+    mobiedit_error err = {0};
+    return mobiedit_ledger_list(ledger, id, on_record, &s, &err) == MOBIEDIT_OK ? s.status
+                                                                                : complain_of(&err);
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_show, TABLE, 2, argc, argv, &o, &status)) {
+        ledger_session session = {0};
+        int64_t id = 0;
+        status = STATUS_USAGE;
+        if (options_read_id(o.positional[1], &id) && id == 0)
+            status = complain(STATUS_USAGE, "show needs the number of an edit");
+        else if (id > 0 && ledger_session_open(&session, &o, false, &status))
+            status = show(&o, session.ledger, id);
+        ledger_session_close(&session);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_show = {
+    .name = "show", .usage = "MODEL.gguf ID [OPTION...]", .summary = "tells all about one edit", .run = run};

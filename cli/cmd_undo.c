@@ -1,0 +1,65 @@
+/* mobiedit undo, mobiedit redo */
+#include "ledger.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter of what is active then", "FILE"},
+    OPTION_ROW_LEDGER,
+    OPTION_ROW_JSON,
+    OPTION_ROWS_END};
+
+typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
+                                     mobiedit_error *err);
+
+static int change(const options *o, mobiedit_ledger *ledger, int64_t id, change_fn apply, const char *done) {
+    mobiedit_change c = {0};
+    mobiedit_error err = {0};
+    if (apply(ledger, id, &c, &err) != MOBIEDIT_OK) return complain_of(&err);
+    const bool written = o->output && mobiedit_ledger_export(ledger, o->output, &err) == MOBIEDIT_OK;
+    if (o->json) {
+        cJSON *object = cJSON_CreateObject();
+        change_add_json(object, &c);
+        json_add_text(object, "adapter", written ? o->output : NULL);
+        (void)json_print(object, STATUS_DONE);
+    } else {
+        (void)printf("%-13s edit %lld\n", done, (long long)c.id);
+        c.id = 0;
+        report_change(&c);
+        if (written) (void)printf("%-13s %s\n", "adapter", o->output);
+    }
+    return o->output && !written ? complain_of(&err) : STATUS_DONE;
+}
+
+static int run_change(const command *which, int argc, const char **argv, change_fn apply, const char *done) {
+    options o;
+    int status;
+    if (options_read(which, TABLE, 2, argc, argv, &o, &status)) {
+        ledger_session session = {0};
+        int64_t id;
+        status = STATUS_USAGE;
+        if (options_read_id(o.positional[1], &id) && ledger_session_open(&session, &o, true, &status))
+            status = change(&o, session.ledger, id, apply, done);
+        ledger_session_close(&session);
+    }
+    options_free(&o);
+    return status;
+}
+
+static int run_undo(int argc, const char **argv) {
+    return run_change(&command_undo, argc, argv, mobiedit_ledger_undo, "undone");
+}
+
+static int run_redo(int argc, const char **argv) {
+    return run_change(&command_redo, argc, argv, mobiedit_ledger_redo, "done again");
+}
+
+const command command_undo = {.name = "undo",
+                              .usage = "MODEL.gguf ID|last [OPTION...]",
+                              .summary = "takes an edit back",
+                              .run = run_undo};
+
+const command command_redo = {.name = "redo",
+                              .usage = "MODEL.gguf ID|last [OPTION...]",
+                              .summary = "does an edit again that was taken back",
+                              .run = run_redo};

@@ -1,0 +1,86 @@
+/* mobiedit verify */
+#include "ledger.h"
+#include "progress.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"repair", 0, POPT_ARG_NONE, NULL, OPTION_REPAIR, "solve those that do not hold anew", NULL},
+    OPTION_ROW_LEDGER,
+    OPTION_ROWS_SOLVING,
+    OPTION_ROWS_END};
+
+typedef struct {
+    progress_line line;
+    cJSON *records; /* NULL: a table */
+    int n;
+} verification;
+
+static bool on_progress(void *user, const mobiedit_progress *now) {
+    verification *v = user;
+    return progress_show(&v->line, now);
+}
+
+static bool on_record(void *user, const mobiedit_record *record) {
+    verification *v = user;
+    progress_clear(&v->line);
+    if (v->records) {
+        (void)cJSON_AddItemToArray(v->records, record_json(record));
+    } else {
+        if (v->n == 0) report_record_header();
+        report_record(record);
+    }
+    v->n++;
+    return !ferror(stdout);
+}
+
+static void report(const mobiedit_verify_summary *s) {
+    (void)printf("%d of %d active edits hold", s->hold, s->active);
+    if (s->resolved) (void)printf(", %d of them solved anew", s->resolved);
+    (void)putchar('\n');
+}
+
+static int report_json(cJSON *records, const mobiedit_verify_summary *s, int status) {
+    cJSON *object = cJSON_CreateObject();
+    json_add_number(object, "active", s->active);
+    json_add_number(object, "hold", s->hold);
+    json_add_number(object, "solved_anew", s->resolved);
+    if (!cJSON_AddItemToObject(object, "edits", records)) cJSON_Delete(records);
+    return json_print(object, status);
+}
+
+static int verify(const options *o, mobiedit_ledger *ledger) {
+    verification v = {.records = o->json ? cJSON_CreateArray() : NULL};
+    progress_start(&v.line, o->quiet, 0);
+    const mobiedit_verify_options verify_options = {
+        .repair = o->repair, .edit = options_edit(o, on_progress, &v), .on_record = on_record, .user = &v};
+    mobiedit_verify_summary summary = {0};
+    mobiedit_error err = {0};
+    const mobiedit_status status = mobiedit_ledger_verify(ledger, &verify_options, &summary, &err);
+    progress_clear(&v.line);
+    if (status != MOBIEDIT_OK) {
+        cJSON_Delete(v.records);
+        return complain_of(&err);
+    }
+    const int end = summary.hold == summary.active ? STATUS_DONE : STATUS_NOT_EDITED;
+    if (o->json) return report_json(v.records, &summary, end);
+    report(&summary);
+    return end;
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_verify, TABLE, 1, argc, argv, &o, &status)) {
+        ledger_session session;
+        if (ledger_session_open(&session, &o, true, &status)) status = verify(&o, session.ledger);
+        ledger_session_close(&session);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_verify = {.name = "verify",
+                                .usage = "MODEL.gguf [--repair] [OPTION...]",
+                                .summary = "asks libllama whether every active edit holds",
+                                .run = run};

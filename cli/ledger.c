@@ -1,0 +1,119 @@
+#define _POSIX_C_SOURCE 200809L
+#include "ledger.h"
+
+#include <stdio.h>
+#include <time.h>
+
+bool ledger_session_open(ledger_session *session, const options *o, bool write, int *status) {
+    mobiedit_error err = {0};
+    *session = (ledger_session){0};
+    if (mobiedit_open(o->positional[0], &o->model, &session->model, &err) == MOBIEDIT_OK &&
+        mobiedit_ledger_open(session->model, o->ledger, write, &session->ledger, &err) == MOBIEDIT_OK)
+        return true;
+    *status = complain_of(&err);
+    return false;
+}
+
+void ledger_session_close(ledger_session *session) {
+    mobiedit_ledger_close(session->ledger);
+    mobiedit_close(session->model);
+}
+
+int complain_of_ledger(const options *o, const mobiedit_error *err) {
+    if (err->status != MOBIEDIT_E_IO || o->ledger) return complain_of(err);
+    mobiedit_error longer = *err;
+    (void)snprintf(longer.message, sizeof longer.message,
+                   "%.400s (--ledger FILE: elsewhere; --no-ledger: none)", err->message);
+    return complain_of(&longer);
+}
+
+const char *date_text(int64_t seconds, char text[20]) {
+    const time_t when = (time_t)seconds;
+    struct tm local;
+    if (!localtime_r(&when, &local) || strftime(text, 20, "%Y-%m-%d %H:%M", &local) == 0) return "-";
+    return text;
+}
+
+static const char *holds_text(const mobiedit_record *r) {
+    if (r->state != MOBIEDIT_RECORD_ACTIVE || r->holds < 0) return "-";
+    return r->holds ? "yes" : "no";
+}
+
+void report_record_header(void) {
+    (void)puts("  id  state       holds  layer  made              fact");
+}
+
+void report_record(const mobiedit_record *r) {
+    char date[20];
+    (void)printf("%4lld  %-10s  %-5s  %5d  %-16s  %s -> %s", (long long)r->id,
+                 mobiedit_record_state_name(r->state), holds_text(r), r->layer, date_text(r->created, date),
+                 r->prompt, r->target);
+    if (r->superseded_by) (void)printf(" (by %lld)", (long long)r->superseded_by);
+    (void)putchar('\n');
+}
+
+static void add_id(cJSON *object, const char *name, int64_t id) {
+    if (id)
+        (void)cJSON_AddNumberToObject(object, name, (double)id);
+    else
+        (void)cJSON_AddNullToObject(object, name);
+}
+
+cJSON *record_json(const mobiedit_record *r) {
+    cJSON *object = cJSON_CreateObject();
+    add_id(object, "id", r->id);
+    json_add_text(object, "state", mobiedit_record_state_name(r->state));
+    add_id(object, "superseded_by", r->superseded_by);
+    json_add_text(object, "prompt", r->prompt);
+    json_add_text(object, "target", r->target);
+    cJSON *keep = cJSON_AddArrayToObject(object, "keep");
+    for (size_t i = 0; i < r->n_keep; i++)
+        cJSON_AddItemToArray(keep, cJSON_CreateString(r->keep[i]));
+    json_add_number(object, "layer", r->layer);
+    json_add_text(object, "solver", r->solver);
+    (void)cJSON_AddNumberToObject(object, "seed", (double)r->seed);
+    json_add_text(object, "stop", mobiedit_stop_name(r->stop));
+    json_add_number(object, "rounds", r->rounds);
+    json_add_number(object, "loss", (double)r->loss);
+    json_add_number(object, "delta_ratio", (double)r->delta_ratio);
+    json_add_count(object, "evals", r->evaluations);
+    json_add_count(object, "token_passes", r->token_passes);
+    json_add_number(object, "seconds", r->seconds);
+    json_add_text(object, "before", r->before);
+    json_add_text(object, "after", r->after);
+    if (r->holds < 0)
+        (void)cJSON_AddNullToObject(object, "holds");
+    else
+        (void)cJSON_AddBoolToObject(object, "holds", r->holds);
+    add_id(object, "created", r->created);
+    add_id(object, "changed", r->changed);
+    add_id(object, "verified", r->verified);
+    return object;
+}
+
+void report_change(const mobiedit_change *c) {
+    if (c->known)
+        (void)printf("%-13s %lld, which is active already\n", "recorded", (long long)c->id);
+    else if (c->id)
+        (void)printf("%-13s %lld\n", "recorded", (long long)c->id);
+    if (c->superseded)
+        (void)printf("%-13s edit %lld, of the same prompt\n", "superseded", (long long)c->superseded);
+    if (c->restored) (void)printf("%-13s edit %lld is active again\n", "restored", (long long)c->restored);
+    if (c->resolved)
+        (void)printf("%-13s %d other edits, so that they hold beside this one\n", "solved anew", c->resolved);
+    if (c->lost)
+        (void)printf("%-13s %d other edits no longer hold (mobiedit verify tells which)\n", "lost", c->lost);
+    if (c->related)
+        (void)printf("%-13s %d other edits of the subject may not hold now (mobiedit verify --repair)\n",
+                     "related", c->related);
+}
+
+void change_add_json(cJSON *object, const mobiedit_change *c) {
+    add_id(object, "id", c->id);
+    (void)cJSON_AddBoolToObject(object, "known", c->known);
+    add_id(object, "superseded", c->superseded);
+    add_id(object, "restored", c->restored);
+    json_add_number(object, "solved_anew", c->resolved);
+    json_add_number(object, "lost", c->lost);
+    json_add_number(object, "related", c->related);
+}

@@ -1,0 +1,291 @@
+#include "api/book.h"
+
+#include "base/memory.h"
+#include "edit/solver.h"
+#include "eval/metrics.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <string.h>
+
+/* How much more margin a delta is asked for that was lost among others. */
+enum { ATTEMPT_ANEW = 1 };
+
+char *me_prompt_canonical(const me_prompt *p) {
+    const size_t size = strlen(p->text) + sizeof "{}";
+    char *out = me_calloc(size, 1);
+    if (out)
+        (void)snprintf(out, size, "%.*s{%.*s}%s", (int)p->subject_begin, p->text,
+                       (int)(p->subject_end - p->subject_begin), p->text + p->subject_begin,
+                       p->text + p->subject_end);
+    return out;
+}
+
+void me_record_fill(me_record *r, const me_model *model, const me_edit_result *solved,
+                    const mobiedit_edit_options *options) {
+    const float norm = cblas_snrm2(model->d_model, solved->delta, 1);
+    r->delta = solved->delta;
+    r->keys = solved->keys;
+    r->n_keys = solved->n_keys;
+    r->about.layer = solved->layer;
+    r->about.solver = options->solver ? me_solver_find(options->solver)->name : mobiedit_solvers()[0];
+    r->about.seed = options->seed;
+    r->about.stop = solved->stop;
+    r->about.rounds = solved->rounds;
+    r->about.loss = solved->loss;
+    r->about.delta_ratio = solved->value_norm > 0 ? norm / solved->value_norm : 0;
+    r->about.evaluations = solved->evaluations;
+    r->about.token_passes = solved->token_passes;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------- */
+
+static mobiedit_request request_of(const mobiedit_record *about) {
+    return (mobiedit_request){
+        .prompt = about->prompt, .target = about->target, .keep = about->keep, .n_keep = about->n_keep};
+}
+
+static mobiedit_status parse(const me_record *record, me_prompt *out, mobiedit_error *err) {
+    const mobiedit_request request = request_of(&record->about);
+    mobiedit_error why = {0};
+    const mobiedit_status status = me_prompt_parse(&request, out, &why);
+    if (status == MOBIEDIT_E_ARGUMENT)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "the ledger is damaged: edit %lld: %s",
+                       (long long)record->about.id, why.message);
+    return status == MOBIEDIT_OK ? status : me_fail(err, status, "%s", why.message);
+}
+
+/* Whether the record is asked for; a record's own prompt is parsed to tell its subject. */
+static mobiedit_status is_chosen(const me_record *record, const me_book_choice *choice, bool *chosen,
+                                 mobiedit_error *err) {
+    *chosen = record->about.id != choice->without;
+    if (!*chosen || !choice->subject) return MOBIEDIT_OK;
+    me_prompt prompt;
+    ME_TRY(parse(record, &prompt, err));
+    *chosen = me_same_subject(&prompt, choice->subject);
+    me_prompt_free(&prompt);
+    return MOBIEDIT_OK;
+}
+
+/* Reads one record with its data to the end of `out`. */
+static mobiedit_status read_one(mobiedit_ledger *ledger, int64_t id, me_records *out, mobiedit_error *err) {
+    const me_record_query query = {.active = true, .id = id, .with_data = true};
+    me_records one;
+    ME_TRY(me_ledger_read(ledger->store, &query, &one, err));
+    if (one.n == 1) {
+        out->items[out->n++] = one.items[0];
+        one.n = 0;
+    }
+    me_records_free(&one);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_book_choice *choice, me_records *out,
+                                   mobiedit_error *err) {
+    const me_record_query query = {.active = true};
+    me_records all;
+    ME_TRY(me_ledger_read(ledger->store, &query, &all, err));
+    mobiedit_status status = MOBIEDIT_OK;
+    out->items = me_calloc((size_t)all.n, sizeof *out->items);
+    if (!out->items) status = me_fail_memory(err, "the edits");
+    for (int i = 0; i < all.n && status == MOBIEDIT_OK; i++) {
+        bool chosen;
+        status = is_chosen(&all.items[i], choice, &chosen, err);
+        if (status == MOBIEDIT_OK && chosen) status = read_one(ledger, all.items[i].about.id, out, err);
+    }
+    me_records_free(&all);
+    return status;
+}
+
+static void point_at(me_book *b, int i) {
+    const me_record *r = &b->records.items[i];
+    b->edits[i] = (me_joint_edit){.prompt = &b->prompts[i],
+                                  .layer = r->about.layer,
+                                  .delta = r->delta,
+                                  .keys = r->keys,
+                                  .n_keys = r->n_keys,
+                                  .keep = r->about.keep,
+                                  .n_keep = r->about.n_keep};
+}
+
+static mobiedit_status read_book(mobiedit_ledger *ledger, const me_book_choice *choice, me_book *b,
+                                 mobiedit_error *err) {
+    /* First: what changes meanwhile is then seen as a change. */
+    ME_TRY(me_ledger_generation(ledger->store, &b->generation, err));
+    ME_TRY(read_chosen(ledger, choice, &b->records, err));
+    const size_t n = (size_t)b->records.n;
+    b->prompts = me_calloc(n, sizeof *b->prompts);
+    b->edits = me_calloc(n + 1, sizeof *b->edits);
+    b->solved_anew = me_calloc(n, sizeof *b->solved_anew);
+    b->looked_at = me_calloc(n, sizeof *b->looked_at);
+    if (!b->prompts || !b->edits || !b->solved_anew || !b->looked_at) return me_fail_memory(err, "the edits");
+    for (int i = 0; i < b->records.n; i++) {
+        ME_TRY(parse(&b->records.items[i], &b->prompts[i], err));
+        point_at(b, i);
+        b->looked_at[i] = true;
+    }
+    b->n_edits = b->records.n;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_book_open(mobiedit_ledger *ledger, const me_book_choice *choice, me_book *out,
+                             mobiedit_error *err) {
+    me_book book = {0};
+    const mobiedit_status status = read_book(ledger, choice, &book, err);
+    if (status == MOBIEDIT_OK)
+        *out = book;
+    else
+        me_book_close(&book);
+    return status;
+}
+
+void me_book_close(me_book *b) {
+    me_joint_free(&b->joint);
+    for (int i = 0; i < b->records.n && b->prompts; i++)
+        me_prompt_free(&b->prompts[i]);
+    me_records_free(&b->records);
+    me_free(b->prompts);
+    me_free(b->edits);
+    me_free(b->solved_anew);
+    me_free(b->looked_at);
+    *b = (me_book){0};
+}
+
+/* ---- solving ----------------------------------------------------------------------------------------- */
+
+void me_book_put(me_book *b, const me_joint_edit *edit) {
+    b->n_edits = b->records.n;
+    if (edit) b->edits[b->n_edits++] = *edit;
+}
+
+mobiedit_status me_book_solve(mobiedit_model *model, me_book *b, mobiedit_error *err) {
+    me_session *session;
+    me_joint joint;
+    ME_TRY(me_handle_session(model, &session, err));
+    ME_TRY(me_joint_solve(session, b->edits, b->n_edits, &joint, err));
+    me_joint_free(&b->joint);
+    b->joint = joint;
+    return MOBIEDIT_OK;
+}
+
+/* A line for each edit, which mobiedit_merge reads again. Freed with me_free; NULL: out of memory. */
+static char *describe(const me_book *b) {
+    static const char arrow[] = " -> ";
+    size_t size = 1;
+    for (int i = 0; i < b->n_edits; i++)
+        size += strlen(b->edits[i].prompt->text) + strlen("{}") + sizeof arrow +
+                strlen(b->edits[i].prompt->target);
+    char *out = me_calloc(size, 1);
+    size_t at = 0;
+    for (int i = 0; i < b->n_edits && out; i++) {
+        char *prompt = me_prompt_canonical(b->edits[i].prompt);
+        if (prompt)
+            at += (size_t)snprintf(out + at, size - at, "%s%s%s%s", at ? "\n" : "", prompt, arrow,
+                                   b->edits[i].prompt->target);
+        if (!prompt) {
+            me_free(out);
+            out = NULL;
+        }
+        me_free(prompt);
+    }
+    return out;
+}
+
+mobiedit_status me_book_write(mobiedit_model *model, const me_book *b, const char *path, me_pending_file *out,
+                              mobiedit_error *err) {
+    me_adapter_layer *layers = me_calloc((size_t)b->joint.n_layers, sizeof *layers);
+    if (!layers) return me_fail_memory(err, "the adapter");
+    for (int i = 0; i < b->joint.n_layers; i++) {
+        const me_joint_layer *l = &b->joint.layers[i];
+        layers[i] =
+            (me_adapter_layer){.layer = l->layer, .rank = l->n_units, .left = l->left, .delta = l->delta};
+    }
+    char *description = describe(b);
+    const me_adapter adapter = {.layers = layers, .n_layers = b->joint.n_layers, .description = description};
+    const mobiedit_status status = description ? me_adapter_write(model->model, &adapter, path, out, err)
+                                               : me_fail_memory(err, "the adapter");
+    me_free(description);
+    me_free(layers);
+    return status;
+}
+
+/* The record takes what was solved over. */
+static mobiedit_status take(me_book *b, int i, const me_model *model, me_edit_result *solved,
+                            const mobiedit_edit_options *options, mobiedit_error *err) {
+    me_record *r = &b->records.items[i];
+    char *solver = me_strdup(options->solver ? options->solver : mobiedit_solvers()[0]);
+    if (!solver) return me_fail_memory(err, "an edit");
+    me_free(r->delta);
+    me_free(r->keys);
+    me_free((void *)r->about.solver);
+    me_record_fill(r, model, solved, options);
+    r->about.solver = solver;
+    solved->delta = solved->keys = NULL;
+    b->solved_anew[i] = true;
+    point_at(b, i);
+    return MOBIEDIT_OK;
+}
+
+/* Solves the delta of record i anew, all others in place. E_NOT_SOLVED where none is found: it stays. */
+static mobiedit_status solve_anew(mobiedit_model *model, me_book *b, int i,
+                                  const mobiedit_edit_options *options, mobiedit_error *err) {
+    me_session *session;
+    ME_TRY(me_handle_session(model, &session, err));
+    mobiedit_edit_options own = *options;
+    own.layer = b->records.items[i].about.layer;
+    float *offset = me_calloc((size_t)model->model->d_model, sizeof *offset);
+    if (!offset) return me_fail_memory(err, "what other edits add");
+    me_joint_offset(model->model, &b->joint, b->edits, i, offset);
+    const mobiedit_request request = request_of(&b->records.items[i].about);
+    me_edit_result solved = {0};
+    mobiedit_status status =
+        me_edit_solve(session, &b->prompts[i], &request, &own, offset, ATTEMPT_ANEW, &solved, err);
+    if (status == MOBIEDIT_OK) status = take(b, i, model->model, &solved, &own, err);
+    me_edit_result_free(&solved);
+    me_free(offset);
+    return status;
+}
+
+mobiedit_status me_book_look(mobiedit_model *model, me_book *b, const char *adapter, int *n_lost,
+                             mobiedit_error *err) {
+    me_runtime *runtime;
+    *n_lost = 0;
+    if (b->records.n == 0) return MOBIEDIT_OK;
+    ME_TRY(me_handle_runtime(model, &runtime, err));
+    ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
+    for (int i = 0; i < b->records.n; i++) {
+        bool holds;
+        if (!b->looked_at[i]) continue;
+        ME_TRY(me_says(runtime, b->prompts[i].text, b->prompts[i].target, &holds, err));
+        b->records.items[i].about.holds = holds;
+        *n_lost += !holds;
+    }
+    return me_runtime_set_adapter(runtime, NULL, err);
+}
+
+mobiedit_status me_book_solve_lost(mobiedit_model *model, me_book *b, const mobiedit_edit_options *options,
+                                   mobiedit_error *err) {
+    for (int i = 0; i < b->records.n; i++) {
+        if (!b->looked_at[i] || b->records.items[i].about.holds != 0) continue;
+        mobiedit_error why = {0};
+        const mobiedit_status status = solve_anew(model, b, i, options, &why);
+        if (status != MOBIEDIT_OK && status != MOBIEDIT_E_NOT_SOLVED)
+            return me_fail(err, status, "%s", why.message);
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_book_record(mobiedit_ledger *ledger, const me_book *b, int *n_anew, mobiedit_error *err) {
+    *n_anew = 0;
+    for (int i = 0; i < b->records.n; i++) {
+        if (!b->solved_anew[i]) continue;
+        ME_TRY(me_ledger_replace(ledger->store, &b->records.items[i], err));
+        *n_anew += b->records.items[i].about.holds == 1;
+    }
+    /* After all replacements: each of them makes what is known of the others void. */
+    for (int i = 0; i < b->records.n; i++)
+        if (b->looked_at[i])
+            ME_TRY(me_ledger_set_holds(ledger->store, b->records.items[i].about.id,
+                                       b->records.items[i].about.holds == 1, err));
+    return MOBIEDIT_OK;
+}

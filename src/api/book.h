@@ -1,0 +1,68 @@
+/* The active edits of a ledger in memory, and the one adapter that they make. */
+#ifndef ME_API_BOOK_H
+#define ME_API_BOOK_H
+
+#include "api/handle.h"
+#include "edit/joint.h"
+#include "store/adapter.h"
+#include "store/ledger.h"
+
+struct mobiedit_ledger {
+    mobiedit_model *model;
+    me_ledger *store;
+    char *path;
+};
+
+typedef struct {
+    me_records records;   /* with data; their own */
+    me_prompt *prompts;   /* [records.n] */
+    me_joint_edit *edits; /* [n_edits]: those of the records, then one more where a new edit is tried */
+    int n_edits;
+    bool *solved_anew;  /* [records.n] */
+    bool *looked_at;    /* [records.n]: whether me_book_look asks about it; the owner's to clear */
+    me_joint joint;     /* of edits; empty before me_book_solve */
+    int64_t generation; /* of the ledger when it was read */
+} me_book;
+
+/* Which edits: all active ones but `without` (0: none), or of these only those of one subject. */
+typedef struct {
+    int64_t without;
+    const me_prompt *subject; /* NULL: all */
+} me_book_choice;
+
+mobiedit_status me_book_open(mobiedit_ledger *ledger, const me_book_choice *choice, me_book *out,
+                             mobiedit_error *err);
+void me_book_close(me_book *book);
+
+/* Puts a new edit behind the others, in place of one put there before; borrowed. NULL: none. */
+void me_book_put(me_book *book, const me_joint_edit *edit);
+
+/* Solves the edits together; there must be one. */
+mobiedit_status me_book_solve(mobiedit_model *model, me_book *book, mobiedit_error *err);
+
+/* The adapter of the solved edits, pending beside `path`. */
+mobiedit_status me_book_write(mobiedit_model *model, const me_book *book, const char *path,
+                              me_pending_file *out, mobiedit_error *err);
+
+/* Asks the runtime, with the adapter file attached, whether the records that are looked at hold: their
+ * about.holds, and how many do not. Leaves the runtime open without an adapter. */
+mobiedit_status me_book_look(mobiedit_model *model, me_book *book, const char *adapter, int *n_lost,
+                             mobiedit_error *err);
+
+/* Solves each record anew that did not hold; where no delta is found it stays as it was. */
+mobiedit_status me_book_solve_lost(mobiedit_model *model, me_book *book, const mobiedit_edit_options *options,
+                                   mobiedit_error *err);
+
+/* Writes into the ledger which records were solved anew, and which of those looked at hold; inside a
+ * transaction. *n_anew: how many were solved anew, and hold. */
+mobiedit_status me_book_record(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
+                               mobiedit_error *err);
+
+/* A request's prompt as it is recorded: "The capital of {Japan} is". Freed with me_free. */
+char *me_prompt_canonical(const me_prompt *prompt);
+
+/* Fills what a record tells of a solve. Texts and arrays are borrowed. */
+void me_record_fill(me_record *record, const me_model *model, const me_edit_result *solved,
+                    const mobiedit_edit_options *options);
+
+#endif

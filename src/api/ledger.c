@@ -1,0 +1,172 @@
+/* mobiedit_ledger_*: what needs no solve of an edit. */
+#include "api/book.h"
+#include "base/memory.h"
+#include "store/fingerprint.h"
+
+#include <string.h>
+
+mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bool write,
+                                     mobiedit_ledger **out, mobiedit_error *err) {
+    if (path) ME_TRY(me_check_text(path, "the ledger's path", err));
+    char fingerprint[ME_FINGERPRINT_SIZE];
+    mobiedit_ledger *ledger = me_calloc(1, sizeof *ledger);
+    if (!ledger) return me_fail_memory(err, "the ledger");
+    *ledger = (mobiedit_ledger){.model = model,
+                                .path = path ? me_strdup(path) : me_ledger_default_path(model->model)};
+    mobiedit_status status = ledger->path ? MOBIEDIT_OK : me_fail_memory(err, "the ledger");
+    if (status == MOBIEDIT_OK) status = me_fingerprint(model->model, fingerprint, err);
+    if (status == MOBIEDIT_OK)
+        status = me_ledger_open(ledger->path, model->model, fingerprint, write, &ledger->store, err);
+    if (status == MOBIEDIT_OK)
+        *out = ledger;
+    else
+        mobiedit_ledger_close(ledger);
+    return status;
+}
+
+void mobiedit_ledger_close(mobiedit_ledger *ledger) {
+    if (!ledger) return;
+    me_ledger_close(ledger->store);
+    me_free(ledger->path);
+    me_free(ledger);
+}
+
+const char *mobiedit_record_state_name(mobiedit_record_state state) {
+    static const char *const names[] = {[MOBIEDIT_RECORD_ACTIVE] = "active",
+                                        [MOBIEDIT_RECORD_UNDONE] = "undone",
+                                        [MOBIEDIT_RECORD_SUPERSEDED] = "superseded"};
+    return (size_t)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
+}
+
+mobiedit_status mobiedit_ledger_list(mobiedit_ledger *ledger, int64_t id, mobiedit_record_fn on_record,
+                                     void *user, mobiedit_error *err) {
+    const me_record_query query = {.id = id};
+    me_records records;
+    ME_TRY(me_ledger_read(ledger->store, &query, &records, err));
+    mobiedit_status status = MOBIEDIT_OK;
+    if (id != 0 && records.n == 0)
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no edit %lld", (long long)id);
+    for (int i = 0; i < records.n && on_record(user, &records.items[i].about); i++)
+        ;
+    me_records_free(&records);
+    return status;
+}
+
+/* ---- undo and redo ----------------------------------------------------------------------------------- */
+
+/* The edit that is meant, without its data; freed by the caller. */
+static mobiedit_status find(mobiedit_ledger *ledger, int64_t id, mobiedit_record_state last, me_records *out,
+                            mobiedit_error *err) {
+    if (id == 0) ME_TRY(me_ledger_last(ledger->store, last, &id, err));
+    if (id == 0) return me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is %s", mobiedit_record_state_name(last));
+    const me_record_query query = {.id = id};
+    ME_TRY(me_ledger_read(ledger->store, &query, out, err));
+    if (out->n == 1) return MOBIEDIT_OK;
+    me_records_free(out);
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no edit %lld", (long long)id);
+}
+
+/* The newest edit that `id` superseded comes back. */
+static mobiedit_status restore(mobiedit_ledger *ledger, int64_t id, int64_t *restored, mobiedit_error *err) {
+    const me_record_query query = {0};
+    me_records records;
+    ME_TRY(me_ledger_read(ledger->store, &query, &records, err));
+    for (int i = 0; i < records.n; i++) {
+        const mobiedit_record *a = &records.items[i].about;
+        if (a->state == MOBIEDIT_RECORD_SUPERSEDED && a->superseded_by == id) *restored = a->id;
+    }
+    me_records_free(&records);
+    return *restored ? me_ledger_set_state(ledger->store, *restored, MOBIEDIT_RECORD_ACTIVE, 0, err)
+                     : MOBIEDIT_OK;
+}
+
+static mobiedit_status undo(mobiedit_ledger *ledger, const mobiedit_record *edit, mobiedit_change *change,
+                            mobiedit_error *err) {
+    if (edit->state != MOBIEDIT_RECORD_ACTIVE)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "edit %lld is not active but %s", (long long)edit->id,
+                       mobiedit_record_state_name(edit->state));
+    ME_TRY(me_ledger_set_state(ledger->store, edit->id, MOBIEDIT_RECORD_UNDONE, 0, err));
+    return restore(ledger, edit->id, &change->restored, err);
+}
+
+static mobiedit_status redo(mobiedit_ledger *ledger, const mobiedit_record *edit, mobiedit_change *change,
+                            mobiedit_error *err) {
+    if (edit->state == MOBIEDIT_RECORD_ACTIVE)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "edit %lld is active already", (long long)edit->id);
+    ME_TRY(me_ledger_find(ledger->store, edit->prompt, NULL, &change->superseded, err));
+    if (change->superseded)
+        ME_TRY(me_ledger_set_state(ledger->store, change->superseded, MOBIEDIT_RECORD_SUPERSEDED, edit->id,
+                                   err));
+    return me_ledger_set_state(ledger->store, edit->id, MOBIEDIT_RECORD_ACTIVE, 0, err);
+}
+
+/* Other active edits of the subject. */
+static mobiedit_status count_related(mobiedit_ledger *ledger, const mobiedit_record *edit, int *related,
+                                     mobiedit_error *err) {
+    const mobiedit_request request = {.prompt = edit->prompt, .target = edit->target};
+    me_prompt prompt;
+    ME_TRY(me_prompt_parse(&request, &prompt, err));
+    me_book book;
+    const me_book_choice choice = {.without = edit->id, .subject = &prompt};
+    const mobiedit_status status = me_book_open(ledger, &choice, &book, err);
+    me_prompt_free(&prompt);
+    ME_TRY(status);
+    *related = book.records.n;
+    me_book_close(&book);
+    return MOBIEDIT_OK;
+}
+
+typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, const mobiedit_record *edit,
+                                     mobiedit_change *change, mobiedit_error *err);
+
+static mobiedit_status change_locked(mobiedit_ledger *ledger, int64_t id, mobiedit_record_state last,
+                                     change_fn apply, mobiedit_change *change, mobiedit_error *err) {
+    me_records found;
+    ME_TRY(find(ledger, id, last, &found, err));
+    change->id = found.items[0].about.id;
+    mobiedit_status status = apply(ledger, &found.items[0].about, change, err);
+    if (status == MOBIEDIT_OK) status = count_related(ledger, &found.items[0].about, &change->related, err);
+    me_records_free(&found);
+    return status;
+}
+
+static mobiedit_status change_state(mobiedit_ledger *ledger, int64_t id, mobiedit_record_state last,
+                                    change_fn apply, mobiedit_change *change, mobiedit_error *err) {
+    mobiedit_change done = {0};
+    ME_TRY(me_ledger_begin(ledger->store, err));
+    mobiedit_status status = change_locked(ledger, id, last, apply, &done, err);
+    if (status == MOBIEDIT_OK)
+        status = me_ledger_commit(ledger->store, err);
+    else
+        me_ledger_rollback(ledger->store);
+    if (status == MOBIEDIT_OK) *change = done;
+    return status;
+}
+
+mobiedit_status mobiedit_ledger_undo(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
+                                     mobiedit_error *err) {
+    return change_state(ledger, id, MOBIEDIT_RECORD_ACTIVE, undo, change, err);
+}
+
+mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
+                                     mobiedit_error *err) {
+    return change_state(ledger, id, MOBIEDIT_RECORD_UNDONE, redo, change, err);
+}
+
+/* ---- export ------------------------------------------------------------------------------------------ */
+
+mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
+    const me_book_choice all = {0};
+    me_book book;
+    me_pending_file pending;
+    ME_TRY(me_check_output(ledger->model->model, output, err));
+    ME_TRY(me_book_open(ledger, &all, &book, err));
+    mobiedit_status status = MOBIEDIT_OK;
+    if (book.n_edits == 0)
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to export");
+    if (status == MOBIEDIT_OK) status = me_book_solve(ledger->model, &book, err);
+    if (status == MOBIEDIT_OK) status = me_book_write(ledger->model, &book, output, &pending, err);
+    if (status == MOBIEDIT_OK) status = me_pending_commit(&pending, err);
+    me_book_close(&book);
+    return status;
+}

@@ -1,0 +1,74 @@
+/* mobiedit_ledger_verify */
+#include "api/book.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+/* Most times that lost edits are solved anew. */
+enum { MAX_REPAIRS = 3 };
+
+static mobiedit_status ask_all(mobiedit_ledger *ledger, me_book *book, int *n_lost, mobiedit_error *err) {
+    me_pending_file pending;
+    ME_TRY(me_book_solve(ledger->model, book, err));
+    ME_TRY(me_book_write(ledger->model, book, ledger->path, &pending, err));
+    const mobiedit_status status = me_book_look(ledger->model, book, pending.temporary, n_lost, err);
+    me_pending_discard(&pending);
+    return status;
+}
+
+static mobiedit_status repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
+                              int *n_lost, mobiedit_error *err) {
+    for (int i = 0; i < MAX_REPAIRS && *n_lost; i++) {
+        ME_TRY(me_book_solve_lost(ledger->model, book, options, err));
+        ME_TRY(ask_all(ledger, book, n_lost, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status record_locked(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
+                                     mobiedit_error *err) {
+    int64_t generation;
+    ME_TRY(me_ledger_generation(ledger->store, &generation, err));
+    if (generation != book->generation)
+        return me_fail(err, MOBIEDIT_E_IO, "the ledger %s was changed while it was verified; verify it again",
+                       ledger->path);
+    return me_book_record(ledger, book, n_anew, err);
+}
+
+static mobiedit_status record(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
+                              mobiedit_error *err) {
+    ME_TRY(me_ledger_begin(ledger->store, err));
+    const mobiedit_status status = record_locked(ledger, book, n_anew, err);
+    if (status == MOBIEDIT_OK) return me_ledger_commit(ledger->store, err);
+    me_ledger_rollback(ledger->store);
+    return status;
+}
+
+static mobiedit_status verify(mobiedit_ledger *ledger, me_book *book, const mobiedit_verify_options *options,
+                              mobiedit_verify_summary *summary, mobiedit_error *err) {
+    int n_lost, n_anew;
+    ME_TRY(ask_all(ledger, book, &n_lost, err));
+    if (options->repair) ME_TRY(repair(ledger, book, &options->edit, &n_lost, err));
+    ME_TRY(record(ledger, book, &n_anew, err));
+    *summary = (mobiedit_verify_summary){
+        .active = book->records.n, .hold = book->records.n - n_lost, .resolved = n_anew};
+    for (int i = 0; i < book->records.n && options->on_record; i++)
+        if (!options->on_record(options->user, &book->records.items[i].about)) break;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger, const mobiedit_verify_options *options,
+                                       mobiedit_verify_summary *summary, mobiedit_error *err) {
+    const mobiedit_verify_options defaults = {.edit = {.layer = -1}};
+    const me_book_choice all = {0};
+    if (!options) options = &defaults;
+    me_book book;
+    ME_TRY(me_check_edit_options(ledger->model, &options->edit, err));
+    ME_TRY(me_book_open(ledger, &all, &book, err));
+    mobiedit_verify_summary found = {0};
+    const mobiedit_status status = book.records.n ? verify(ledger, &book, options, &found, err) : MOBIEDIT_OK;
+    me_book_close(&book);
+    if (status == MOBIEDIT_OK) *summary = found;
+    return status;
+}

@@ -1,0 +1,422 @@
+#include "edit/joint.h"
+
+#include "base/memory.h"
+#include "edit/key.h"
+#include "edit/session.h"
+#include "edit/texts.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As for one edit (edit.c). */
+static const float KEY_LAMBDA = 0.001F, NAMES_WEIGHT = 30;
+/* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
+enum { MAX_BACKGROUND = 500, MAX_NAMES = 1000, MAX_AROUND = 400, MAX_KEEP = 300 };
+/* A key to keep that points where a subject's key does would forbid that edit. */
+static const float SAME_KEY = 0.95F;
+/* Least response of a key that is still scaled up to 1. */
+static const float MIN_RESPONSE = 0.25F;
+
+/* ---- order ------------------------------------------------------------------------------------------- */
+
+static size_t subject_length(const me_prompt *p) {
+    return p->subject_end - p->subject_begin;
+}
+
+static int compare_subjects(const me_prompt *a, const me_prompt *b) {
+    const size_t n = subject_length(a), m = subject_length(b);
+    const int order = memcmp(a->text + a->subject_begin, b->text + b->subject_begin, n < m ? n : m);
+    return order ? order : (n > m) - (n < m);
+}
+
+bool me_same_subject(const me_prompt *a, const me_prompt *b) {
+    return compare_subjects(a, b) == 0;
+}
+
+/* The text before the subject: what a key at the subject depends on. */
+static bool same_before(const me_prompt *a, const me_prompt *b) {
+    return a->subject_begin == b->subject_begin && memcmp(a->text, b->text, a->subject_begin) == 0;
+}
+
+bool me_same_key(const me_prompt *a, const me_prompt *b) {
+    return same_before(a, b) && me_same_subject(a, b);
+}
+
+/* An edit and its place in the caller's order. */
+typedef struct {
+    const me_joint_edit *edit;
+    int index;
+} item;
+
+static int compare_befores(const me_prompt *a, const me_prompt *b) {
+    const size_t n = a->subject_begin, m = b->subject_begin;
+    const int order = memcmp(a->text, b->text, n < m ? n : m);
+    return order ? order : (n > m) - (n < m);
+}
+
+/* By layer, subject, what stands before it, the rest of the prompt, and target: an order that does not depend
+ * on the caller's. */
+static int compare_items(const void *x, const void *y) {
+    const me_joint_edit *a = ((const item *)x)->edit, *b = ((const item *)y)->edit;
+    if (a->layer != b->layer) return a->layer < b->layer ? -1 : 1;
+    int order = compare_subjects(a->prompt, b->prompt);
+    if (order == 0) order = compare_befores(a->prompt, b->prompt);
+    if (order == 0) order = strcmp(a->prompt->text, b->prompt->text);
+    return order ? order : strcmp(a->prompt->target, b->prompt->target);
+}
+
+/* ---- samples of one layer ---------------------------------------------------------------------------- */
+
+typedef struct {
+    me_session *session;
+    int layer, d_ff;
+    const item *items; /* [n], in order */
+    int n;
+    int *unit; /* [n] */
+    int n_units;
+    me_key_group *groups;
+    int n_groups, n_samples;
+    float **owned; /* [n_owned]: keys of groups */
+    int n_owned, capacity;
+} work;
+
+static void work_free(work *w) {
+    for (int i = 0; i < w->n_owned; i++)
+        me_free(w->owned[i]);
+    me_free(w->owned);
+    me_free(w->groups);
+    me_free(w->unit);
+}
+
+static mobiedit_status work_open(work *w, mobiedit_error *err) {
+    /* each edit may bring names and prompts to keep, each unit its keys; two groups are shared */
+    w->capacity = 3 * w->n + 2;
+    w->unit = me_calloc((size_t)w->n, sizeof *w->unit);
+    w->groups = me_calloc((size_t)w->capacity, sizeof *w->groups);
+    w->owned = me_calloc((size_t)w->capacity, sizeof *w->owned);
+    if (!w->unit || !w->groups || !w->owned) return me_fail_memory(err, "the joint solve");
+    for (int i = 0; i < w->n; i++) {
+        if (i > 0 && !me_same_key(w->items[i].edit->prompt, w->items[i - 1].edit->prompt)) w->n_units++;
+        w->unit[i] = w->n_units;
+    }
+    w->n_units++;
+    return MOBIEDIT_OK;
+}
+
+/* Takes keys over as a group of samples, at most `most` of them, evenly spread. */
+static void add_group(work *w, me_key_set set, int most, me_key_group group) {
+    const size_t d_ff = (size_t)w->d_ff;
+    if (!set.keys) return;
+    const int n = set.n < most ? set.n : most;
+    for (int i = 0; i < n; i++) {
+        const size_t from = (size_t)i * (size_t)set.n / (size_t)n;
+        if (from != (size_t)i)
+            memcpy(set.keys + (size_t)i * d_ff, set.keys + from * d_ff, d_ff * sizeof(float));
+    }
+    w->owned[w->n_owned++] = set.keys;
+    if (n == 0) return;
+    group.keys = set.keys;
+    group.n = n;
+    w->groups[w->n_groups++] = group;
+    w->n_samples += n;
+}
+
+/* The session's background keys are not ours to thin out. */
+static mobiedit_status add_background(work *w, mobiedit_error *err) {
+    const me_key_set *all;
+    ME_TRY(me_session_background(w->session, w->layer, &all, err));
+    const size_t size = (size_t)all->n * (size_t)w->d_ff;
+    me_key_set copy = {.keys = me_calloc(size, sizeof(float)), .n = all->n};
+    if (!copy.keys) return me_fail_memory(err, "keys");
+    memcpy(copy.keys, all->keys, size * sizeof(float));
+    add_group(w, copy, MAX_BACKGROUND, (me_key_group){.weight = 1});
+    return MOBIEDIT_OK;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------- */
+
+/* Whether an earlier edit of the layer has the same text before its subject. */
+static bool before_is_known(const work *w, int i) {
+    for (int j = 0; j < i; j++)
+        if (same_before(w->items[i].edit->prompt, w->items[j].edit->prompt)) return true;
+    return false;
+}
+
+/* A subject that is edited is no other name. */
+static bool is_edited(const void *user, const char *name) {
+    const work *w = user;
+    for (int i = 0; i < w->n; i++) {
+        const me_prompt *p = w->items[i].edit->prompt;
+        if (i > 0 && w->unit[i] == w->unit[i - 1]) continue;
+        char subject[256];
+        const size_t n = subject_length(p) < sizeof subject - 1 ? subject_length(p) : sizeof subject - 1;
+        memcpy(subject, p->text + p->subject_begin, n);
+        subject[n] = 0;
+        if (me_names_overlap(subject, name)) return true;
+    }
+    return false;
+}
+
+static mobiedit_status add_names_before(work *w, const me_prompt *prompt, const me_name_choice *choice,
+                                        int n_contexts, mobiedit_error *err) {
+    char *before = me_strndup(prompt->text, prompt->subject_begin);
+    if (!before) return me_fail_memory(err, "a prompt");
+    me_key_set names = {0};
+    const mobiedit_status status = me_session_names(w->session, w->layer, before, choice, &names, err);
+    me_free(before);
+    add_group(w, names, MAX_NAMES, (me_key_group){.weight = NAMES_WEIGHT / (float)n_contexts});
+    return status;
+}
+
+/* Other names in each prompt. Prompts that begin alike share them; where there are many prompts, each takes
+ * some of the names, and all together take all. */
+static mobiedit_status add_names(work *w, mobiedit_error *err) {
+    int n_contexts = 0, n_names = 0, context = 0;
+    for (int i = 0; i < w->n; i++)
+        n_contexts += !before_is_known(w, i);
+    while (me_texts_names[n_names])
+        n_names++;
+    const int step = (n_names * n_contexts + MAX_NAMES - 1) / MAX_NAMES;
+    for (int i = 0; i < w->n; i++) {
+        if (before_is_known(w, i)) continue;
+        const me_name_choice choice = {.first = context % step, .step = step, .skips = is_edited, .user = w};
+        context++;
+        /* Of more prompts than names that may be taken, those beyond have none of their own. */
+        if (step > n_names && context > MAX_NAMES) break;
+        ME_TRY(add_names_before(w, w->items[i].edit->prompt, &choice, n_contexts, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+/* ---- the prompts' own tokens, and what is to be kept ------------------------------------------------- */
+
+static mobiedit_status add_around(work *w, mobiedit_error *err) {
+    me_sequences bare = {0};
+    me_key_set keys = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    const int step = (w->n + MAX_AROUND - 1) / MAX_AROUND;
+    for (int i = 0; i < w->n && status == MOBIEDIT_OK; i += step)
+        status = me_session_add_prompt(w->session, w->items[i].edit->prompt, w->items[i].edit->prompt->target,
+                                       &bare, err);
+    if (status == MOBIEDIT_OK)
+        status = me_session_keys_around(w->session, w->layer, bare.items, bare.n, &keys, err);
+    me_sequences_free(&bare);
+    add_group(w, keys, MAX_AROUND, (me_key_group){.weight = (float)w->n});
+    return status;
+}
+
+static float cosine(const float *a, const float *b, int n) {
+    const float length = cblas_snrm2(n, a, 1) * cblas_snrm2(n, b, 1);
+    return length > 0 ? cblas_sdot(n, a, 1, b, 1) / length : 0;
+}
+
+/* Whether a key is that of a subject that is edited, which must not be held at 0. */
+static bool points_at_a_subject(const work *w, const float *key) {
+    for (int i = 0; i < w->n; i++)
+        for (int j = 0; j < w->items[i].edit->n_keys; j++)
+            if (cosine(key, w->items[i].edit->keys + (size_t)j * (size_t)w->d_ff, w->d_ff) > SAME_KEY)
+                return true;
+    return false;
+}
+
+static mobiedit_status add_keep(work *w, mobiedit_error *err) {
+    const size_t d_ff = (size_t)w->d_ff;
+    for (int i = 0; i < w->n; i++) {
+        const me_joint_edit *edit = w->items[i].edit;
+        me_key_set keys = {0};
+        ME_TRY(me_session_text_keys(w->session, w->layer, edit->keep, edit->n_keep, &keys, err));
+        int kept = 0;
+        for (int j = 0; j < keys.n; j++) {
+            const float *key = keys.keys + (size_t)j * d_ff;
+            if (points_at_a_subject(w, key)) continue;
+            memmove(keys.keys + (size_t)kept++ * d_ff, key, d_ff * sizeof *key);
+        }
+        keys.n = kept;
+        add_group(w, keys, MAX_KEEP / w->n + 1, (me_key_group){.weight = INFINITY});
+    }
+    return MOBIEDIT_OK;
+}
+
+/* ---- units ------------------------------------------------------------------------------------------- */
+
+/* Whether another unit of the subject has the key too. */
+static bool is_ambiguous(const work *w, int unit, const me_prompt *prompt, const float *key) {
+    for (int i = 0; i < w->n; i++) {
+        const me_joint_edit *other = w->items[i].edit;
+        if (w->unit[i] == unit || !me_same_subject(other->prompt, prompt)) continue;
+        for (int j = 0; j < other->n_keys; j++)
+            if (cosine(key, other->keys + (size_t)j * (size_t)w->d_ff, w->d_ff) > SAME_KEY) return true;
+    }
+    return false;
+}
+
+/* The keys of edits [first, last), which are one unit, without ambiguous ones; the bare prompts' stay in any
+ * case. rows has room for all. Returns how many. */
+static int list_keys(const work *w, int first, int last, const float **rows) {
+    int n = 0;
+    for (int i = first; i < last; i++) {
+        const me_joint_edit *edit = w->items[i].edit;
+        for (int j = 0; j < edit->n_keys; j++) {
+            const float *key = edit->keys + (size_t)j * (size_t)w->d_ff;
+            if (j == 0 || !is_ambiguous(w, w->unit[first], edit->prompt, key)) rows[n++] = key;
+        }
+    }
+    return n;
+}
+
+/* m rows of `total` keys: all where they are no more, else means of neighbouring ones. */
+static mobiedit_status mean_keys(const work *w, const float *const *rows, int total, int m, me_key_set *out,
+                                 mobiedit_error *err) {
+    const size_t d_ff = (size_t)w->d_ff;
+    float *keys = me_calloc((size_t)m * d_ff, sizeof *keys);
+    if (!keys) return me_fail_memory(err, "keys");
+    for (int i = 0; i < m; i++) {
+        const int from = (int)((long)i * total / m), to = (int)((long)(i + 1) * total / m);
+        for (int j = from; j < to; j++)
+            cblas_saxpy(w->d_ff, 1.0F / (float)(to - from), rows[j], 1, keys + (size_t)i * d_ff, 1);
+    }
+    *out = (me_key_set){.keys = keys, .n = m};
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status unit_keys(const work *w, int first, int last, int most, me_key_set *out,
+                                 mobiedit_error *err) {
+    int total = 0;
+    for (int i = first; i < last; i++)
+        total += w->items[i].edit->n_keys;
+    const float **rows = me_calloc((size_t)total, sizeof *rows);
+    if (!rows) return me_fail_memory(err, "keys");
+    total = list_keys(w, first, last, rows);
+    const mobiedit_status status = mean_keys(w, rows, total, total < most ? total : most, out, err);
+    me_free(rows);
+    return status;
+}
+
+static int unit_end(const work *w, int first) {
+    int last = first + 1;
+    while (last < w->n && w->unit[last] == w->unit[first])
+        last++;
+    return last;
+}
+
+static mobiedit_status add_units(work *w, mobiedit_error *err) {
+    const int most = (ME_KEY_MAX_JOINT - w->n_samples) / w->n_units;
+    if (most < 1)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%d edits at layer %d are too many to be solved together",
+                       w->n_units, w->layer);
+    for (int first = 0, last; first < w->n; first = last) {
+        last = unit_end(w, first);
+        me_key_set keys = {0};
+        ME_TRY(unit_keys(w, first, last, most, &keys, err));
+        add_group(w, keys, most, (me_key_group){.target = 1, .column = w->unit[first], .weight = 1});
+    }
+    return MOBIEDIT_OK;
+}
+
+/* ---- the solve --------------------------------------------------------------------------------------- */
+
+/* Scales each left so that its unit's keys answer 1 in the mean, and sums the deltas up. */
+static void finish_units(const work *w, int d, me_joint_layer *out) {
+    for (int g = 0; g < w->n_groups; g++) {
+        if (w->groups[g].target == 0) continue;
+        float *left = out->left + (size_t)w->groups[g].column * (size_t)w->d_ff;
+        const float response = me_key_response(&w->groups[g], w->d_ff, left);
+        cblas_sscal(w->d_ff, 1.0F / (response > MIN_RESPONSE ? response : MIN_RESPONSE), left, 1);
+    }
+    for (int i = 0; i < w->n; i++)
+        cblas_saxpy(d, 1, w->items[i].edit->delta, 1, out->delta + (size_t)w->unit[i] * (size_t)d, 1);
+}
+
+static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *err) {
+    const int d = w->session->engine->model->d_model;
+    ME_TRY(work_open(w, err));
+    ME_TRY(add_background(w, err));
+    ME_TRY(add_names(w, err));
+    ME_TRY(add_around(w, err));
+    ME_TRY(add_keep(w, err));
+    ME_TRY(add_units(w, err));
+    *out = (me_joint_layer){.layer = w->layer,
+                            .n_units = w->n_units,
+                            .left = me_calloc((size_t)w->n_units * (size_t)w->d_ff, sizeof(float)),
+                            .delta = me_calloc((size_t)w->n_units * (size_t)d, sizeof(float))};
+    if (!out->left || !out->delta) return me_fail_memory(err, "the joint edit");
+    ME_TRY(me_key_solve_columns(w->groups, w->n_groups, w->n_units, w->d_ff, KEY_LAMBDA, out->left, err));
+    finish_units(w, d, out);
+    return MOBIEDIT_OK;
+}
+
+/* items [n] are all of one layer. */
+static mobiedit_status solve_layer(me_session *session, const item *items, int n, int index, me_joint *joint,
+                                   mobiedit_error *err) {
+    work w = {.session = session,
+              .layer = items[0].edit->layer,
+              .d_ff = session->engine->model->d_ff,
+              .items = items,
+              .n = n};
+    const mobiedit_status status = solve_work(&w, &joint->layers[index], err);
+    for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
+        joint->layer_of[items[i].index] = index;
+        joint->unit_of[items[i].index] = w.unit[i];
+    }
+    work_free(&w);
+    return status;
+}
+
+static mobiedit_status solve_layers(me_session *session, const item *items, int n, me_joint *out,
+                                    mobiedit_error *err) {
+    for (int first = 0, last; first < n; first = last) {
+        for (last = first + 1; last < n && items[last].edit->layer == items[first].edit->layer;)
+            last++;
+        const int index = out->n_layers++;
+        ME_TRY(solve_layer(session, items + first, last - first, index, out, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, int n, me_joint *out,
+                               mobiedit_error *err) {
+    me_joint joint = {.layers = me_calloc((size_t)n, sizeof *joint.layers),
+                      .layer_of = me_calloc((size_t)n, sizeof *joint.layer_of),
+                      .unit_of = me_calloc((size_t)n, sizeof *joint.unit_of)};
+    item *items = me_calloc((size_t)n, sizeof *items);
+    mobiedit_status status = joint.layers && joint.layer_of && joint.unit_of && items
+                                 ? MOBIEDIT_OK
+                                 : me_fail_memory(err, "the joint solve");
+    if (status == MOBIEDIT_OK) {
+        for (int i = 0; i < n; i++)
+            items[i] = (item){.edit = &edits[i], .index = i};
+        qsort(items, (size_t)n, sizeof *items, compare_items);
+        status = solve_layers(session, items, n, &joint, err);
+    }
+    me_free(items);
+    if (status == MOBIEDIT_OK)
+        *out = joint;
+    else
+        me_joint_free(&joint);
+    return status;
+}
+
+void me_joint_free(me_joint *joint) {
+    for (int i = 0; i < joint->n_layers; i++) {
+        me_free(joint->layers[i].left);
+        me_free(joint->layers[i].delta);
+    }
+    me_free(joint->layers);
+    me_free(joint->layer_of);
+    me_free(joint->unit_of);
+    *joint = (me_joint){0};
+}
+
+void me_joint_offset(const me_model *model, const me_joint *joint, const me_joint_edit *edits, int i,
+                     float *offset) {
+    const me_joint_layer *layer = &joint->layers[joint->layer_of[i]];
+    const int d = model->d_model, d_ff = model->d_ff;
+    memset(offset, 0, (size_t)d * sizeof *offset);
+    for (int u = 0; u < layer->n_units; u++) {
+        const float response = cblas_sdot(d_ff, layer->left + (size_t)u * (size_t)d_ff, 1, edits[i].keys, 1);
+        cblas_saxpy(d, response, layer->delta + (size_t)u * (size_t)d, 1, offset, 1);
+        if (u == joint->unit_of[i]) cblas_saxpy(d, -response, edits[i].delta, 1, offset, 1);
+    }
+}

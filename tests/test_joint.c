@@ -1,0 +1,215 @@
+/* The joint solve, on keys of a small model: each edit answers to its own key and to no other's, in whatever
+ * order they come, and taking one away is as if it had never been there. */
+#define _GNU_SOURCE
+#include "edit/joint.h"
+
+#include "base/memory.h"
+#include "base/pool.h"
+#include "edit/session.h"
+#include "scratch.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N = 5, N_KEYS = 3, LAYER = 1 };
+
+static me_model *model;
+static me_vocab *vocab;
+static me_pool *pool;
+static me_engine *engine;
+static me_session *session;
+
+/* Two prompts share a key, and one has the same subject behind other text. */
+static const char *const PROMPTS[N] = {"The capital of {Japan} is", "The capital of {Peru} is",
+                                       "{Oslo} is in", "{Oslo} lies in", "The city of {Oslo} is in"};
+static me_prompt prompts[N];
+static me_key_set keys[N];
+static float *deltas[N];
+static me_joint_edit edits[N];
+
+static void make_edit(int i) {
+    static const char *const before[N_KEYS] = {"", "Well. ", "He says: "};
+    const mobiedit_request request = {.prompt = PROMPTS[i], .target = "x"};
+    assert_int_equal(me_prompt_parse(&request, &prompts[i], NULL), MOBIEDIT_OK);
+    me_sequences sequences = {0};
+    for (int j = 0; j < N_KEYS; j++) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "%s%s", before[j], PROMPTS[i]);
+        const mobiedit_request longer = {.prompt = text, .target = "x"};
+        me_prompt prompt;
+        assert_int_equal(me_prompt_parse(&longer, &prompt, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_session_add_prompt(session, &prompt, NULL, &sequences, NULL), MOBIEDIT_OK);
+        me_prompt_free(&prompt);
+    }
+    assert_int_equal(me_session_keys(session, LAYER, &sequences, &keys[i], NULL), MOBIEDIT_OK);
+    me_sequences_free(&sequences);
+    deltas[i] = me_calloc((size_t)model->d_model, sizeof(float));
+    for (int j = 0; j < model->d_model; j++)
+        deltas[i][j] = sinf((float)(i * 100 + j));
+    edits[i] = (me_joint_edit){
+        .prompt = &prompts[i], .layer = LAYER, .delta = deltas[i], .keys = keys[i].keys, .n_keys = N_KEYS};
+}
+
+static int set_up(void **state) {
+    if (scratch_open(state) != 0) return -1;
+    const tiny_model_options options = {.n_layer = 3, .d_ff = 2048};
+    const char *path = scratch_path("model.gguf");
+    if (!tiny_model_write(path, "llama", &options) || me_model_open(path, &model, NULL) ||
+        me_vocab_open(path, &vocab, NULL) || me_pool_open(1, &pool, NULL) ||
+        me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL))
+        return -1;
+    for (int i = 0; i < N; i++)
+        make_edit(i);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    for (int i = 0; i < N; i++) {
+        me_prompt_free(&prompts[i]);
+        me_free(keys[i].keys);
+        me_free(deltas[i]);
+    }
+    me_session_close(session);
+    engine->ops->close(engine);
+    me_pool_close(pool);
+    me_vocab_close(vocab);
+    me_model_close(model);
+    return scratch_close(state);
+}
+
+static me_joint solve(const me_joint_edit *list, int n) {
+    me_joint joint;
+    mobiedit_error err = {0};
+    if (me_joint_solve(session, list, n, &joint, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    return joint;
+}
+
+static float response(const me_joint *joint, int unit, const float *key) {
+    const float *left = joint->layers[0].left + (size_t)unit * (size_t)model->d_ff;
+    double sum = 0;
+    for (int i = 0; i < model->d_ff; i++)
+        sum += (double)left[i] * key[i];
+    return (float)sum;
+}
+
+static void edits_with_one_key_are_one_unit(void **state) {
+    (void)state;
+    me_joint joint = solve(edits, N);
+    assert_int_equal(joint.n_layers, 1);
+    assert_int_equal(joint.layers[0].layer, LAYER);
+    assert_int_equal(joint.layers[0].n_units, 4);
+    assert_int_equal(joint.unit_of[2], joint.unit_of[3]);
+    const float *delta = joint.layers[0].delta + (size_t)joint.unit_of[2] * (size_t)model->d_model;
+    for (int j = 0; j < model->d_model; j++)
+        assert_true(fabsf(delta[j] - deltas[2][j] - deltas[3][j]) < 1e-5F);
+    me_joint_free(&joint);
+}
+
+/* left_i.k_j is 1 where i is j, else 0, also for one subject behind two texts. */
+static void each_answers_to_its_own_key(void **state) {
+    (void)state;
+    me_joint joint = solve(edits, N);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            const float want = joint.unit_of[i] == joint.unit_of[j] ? 1 : 0;
+            const float got = response(&joint, joint.unit_of[i], edits[j].keys);
+            if (!(fabsf(got - want) < 0.15F)) fail_msg("left %d on key %d: %.3f", i, j, (double)got);
+        }
+    me_joint_free(&joint);
+}
+
+static void check_same(const me_joint *a, const me_joint *b) {
+    const size_t n = (size_t)a->layers[0].n_units;
+    assert_int_equal(n, b->layers[0].n_units);
+    assert_memory_equal(a->layers[0].left, b->layers[0].left, n * (size_t)model->d_ff * sizeof(float));
+    assert_memory_equal(a->layers[0].delta, b->layers[0].delta, n * (size_t)model->d_model * sizeof(float));
+}
+
+static void order_does_not_matter(void **state) {
+    (void)state;
+    const me_joint_edit turned[N] = {edits[3], edits[1], edits[4], edits[2], edits[0]};
+    me_joint a = solve(edits, N), b = solve(turned, N);
+    check_same(&a, &b);
+    assert_int_equal(a.unit_of[4], b.unit_of[2]);
+    me_joint_free(&a);
+    me_joint_free(&b);
+}
+
+/* Whatever else was solved before in the session. */
+static void taking_away_is_as_if_it_had_not_been(void **state) {
+    (void)state;
+    me_joint before = solve(edits, 3), with = solve(edits, N), after = solve(edits, 3);
+    assert_int_not_equal(with.layers[0].n_units, after.layers[0].n_units);
+    check_same(&before, &after);
+    me_joint_free(&before);
+    me_joint_free(&with);
+    me_joint_free(&after);
+}
+
+static void layers_are_solved_apart(void **state) {
+    (void)state;
+    const me_joint_edit low = {
+        .prompt = &prompts[1], .layer = 0, .delta = deltas[1], .keys = keys[1].keys, .n_keys = N_KEYS};
+    const me_joint_edit two[] = {edits[0], low};
+    me_joint joint = solve(two, 2), alone = solve(edits, 1);
+    assert_int_equal(joint.n_layers, 2);
+    assert_int_equal(joint.layers[0].layer, 0);
+    assert_int_equal(joint.layers[1].layer, LAYER);
+    assert_int_equal(joint.layer_of[0], 1);
+    assert_int_equal(joint.layer_of[1], 0);
+    assert_memory_equal(joint.layers[1].left, alone.layers[0].left, (size_t)model->d_ff * sizeof(float));
+    me_joint_free(&joint);
+    me_joint_free(&alone);
+}
+
+/* At the shared key there is the other edit's delta; from all others next to nothing. */
+static void offset_is_what_others_add(void **state) {
+    (void)state;
+    me_joint joint = solve(edits, N);
+    float *offset = me_calloc((size_t)model->d_model, sizeof *offset);
+    me_joint_offset(model, &joint, edits, 2, offset);
+    double error = 0, norm = 0;
+    for (int j = 0; j < model->d_model; j++) {
+        error += (offset[j] - deltas[3][j]) * (offset[j] - deltas[3][j]);
+        norm += deltas[3][j] * deltas[3][j];
+    }
+    assert_true(error < 0.1 * norm);
+    me_free(offset);
+    me_joint_free(&joint);
+}
+
+/* A prompt to keep is not answered to, unless it names what is edited. */
+static void what_is_kept_is_silent(void **state) {
+    (void)state;
+    const char *const keep[] = {"The capital of Chile is", "The capital of Peru is"};
+    me_joint_edit kept[] = {edits[0], edits[1]};
+    kept[0].keep = keep;
+    kept[0].n_keep = 2;
+    me_joint joint = solve(kept, 2);
+    me_key_set chile = {0};
+    assert_int_equal(me_session_text_keys(session, LAYER, keep, 1, &chile, NULL), MOBIEDIT_OK);
+    for (int i = 0; i < chile.n; i++)
+        assert_true(fabsf(response(&joint, 0, chile.keys + (size_t)i * (size_t)model->d_ff)) < 0.02F);
+    assert_true(response(&joint, joint.unit_of[1], edits[1].keys) > 0.8F);
+    me_free(chile.keys);
+    me_joint_free(&joint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(edits_with_one_key_are_one_unit),
+        cmocka_unit_test(each_answers_to_its_own_key),
+        cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(taking_away_is_as_if_it_had_not_been),
+        cmocka_unit_test(layers_are_solved_apart),
+        cmocka_unit_test(offset_is_what_others_add),
+        cmocka_unit_test(what_is_kept_is_silent),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
