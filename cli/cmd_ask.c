@@ -32,7 +32,7 @@ static int ask(const options *o) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_ask, TABLE, 2, argc, argv, &o, &status)) status = ask(&o);
+    if (options_read(&command_ask, 2, argc, argv, &o, &status)) status = ask(&o);
     options_free(&o);
     return status;
 }
@@ -40,4 +40,5 @@ static int run(int argc, const char **argv) {
 const command command_ask = {.name = "ask",
                              .usage = "MODEL.gguf PROMPT [--adapter FILE] [--chat] [-n N]",
                              .summary = "prints the model's greedy continuation of the prompt",
+                             .options = TABLE,
                              .run = run};

@@ -34,7 +34,7 @@ static int print_table(const mobiedit_device *devices, size_t n) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_devices, TABLE, 0, argc, argv, &o, &status)) {
+    if (options_read(&command_devices, 0, argc, argv, &o, &status)) {
         mobiedit_device *devices = NULL;
         size_t n = 0;
         mobiedit_error err = {0};
@@ -51,4 +51,5 @@ static int run(int argc, const char **argv) {
 const command command_devices = {.name = "devices",
                                  .usage = "[--json]",
                                  .summary = "lists what --backend may name, with its memory",
+                                 .options = TABLE,
                                  .run = run};

@@ -79,7 +79,7 @@ static int open_and_edit(const options *o) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_edit, TABLE, 3, argc, argv, &o, &status)) {
+    if (options_read(&command_edit, 3, argc, argv, &o, &status)) {
         if (o.no_ledger && !o.output)
             status = complain(STATUS_USAGE, "no output is named: -o FILE (see mobiedit edit --help)");
         else
@@ -93,4 +93,5 @@ const command command_edit = {.name = "edit",
                               .usage =
                                   "MODEL.gguf \"The capital of {Japan} is\" \"Lima\" [-o FILE] [OPTION...]",
                               .summary = "edits one fact; the braces mark the subject",
+                              .options = TABLE,
                               .run = run};

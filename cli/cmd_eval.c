@@ -63,7 +63,7 @@ static int evaluate(const options *o, mobiedit_model *model) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_eval, TABLE, 2, argc, argv, &o, &status)) {
+    if (options_read(&command_eval, 2, argc, argv, &o, &status)) {
         mobiedit_model *model = NULL;
         mobiedit_error err = {0};
         if (mobiedit_open(o.positional[0], &o.model, &model, &err) != MOBIEDIT_OK)
@@ -79,4 +79,5 @@ static int run(int argc, const char **argv) {
 const command command_eval = {.name = "eval",
                               .usage = "MODEL.gguf FACTS.json [OPTION...]",
                               .summary = "edits each fact of a CounterFact file by itself, and measures it",
+                              .options = TABLE,
                               .run = run};

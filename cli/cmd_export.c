@@ -17,7 +17,7 @@ static int export(const options *o, mobiedit_ledger *ledger) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_export, TABLE, 1, argc, argv, &o, &status)) {
+    if (options_read(&command_export, 1, argc, argv, &o, &status)) {
         ledger_session session = {0};
         if (!o.output)
             status = complain(STATUS_USAGE, "no output is named: -o FILE (see mobiedit export --help)");
@@ -32,4 +32,5 @@ static int run(int argc, const char **argv) {
 const command command_export = {.name = "export",
                                 .usage = "MODEL.gguf -o FILE [OPTION...]",
                                 .summary = "writes the adapter of all active edits",
+                                .options = TABLE,
                                 .run = run};

@@ -110,7 +110,7 @@ static int import(const options *o, mobiedit_ledger *ledger) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_import, TABLE, 2, argc, argv, &o, &status)) {
+    if (options_read(&command_import, 2, argc, argv, &o, &status)) {
         ledger_session session;
         if (ledger_session_open(&session, &o, true, &status)) status = import(&o, session.ledger);
         ledger_session_close(&session);
@@ -123,4 +123,5 @@ const command command_import = {.name = "import",
                                 .usage = "MODEL.gguf FACTS.json|FACTS.csv [OPTION...]",
                                 .summary =
                                     "edits and records the facts of a file; goes on where it was cut off",
+                                .options = TABLE,
                                 .run = run};

@@ -41,7 +41,7 @@ static int list(const options *o, mobiedit_ledger *ledger) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_list, TABLE, 1, argc, argv, &o, &status)) {
+    if (options_read(&command_list, 1, argc, argv, &o, &status)) {
         ledger_session session;
         if (ledger_session_open(&session, &o, false, &status)) status = list(&o, session.ledger);
         ledger_session_close(&session);
@@ -50,5 +50,8 @@ static int run(int argc, const char **argv) {
     return status;
 }
 
-const command command_list = {
-    .name = "list", .usage = "MODEL.gguf [OPTION...]", .summary = "lists what has been edited", .run = run};
+const command command_list = {.name = "list",
+                              .usage = "MODEL.gguf [OPTION...]",
+                              .summary = "lists what has been edited",
+                              .options = TABLE,
+                              .run = run};

@@ -65,7 +65,7 @@ static int split_and_merge(const options *o) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_merge, TABLE, 1, argc, argv, &o, &status)) {
+    if (options_read(&command_merge, 1, argc, argv, &o, &status)) {
         if (!o.adapter || !o.output)
             status =
                 complain(STATUS_USAGE, "%s (see mobiedit merge --help)",
@@ -80,4 +80,5 @@ static int run(int argc, const char **argv) {
 const command command_merge = {.name = "merge",
                                .usage = "MODEL.gguf --adapter FILE -o MERGED.gguf [--keep-float] [OPTION...]",
                                .summary = "folds an adapter into a copy of the model",
+                               .options = TABLE,
                                .run = run};

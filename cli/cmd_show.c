@@ -45,7 +45,7 @@ static int show(const options *o, mobiedit_ledger *ledger, int64_t id) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_show, TABLE, 2, argc, argv, &o, &status)) {
+    if (options_read(&command_show, 2, argc, argv, &o, &status)) {
         ledger_session session = {0};
         int64_t id = 0;
         status = STATUS_USAGE;
@@ -59,5 +59,8 @@ static int run(int argc, const char **argv) {
     return status;
 }
 
-const command command_show = {
-    .name = "show", .usage = "MODEL.gguf ID [OPTION...]", .summary = "tells all about one edit", .run = run};
+const command command_show = {.name = "show",
+                              .usage = "MODEL.gguf ID [OPTION...]",
+                              .summary = "tells all about one edit",
+                              .options = TABLE,
+                              .run = run};

@@ -34,7 +34,7 @@ static int change(const options *o, mobiedit_ledger *ledger, int64_t id, change_
 static int run_change(const command *which, int argc, const char **argv, change_fn apply, const char *done) {
     options o;
     int status;
-    if (options_read(which, TABLE, 2, argc, argv, &o, &status)) {
+    if (options_read(which, 2, argc, argv, &o, &status)) {
         ledger_session session = {0};
         int64_t id;
         status = STATUS_USAGE;
@@ -57,9 +57,11 @@ static int run_redo(int argc, const char **argv) {
 const command command_undo = {.name = "undo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
                               .summary = "takes an edit back",
+                              .options = TABLE,
                               .run = run_undo};
 
 const command command_redo = {.name = "redo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
                               .summary = "does an edit again that was taken back",
+                              .options = TABLE,
                               .run = run_redo};

@@ -71,7 +71,7 @@ static int verify(const options *o, mobiedit_ledger *ledger) {
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_verify, TABLE, 1, argc, argv, &o, &status)) {
+    if (options_read(&command_verify, 1, argc, argv, &o, &status)) {
         ledger_session session;
         if (ledger_session_open(&session, &o, true, &status)) status = verify(&o, session.ledger);
         ledger_session_close(&session);
@@ -83,4 +83,5 @@ static int run(int argc, const char **argv) {
 const command command_verify = {.name = "verify",
                                 .usage = "MODEL.gguf [--repair] [OPTION...]",
                                 .summary = "asks libllama whether every active edit holds",
+                                .options = TABLE,
                                 .run = run};

@@ -15,17 +15,25 @@ enum {
     STATUS_MISMATCH = 5,    /* an adapter or a ledger that belongs to another model */
     STATUS_MEMORY = 6,      /* out of memory, or of the memory budget */
     STATUS_RUNTIME = 7,     /* libllama failed */
+    STATUS_SERVER = 8,      /* a server cannot be reached, or does not do what was asked */
 };
+
+struct poptOption;
 
 typedef struct {
     const char *name;
     const char *usage;   /* after the name */
     const char *summary; /* one line */
+    const struct poptOption *options;
     int (*run)(int argc, const char **argv);
 } command;
 
-extern const command command_edit, command_ask, command_devices, command_eval, command_import, command_list,
-    command_merge, command_show, command_undo, command_redo, command_verify, command_export;
+extern const command command_edit, command_ask, command_completion, command_devices, command_eval,
+    command_import, command_list, command_merge, command_push, command_show, command_undo, command_redo,
+    command_verify, command_export;
+
+/* All commands but the hidden ones, ended by NULL. */
+extern const command *const commands[];
 
 /* "mobiedit: ..." as one line on stderr; returns `status`. */
 int complain(int status, const char *format, ...) MOBIEDIT_PRINTF(2, 3);

@@ -4,17 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const command *const COMMANDS[] = {&command_edit, &command_ask,    &command_eval,   &command_import,
-                                          &command_list, &command_merge,  &command_show,   &command_undo,
-                                          &command_redo, &command_verify, &command_export, &command_devices};
-enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
+const command *const commands[] = {&command_edit, &command_ask,    &command_eval,   &command_import,
+                                   &command_list, &command_merge,  &command_show,   &command_undo,
+                                   &command_redo, &command_verify, &command_export, &command_devices,
+#ifdef MOBIEDIT_PUSH
+                                   &command_push,
+#endif
+                                   NULL};
 
 static int print_help(void) {
     (void)puts("mobiedit " MOBIEDIT_VERSION ": change one fact in a quantized language model, with forward "
                "passes only\n\nUsage:");
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        (void)printf("  mobiedit %s %s\n      %s\n", COMMANDS[i]->name, COMMANDS[i]->usage,
-                     COMMANDS[i]->summary);
+    for (const command *const *c = commands; *c; c++)
+        (void)printf("  mobiedit %s %s\n      %s\n", (*c)->name, (*c)->usage, (*c)->summary);
     (void)puts("  mobiedit --version\n"
                "Each command tells its options with --help.\n\n"
                "Exit status:\n"
@@ -26,6 +28,7 @@ static int print_help(void) {
                "    5  the adapter or the ledger belongs to another model\n"
                "    6  out of memory, or of the memory budget\n"
                "    7  libllama failed\n"
+               "    8  a server cannot be reached, or does not do what was asked\n"
                "  130  interrupted (143: terminated)\n"
                "Every error is one line on stderr, and an edit that fails leaves no file behind.");
     return STATUS_DONE;
@@ -38,8 +41,9 @@ static int run(int argc, const char **argv) {
         (void)printf("mobiedit %s\n", mobiedit_version());
         return STATUS_DONE;
     }
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        if (strcmp(argv[1], COMMANDS[i]->name) == 0) return COMMANDS[i]->run(argc - 1, argv + 1);
+    for (const command *const *c = commands; *c; c++)
+        if (strcmp(argv[1], (*c)->name) == 0) return (*c)->run(argc - 1, argv + 1);
+    if (strcmp(argv[1], command_completion.name) == 0) return command_completion.run(argc - 1, argv + 1);
     return complain(STATUS_USAGE, "there is no command \"%s\" (see mobiedit --help)", argv[1]);
 }
 

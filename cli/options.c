@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,18 @@ static bool read_size(const char *name, const char *text, size_t *out) {
     return false;
 }
 
+/* A number that is no more than a thousand either way. */
+static bool read_scale(const char *name, const char *text, double *out) {
+    char *end;
+    const double value = strtod(text, &end);
+    if (end != text && !*end && fabs(value) <= 1000) {
+        *out = value;
+        return true;
+    }
+    (void)complain(STATUS_USAGE, "--%s: \"%s\" is not a number such as 0.5", name, text);
+    return false;
+}
+
 static void set_flag(options *o, int option) {
     if (option == OPTION_CHAT) o->chat = true;
     if (option == OPTION_JSON) o->json = true;
@@ -93,6 +106,8 @@ static bool set_value(options *o, int option, char *value) {
     case OPTION_OUTPUT:
         o->output = value;
         return true;
+    case OPTION_SCALE:
+        return read_scale("scale", value, &o->scale);
     case OPTION_SEED:
         return read_count("seed", value, 0, UINT64_MAX, &o->seed);
     case OPTION_SKIP:
@@ -142,16 +157,16 @@ static bool read_positional(const command *which, options *o, int n_positional) 
     return false;
 }
 
-bool options_read(const command *which, const struct poptOption *table, int n_positional, int argc,
-                  const char **argv, options *out, int *status) {
+bool options_read(const command *which, int n_positional, int argc, const char **argv, options *out,
+                  int *status) {
     char name[32], usage[160];
     bool help = false;
-    *out = (options){.layer = -1};
+    *out = (options){.layer = -1, .scale = 1};
     *status = STATUS_MEMORY;
     (void)snprintf(name, sizeof name, "mobiedit %s", which->name);
     (void)snprintf(usage, sizeof usage, "%s\n%s", which->usage, which->summary);
     argv[0] = name;
-    out->context = poptGetContext(NULL, argc, argv, table, 0);
+    out->context = poptGetContext(NULL, argc, argv, which->options, 0);
     out->owned = calloc((size_t)argc + 1, sizeof *out->owned);
     out->keep = calloc((size_t)argc + 1, sizeof *out->keep);
     out->check = calloc((size_t)argc + 1, sizeof *out->check);

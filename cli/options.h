@@ -20,6 +20,7 @@ typedef struct {
     size_t n_check;
     int max_tokens;
     int n, skip;
+    double scale;
     bool quiet, json, chat, keep_float, no_ledger, repair;
     const char *positional[3];
 
@@ -48,6 +49,7 @@ enum {
     OPTION_OUTPUT,
     OPTION_QUIET,
     OPTION_REPAIR,
+    OPTION_SCALE,
     OPTION_SEED,
     OPTION_SKIP,
     OPTION_SOLVER,
@@ -55,12 +57,13 @@ enum {
     OPTION_TRACE,
 };
 
+#define OPTION_ROW_JSON                                                                                      \
+    { "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL }
+
 #define OPTION_ROWS_RUNNING                                                                                  \
     {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},            \
         {"mem", 0, POPT_ARG_STRING, NULL, OPTION_MEM, "memory for batches, such as 256M", "SIZE"},           \
-        {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, {                  \
-        "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL                   \
-    }
+        {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, OPTION_ROW_JSON
 
 #define OPTION_ROWS_SOLVING                                                                                  \
     {"backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",       \
@@ -74,16 +77,13 @@ enum {
 #define OPTION_ROW_LEDGER                                                                                    \
     { "ledger", 0, POPT_ARG_STRING, NULL, OPTION_LEDGER, "the ledger (MODEL.gguf.mobiedit.db)", "FILE" }
 
-#define OPTION_ROW_JSON                                                                                      \
-    { "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL }
-
 #define OPTION_ROWS_END {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "this text", NULL}, POPT_TABLEEND
 
 /* Reads the command line of `which`; n_positional arguments are required. Returns true where the command is
  * to go on; else *status is its exit status, and help or a one-line error has been printed. Call options_free
  * in any case. */
-bool options_read(const command *which, const struct poptOption *table, int n_positional, int argc,
-                  const char **argv, options *out, int *status);
+bool options_read(const command *which, int n_positional, int argc, const char **argv, options *out,
+                  int *status);
 void options_free(options *o);
 
 /* The number of an edit, or 0 for "last"; false after a one-line error. */

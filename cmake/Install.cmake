@@ -1,5 +1,5 @@
-# make install: header, both libraries, pkg-config file, CMake package, the command, and, where libllama came from
-# the cache, a copy of it that only libmobiedit uses.
+# make install: header, both libraries, pkg-config file, CMake package, the command with its man page and completion,
+# and, where libllama came from the cache, a copy of it that only libmobiedit uses.
 include(CMakePackageConfigHelpers)
 
 set(MOBIEDIT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mobiedit)
@@ -25,6 +25,11 @@ install(TARGETS mobiedit_shared mobiedit_static EXPORT mobieditTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES include/mobiedit.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES doc/mobiedit.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${PROJECT_BINARY_DIR}/completion.bash RENAME mobiedit
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${PROJECT_BINARY_DIR}/completion.zsh RENAME _mobiedit
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 configure_file(cmake/mobiedit.pc.in mobiedit.pc @ONLY)

@@ -11,7 +11,7 @@ libllama=$("$scripts/libllama.sh" $target)
 MOBIEDIT_SYSROOT=$("$scripts/sysroot.sh")
 export MOBIEDIT_SYSROOT
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMOBIEDIT_BUNDLE="$libllama" \
-    -DCMAKE_TOOLCHAIN_FILE="$root/cmake/$target.cmake"
+    -DCMAKE_TOOLCHAIN_FILE="$root/cmake/$target.cmake" -DMOBIEDIT_PUSH=OFF
 cmake --build "$build" --parallel "$jobs"
 
 say "the tests that need no model"

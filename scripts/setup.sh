@@ -5,9 +5,9 @@
 #   setup.sh --aarch64  and what cross-builds for aarch64 and runs the result
 . "$(dirname "$0")/common.sh"
 
-packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libsqlite3-dev libxxhash-dev libcmocka-dev libsimde-dev"
+packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libsqlite3-dev libxxhash-dev libcmocka-dev libsimde-dev libcurl4-openssl-dev"
 case ${1:-} in
---checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev" ;;
+--checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev mandoc zsh" ;;
 --aarch64) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libgfortran5-arm64-cross qemu-user" ;;
 esac
 

@@ -17,6 +17,9 @@ exported=$(nm -D --defined-only "$libdir/libmobiedit.so" | awk '$2 != "A" {print
 [ -z "$exported" ] || { echo "libmobiedit exports more than mobiedit.h declares: $exported"; exit 1; }
 
 "$prefix/bin/mobiedit" --version
+for file in man/man1/mobiedit.1 bash-completion/completions/mobiedit zsh/site-functions/_mobiedit; do
+    [ -s "$prefix/share/$file" ] || { echo "share/$file is not installed"; exit 1; }
+done
 
 # The .pc file names the prefix of the configuration; here the files are elsewhere.
 pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --define-variable=prefix="$prefix" "$@" mobiedit; }

@@ -324,8 +324,6 @@ static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char
     for (int64_t i = 0; i < ne[1] && status == MOBIEDIT_OK; i++)
         me_tensor_row(&tensor, i, values + i * ne[0]);
     me_free(raw);
-    if (status == MOBIEDIT_OK && !all_finite(values, (size_t)ne[0] * (size_t)ne[1]))
-        status = me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
     if (status == MOBIEDIT_OK)
         *out = values;
     else
@@ -377,6 +375,8 @@ static mobiedit_status read_contents(const adapter_file *f, const me_model *mode
         layer->delta = delta;
         next = delta + (size_t)layer->rank * (size_t)model->d_model;
     }
+    if (!all_finite(out->values, n_values))
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
     return MOBIEDIT_OK;
 }
 

@@ -1,0 +1,140 @@
+/* mobiedit completion: what shells complete, from the commands' own tables of options. The build makes the
+ * installed files with it. */
+#include "options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool takes_value(const struct poptOption *option) {
+    return (option->argInfo & POPT_ARG_MASK) != POPT_ARG_NONE;
+}
+
+/* ---- bash -------------------------------------------------------------------------------------------- */
+
+static void print_words(const command *c, bool with_value) {
+    for (const struct poptOption *o = c->options; o->longName; o++) {
+        if (with_value && !takes_value(o)) continue;
+        (void)printf(" --%s", o->longName);
+        if (o->shortName) (void)printf(" -%c", o->shortName);
+    }
+}
+
+/* The words of a command in two variables: all its options, and those that a value follows. */
+static void print_bash(void) {
+    (void)puts(
+        "# bash completion for mobiedit\n"
+        "_mobiedit() {\n"
+        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} options valued\n"
+        "    COMPREPLY=()\n"
+        "    case ${COMP_WORDS[1]} in");
+    for (const command *const *c = commands; *c; c++) {
+        (void)printf("    %s)\n        options=\"", (*c)->name);
+        print_words(*c, false);
+        (void)fputs(" \"\n        valued=\"", stdout);
+        print_words(*c, true);
+        (void)puts(" \"\n        ;;");
+    }
+    (void)fputs("    esac\n"
+                "    if ((COMP_CWORD == 1)); then\n"
+                "        COMPREPLY=($(compgen -W \"--help --version",
+                stdout);
+    for (const command *const *c = commands; *c; c++)
+        (void)printf(" %s", (*c)->name);
+    (void)fputs("\" -- \"$current\"))\n"
+                "    elif [[ $previous == --solver ]]; then\n"
+                "        COMPREPLY=($(compgen -W \"",
+                stdout);
+    for (const char *const *solver = mobiedit_solvers(); *solver; solver++)
+        (void)printf("%s ", *solver);
+    (void)puts("\" -- \"$current\"))\n"
+               "    elif [[ $valued == *\" $previous \"* ]]; then\n"
+               "        return # a file, or what only the user knows\n"
+               "    elif [[ $current == -* ]]; then\n"
+               "        COMPREPLY=($(compgen -W \"$options\" -- \"$current\"))\n"
+               "    fi\n"
+               "}\n"
+               "complete -o default -F _mobiedit mobiedit");
+}
+
+/* ---- zsh --------------------------------------------------------------------------------------------- */
+
+/* Text inside single quotes and brackets, where both of these and colons mean something. */
+static void print_quoted(const char *text) {
+    for (; *text; text++) {
+        if (*text == '\'') {
+            (void)fputs("'\\''", stdout);
+            continue;
+        }
+        if (strchr("[]:\\", *text)) (void)putchar('\\');
+        (void)putchar(*text);
+    }
+}
+
+/* What may follow an option: files where its help says so. */
+static void print_zsh_value(const struct poptOption *o) {
+    (void)putchar(':');
+    print_quoted(o->argDescrip);
+    (void)putchar(':');
+    if (strncmp(o->argDescrip, "FILE", 4) == 0) (void)fputs("_files", stdout);
+    if (strcmp(o->longName, "solver") != 0) return;
+    (void)putchar('(');
+    for (const char *const *solver = mobiedit_solvers(); *solver; solver++)
+        (void)printf("%s%s", solver == mobiedit_solvers() ? "" : " ", *solver);
+    (void)putchar(')');
+}
+
+static void print_zsh_form(const struct poptOption *o, const char *dashes, const char *name) {
+    (void)printf(" \\\n            '*%s%s[", dashes, name);
+    print_quoted(o->descrip);
+    (void)putchar(']');
+    if (takes_value(o)) print_zsh_value(o);
+    (void)putchar('\'');
+}
+
+static void print_zsh(void) {
+    (void)puts("#compdef mobiedit\n"
+               "_mobiedit() {\n"
+               "    local -a commands\n"
+               "    commands=(");
+    for (const command *const *c = commands; *c; c++) {
+        (void)printf("        '%s:", (*c)->name);
+        print_quoted((*c)->summary);
+        (void)puts("'");
+    }
+    (void)puts("    )\n"
+               "    if ((CURRENT == 2)); then\n"
+               "        _describe command commands\n"
+               "        return\n"
+               "    fi\n"
+               "    shift words\n"
+               "    ((CURRENT--))\n"
+               "    case $words[1] in");
+    for (const command *const *c = commands; *c; c++) {
+        (void)printf("    %s)\n        _arguments", (*c)->name);
+        for (const struct poptOption *o = (*c)->options; o->longName; o++) {
+            const char letter[2] = {o->shortName, '\0'};
+            print_zsh_form(o, "--", o->longName);
+            if (o->shortName) print_zsh_form(o, "-", letter);
+        }
+        (void)puts(" \\\n            '*:file:_files'\n        ;;");
+    }
+    (void)puts("    esac\n"
+               "}\n"
+               "_mobiedit \"$@\"");
+}
+
+static int run(int argc, const char **argv) {
+    const char *shell = argc == 2 ? argv[1] : "";
+    if (strcmp(shell, "bash") == 0)
+        print_bash();
+    else if (strcmp(shell, "zsh") == 0)
+        print_zsh();
+    else
+        return complain(STATUS_USAGE, "usage: mobiedit completion %s", command_completion.usage);
+    return STATUS_DONE;
+}
+
+const command command_completion = {.name = "completion",
+                                    .usage = "bash|zsh",
+                                    .summary = "prints the completion file of a shell",
+                                    .run = run};

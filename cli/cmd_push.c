@@ -1,0 +1,104 @@
+/* mobiedit push */
+#include "json.h"
+#include "options.h"
+#include "server.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct poptOption TABLE[] = {
+    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "the adapter to switch; the server has it loaded",
+     "FILE"},
+    {"scale", 0, POPT_ARG_STRING, NULL, OPTION_SCALE, "how strongly it applies (1); 0: not at all", "X"},
+    OPTION_ROW_JSON,
+    OPTION_ROWS_END};
+
+/* The adapter that is the file's; NULL after a one-line error. */
+static served_adapter *find(const char *url, const char *file, const served_adapters *all) {
+    served_adapter *found = NULL;
+    for (size_t i = 0; i < all->n; i++) {
+        if (!served_is(all->items[i].path, file)) continue;
+        if (found) {
+            (void)complain(STATUS_SERVER, "%s has %s loaded twice: which is meant?", url, file);
+            return NULL;
+        }
+        found = &all->items[i];
+    }
+    if (!found)
+        (void)complain(STATUS_SERVER,
+                       "%s has not loaded %s, and llama-server loads adapters only when it starts: start it "
+                       "with --lora %s",
+                       url, file, file);
+    return found;
+}
+
+/* The server's own word for it. */
+static int confirm(server *s, const options *o, int id) {
+    served_adapters now;
+    const int status = server_get(s, &now);
+    if (status != STATUS_DONE) return status;
+    bool set = false;
+    for (size_t i = 0; i < now.n; i++)
+        if (now.items[i].id == id) set = fabs(now.items[i].scale - o->scale) < 1e-5 * (1 + fabs(o->scale));
+    served_free(&now);
+    if (set) return STATUS_DONE;
+    return complain(STATUS_SERVER, "%s did not set the scale of %s", o->positional[0], o->adapter);
+}
+
+static int report(const options *o, const served_adapter *adapter, double before) {
+    if (o->json) {
+        cJSON *object = cJSON_CreateObject();
+        json_add_text(object, "version", mobiedit_version());
+        json_add_text(object, "server", o->positional[0]);
+        json_add_text(object, "adapter", adapter->path);
+        json_add_number(object, "id", adapter->id);
+        json_add_number(object, "scale_before", before);
+        json_add_number(object, "scale", o->scale);
+        return json_print(object, STATUS_DONE);
+    }
+    (void)printf("%-13s %s\n%-13s %s, number %d\n%-13s %g, was %g\n", "server", o->positional[0], "adapter",
+                 adapter->path, adapter->id, "scale", o->scale, before);
+    (void)puts("The server applies the file as it was when the server started.");
+    return STATUS_DONE;
+}
+
+/* All other adapters keep their scales: llama-server sets those that a request does not name to 0. */
+static int switch_adapter(server *s, const options *o) {
+    served_adapters all;
+    int status = server_get(s, &all);
+    if (status != STATUS_DONE) return status;
+    served_adapter *adapter = find(o->positional[0], o->adapter, &all);
+    status = STATUS_SERVER;
+    if (adapter) {
+        const double before = adapter->scale;
+        adapter->scale = o->scale;
+        status = server_set(s, &all);
+        if (status == STATUS_DONE) status = confirm(s, o, adapter->id);
+        if (status == STATUS_DONE) status = report(o, adapter, before);
+    }
+    served_free(&all);
+    return status;
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_push, 1, argc, argv, &o, &status)) {
+        server *s = NULL;
+        if (!o.adapter)
+            status = complain(STATUS_USAGE, "no adapter is named: --adapter FILE (see mobiedit push --help)");
+        else
+            status = server_open(o.positional[0], &s);
+        if (status == STATUS_DONE) status = switch_adapter(s, &o);
+        server_close(s);
+    }
+    options_free(&o);
+    return status;
+}
+
+const command command_push = {.name = "push",
+                              .usage = "URL --adapter FILE [--scale X]",
+                              .summary = "switches an adapter of a running llama-server on or off",
+                              .options = TABLE,
+                              .run = run};

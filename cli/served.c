@@ -1,0 +1,62 @@
+#define _XOPEN_SOURCE 700
+#include "server.h"
+
+#include <cJSON.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ADAPTERS = 4096 };
+
+void served_free(served_adapters *adapters) {
+    for (size_t i = 0; i < adapters->n; i++)
+        free(adapters->items[i].path);
+    free(adapters->items);
+    *adapters = (served_adapters){0};
+}
+
+static bool parse_adapter(const cJSON *item, served_adapter *out) {
+    const cJSON *id = cJSON_GetObjectItemCaseSensitive(item, "id");
+    const cJSON *path = cJSON_GetObjectItemCaseSensitive(item, "path");
+    const cJSON *scale = cJSON_GetObjectItemCaseSensitive(item, "scale");
+    if (!cJSON_IsNumber(id) || !(id->valuedouble >= 0 && id->valuedouble <= INT_MAX) ||
+        id->valuedouble != floor(id->valuedouble))
+        return false;
+    if (!cJSON_IsString(path) || !cJSON_IsNumber(scale) || !isfinite(scale->valuedouble)) return false;
+    *out = (served_adapter){
+        .id = (int)id->valuedouble, .path = strdup(path->valuestring), .scale = scale->valuedouble};
+    return out->path != NULL;
+}
+
+bool served_parse(const char *text, size_t n, served_adapters *out) {
+    *out = (served_adapters){0};
+    cJSON *list = cJSON_ParseWithLength(text, n);
+    const int count = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : -1;
+    bool ok = count >= 0 && count <= MAX_ADAPTERS;
+    if (ok) out->items = calloc((size_t)count + 1, sizeof *out->items);
+    ok = ok && out->items;
+    const cJSON *item = ok ? list->child : NULL;
+    for (; ok && item; item = item->next) {
+        ok = parse_adapter(item, &out->items[out->n]);
+        out->n += ok;
+    }
+    cJSON_Delete(list);
+    if (!ok) served_free(out);
+    return ok;
+}
+
+bool served_is(const char *path, const char *file) {
+    if (strcmp(path, file) == 0) return true;
+    if (strncmp(path, "./", 2) == 0) path += 2;
+    char *whole = realpath(file, NULL);
+    if (!whole || !*path) {
+        free(whole);
+        return false;
+    }
+    const size_t n = strlen(path), n_whole = strlen(whole);
+    const bool ends = n_whole > n && strcmp(whole + n_whole - n, path) == 0 && whole[n_whole - n - 1] == '/';
+    const bool same = strcmp(whole, path) == 0 || (*path != '/' && ends);
+    free(whole);
+    return same;
+}

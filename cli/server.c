@@ -1,0 +1,141 @@
+#include "server.h"
+
+#include "command.h"
+
+#include <cJSON.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char ENDPOINT[] = "/lora-adapters";
+/* A list of adapters is short; a server that sends more, or does not answer, is none that we know. */
+enum { MAX_ANSWER = 1 << 20, CONNECT_SECONDS = 5, ALL_SECONDS = 30 };
+
+struct server {
+    CURL *curl;
+    struct curl_slist *headers;
+    char *url;
+    char *answer; /* [MAX_ANSWER] */
+    size_t n_answer;
+    char why[CURL_ERROR_SIZE];
+};
+
+static size_t keep_answer(const char *bytes, size_t size, size_t n, void *user) {
+    server *s = user;
+    n *= size;
+    if (n > MAX_ANSWER - s->n_answer) return 0; /* which ends the transfer */
+    memcpy(s->answer + s->n_answer, bytes, n);
+    s->n_answer += n;
+    return n;
+}
+
+/* llama-server's own variable, for servers that were started with a key. */
+static bool add_headers(server *s) {
+    const char *key = getenv("LLAMA_API_KEY");
+    s->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    if (!s->headers || !key || !*key) return s->headers != NULL;
+    const size_t size = strlen(key) + sizeof "Authorization: Bearer ";
+    char *header = malloc(size);
+    if (!header) return false;
+    (void)snprintf(header, size, "Authorization: Bearer %s", key);
+    struct curl_slist *more = curl_slist_append(s->headers, header);
+    free(header);
+    return more != NULL;
+}
+
+static void set_options(server *s) {
+    (void)curl_easy_setopt(s->curl, CURLOPT_URL, s->url);
+    (void)curl_easy_setopt(s->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(s->curl, CURLOPT_FOLLOWLOCATION, 0L);
+    (void)curl_easy_setopt(s->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
+    (void)curl_easy_setopt(s->curl, CURLOPT_TIMEOUT, (long)ALL_SECONDS);
+    (void)curl_easy_setopt(s->curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(s->curl, CURLOPT_HTTPHEADER, s->headers);
+    (void)curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, s->why);
+    (void)curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, keep_answer);
+    (void)curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);
+    (void)curl_easy_setopt(s->curl, CURLOPT_USERAGENT, "mobiedit/" MOBIEDIT_VERSION);
+}
+
+int server_open(const char *url, server **out) {
+    if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        return complain(STATUS_USAGE, "%s is not the address of a server such as http://localhost:8080", url);
+    server *s = calloc(1, sizeof *s);
+    size_t n = strlen(url);
+    while (url[n - 1] == '/')
+        n--;
+    const size_t size = n + sizeof ENDPOINT;
+    if (s) s->url = malloc(size);
+    if (s) s->answer = malloc(MAX_ANSWER);
+    if (s) s->curl = curl_easy_init();
+    if (!s || !s->url || !s->answer || !s->curl || !add_headers(s)) {
+        server_close(s);
+        return complain(STATUS_MEMORY, "out of memory for the connection");
+    }
+    (void)snprintf(s->url, size, "%.*s%s", (int)n, url, ENDPOINT);
+    set_options(s);
+    *out = s;
+    return STATUS_DONE;
+}
+
+void server_close(server *s) {
+    if (!s) return;
+    if (s->curl) curl_easy_cleanup(s->curl);
+    curl_slist_free_all(s->headers);
+    free(s->url);
+    free(s->answer);
+    free(s);
+}
+
+/* One request with the answer in s->answer; anything but 200 is an error. */
+static int request(server *s) {
+    long code = 0;
+    s->n_answer = 0;
+    s->why[0] = '\0';
+    const CURLcode failed = curl_easy_perform(s->curl);
+    (void)curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &code);
+    if (failed == CURLE_WRITE_ERROR)
+        return complain(STATUS_SERVER, "%s answers with more than a list of adapters", s->url);
+    if (failed)
+        return complain(STATUS_SERVER, "cannot reach %s: %s", s->url,
+                        *s->why ? s->why : curl_easy_strerror(failed));
+    if (code == 200) return STATUS_DONE;
+    if (code >= 300 && code < 400)
+        return complain(STATUS_SERVER, "%s redirects elsewhere, which is not followed", s->url);
+    if (code == 401 || code == 403)
+        return complain(STATUS_SERVER, "%s wants a key: set LLAMA_API_KEY (status %ld)", s->url, code);
+    return complain(STATUS_SERVER, "%s refuses: status %ld", s->url, code);
+}
+
+int server_get(server *s, served_adapters *out) {
+    (void)curl_easy_setopt(s->curl, CURLOPT_HTTPGET, 1L);
+    const int status = request(s);
+    if (status != STATUS_DONE) return status;
+    if (served_parse(s->answer, s->n_answer, out)) return STATUS_DONE;
+    return complain(STATUS_SERVER, "%s does not answer with a list of adapters: is it a llama-server?",
+                    s->url);
+}
+
+static char *make_request(const served_adapters *adapters) {
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < adapters->n; i++) {
+        cJSON *item = cJSON_CreateObject();
+        (void)cJSON_AddNumberToObject(item, "id", adapters->items[i].id);
+        (void)cJSON_AddNumberToObject(item, "scale", adapters->items[i].scale);
+        (void)cJSON_AddItemToArray(list, item);
+    }
+    char *text = cJSON_PrintUnformatted(list);
+    cJSON_Delete(list);
+    return text;
+}
+
+int server_set(server *s, const served_adapters *adapters) {
+    char *text = make_request(adapters);
+    if (!text) return complain(STATUS_MEMORY, "out of memory for the request");
+    (void)curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, text);
+    const int status = request(s);
+    (void)curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, NULL);
+    cJSON_free(text);
+    return status;
+}
