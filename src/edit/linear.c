@@ -22,8 +22,18 @@ static int by_logit_descending(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* best [n_vocab]: the highest logit of each token over the rows. */
-static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_rows, ranked *best,
+static float log_sum_exp(const float *z, int n) {
+    float top = -INFINITY;
+    for (int i = 0; i < n; i++)
+        if (z[i] > top) top = z[i];
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += expf(z[i] - top);
+    return top + (float)log(sum);
+}
+
+/* best [n_vocab]: the highest logit of each token over the rows; all [n_rows]: each row's log sum. */
+static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_rows, ranked *best, float *all,
                                    mobiedit_error *err) {
     size_t n_vocab = (size_t)p->model->n_vocab;
     float *logits = me_calloc(SUBSET_LOGIT_ROWS * n_vocab, sizeof *logits);
@@ -35,9 +45,12 @@ static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_row
         int m = n_rows - first < SUBSET_LOGIT_ROWS ? n_rows - first : SUBSET_LOGIT_ROWS;
         status = p->engine->ops->logits(p->engine, hidden + (size_t)first * (size_t)p->model->d_model, m,
                                         logits, err);
-        for (size_t r = 0; r < (size_t)m && status == MOBIEDIT_OK; r++)
+        for (int r = 0; r < m && status == MOBIEDIT_OK; r++) {
+            const float *row = logits + (size_t)r * n_vocab;
             for (size_t i = 0; i < n_vocab; i++)
-                if (logits[r * n_vocab + i] > best[i].logit) best[i].logit = logits[r * n_vocab + i];
+                if (row[i] > best[i].logit) best[i].logit = row[i];
+            all[first + r] = log_sum_exp(row, (int)n_vocab);
+        }
     }
     me_free(logits);
     return status;
@@ -85,12 +98,14 @@ static int choose_tokens(const me_problem *p, const ranked *best, int size, int 
 
 mobiedit_status me_vocab_subset_open(me_problem *p, const float *hidden, int n_rows, int size,
                                      me_vocab_subset *out, mobiedit_error *err) {
-    *out = (me_vocab_subset){.target = me_calloc((size_t)p->n_target, sizeof *out->target)};
+    *out = (me_vocab_subset){.target = me_calloc((size_t)p->n_target, sizeof *out->target),
+                             .all = me_calloc((size_t)n_rows, sizeof *out->all)};
     ranked *best = me_calloc((size_t)p->model->n_vocab, sizeof *best);
     int *tokens = me_calloc((size_t)(p->n_target + size), sizeof *tokens);
-    mobiedit_status status =
-        out->target && best && tokens ? MOBIEDIT_OK : me_fail_memory(err, "the vocabulary subset");
-    if (status == MOBIEDIT_OK) status = best_logits(p, hidden, n_rows, best, err);
+    mobiedit_status status = out->target && out->all && best && tokens
+                                 ? MOBIEDIT_OK
+                                 : me_fail_memory(err, "the vocabulary subset");
+    if (status == MOBIEDIT_OK) status = best_logits(p, hidden, n_rows, best, out->all, err);
     if (status == MOBIEDIT_OK) {
         qsort(best, (size_t)p->model->n_vocab, sizeof *best, by_logit_descending);
         out->n = choose_tokens(p, best, size, tokens, out->target);
@@ -105,6 +120,7 @@ mobiedit_status me_vocab_subset_open(me_problem *p, const float *hidden, int n_r
 void me_vocab_subset_close(me_vocab_subset *subset) {
     me_free(subset->rows);
     me_free(subset->target);
+    me_free(subset->all);
     *subset = (me_vocab_subset){0};
 }
 
@@ -112,14 +128,16 @@ void me_vocab_subset_close(me_vocab_subset *subset) {
 
 typedef struct {
     const me_linear *l;
-    int rows;     /* n_carriers * n_target */
-    float *s;     /* [n_probes] */
-    float *move;  /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
-    float *h;     /* [rows][d]: normed hidden, then gradient */
-    float *scale; /* [rows]: 1 / rms */
-    float *back;  /* [rows][d] */
-    float *logit; /* [rows][vocabulary] */
-    float *grad;  /* [n_probes] */
+    int rows;       /* n_carriers * n_target */
+    float *s;       /* [n_probes] */
+    float *move;    /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
+    float *h;       /* [rows][d]: normed hidden, then gradient */
+    float *scale;   /* [rows]: 1 / rms */
+    float *back;    /* [rows][d] */
+    float *logit;   /* [rows][vocabulary] */
+    float *rest;    /* [rows]: log of the sum of exp(logit) over the tokens that are not kept, held fixed */
+    float *log_sum; /* [rows]: that over all tokens */
+    float *grad;    /* [n_probes] */
 } evaluation;
 
 static void normed_hidden(evaluation *e) {
@@ -140,23 +158,19 @@ static void normed_hidden(evaluation *e) {
     }
 }
 
-/* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. */
-static double row_loss(float *z, int n, int target, float weight, float cap) {
-    float top = -INFINITY;
+/* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. The
+ * tokens that are not kept count with the sum `rest` of theirs; *log_sum is that of all. */
+static double row_loss(float *z, int n, int target, float weight, float cap, float rest, float *log_sum) {
     if (cap > 0)
         for (int i = 0; i < n; i++)
             z[i] = cap * tanhf(z[i] / cap);
-    for (int i = 0; i < n; i++)
-        if (z[i] > top) top = z[i];
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += expf(z[i] - top);
-    float log_sum = top + (float)log(sum), own = z[target];
+    const float own = z[target], kept = log_sum_exp(z, n), top = kept > rest ? kept : rest;
+    *log_sum = top + logf(expf(kept - top) + expf(rest - top));
     for (int i = 0; i < n; i++) {
         float slope = cap > 0 ? 1 - (z[i] / cap) * (z[i] / cap) : 1;
-        z[i] = weight * slope * (expf(z[i] - log_sum) - (i == target ? 1.0F : 0.0F));
+        z[i] = weight * slope * (expf(z[i] - *log_sum) - (i == target ? 1.0F : 0.0F));
     }
-    return weight * (log_sum - own);
+    return (double)weight * (*log_sum - own);
 }
 
 /* Through the RMS norm: dh = scale (g - hn (hn.g) / d), into move. */
@@ -196,7 +210,7 @@ static double evaluate(evaluation *e) {
     double loss = 0;
     for (int r = 0; r < e->rows; r++)
         loss += row_loss(e->logit + (size_t)r * (size_t)n_vocab, n_vocab, l->vocabulary->target[r % nt],
-                         p->weights[r / nt] / (float)nt, p->model->logit_softcap);
+                         p->weights[r / nt] / (float)nt, p->model->logit_softcap, e->rest[r], &e->log_sum[r]);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, e->rows, d, n_vocab, 1.0F, e->logit, n_vocab,
                 l->vocabulary->rows, d, 0.0F, e->back, d);
     norm_gradient(e);
@@ -205,15 +219,28 @@ static double evaluate(evaluation *e) {
     return loss + penalties(e, l->n_probes);
 }
 
+/* The few tokens that can win hold most of the probability, the long tail some of it: what it holds at s = 0
+ * is known, and changes little. */
+static void find_rest(evaluation *e) {
+    for (int r = 0; r < e->rows; r++)
+        e->rest[r] = -INFINITY;
+    (void)evaluate(e);
+    for (int r = 0; r < e->rows; r++) {
+        const float all = e->l->vocabulary->all[r], kept = e->log_sum[r];
+        e->rest[r] = all > kept ? all + log1pf(-expf(kept - all)) : -INFINITY;
+    }
+}
+
+/* x is s in units of the trust radius: a first step of length 1 is then neither too short nor too long. */
 static lbfgsfloatval_t lbfgs_value(void *instance, const lbfgsfloatval_t *x, lbfgsfloatval_t *g, int n,
                                    lbfgsfloatval_t step) {
     (void)step;
     evaluation *e = instance;
     for (int i = 0; i < n; i++)
-        e->s[i] = (float)x[i];
+        e->s[i] = (float)x[i] * e->l->trust;
     double loss = evaluate(e);
     for (int i = 0; i < n; i++)
-        g[i] = e->grad[i];
+        g[i] = e->grad[i] * e->l->trust;
     return loss;
 }
 
@@ -224,6 +251,8 @@ static void evaluation_free(evaluation *e) {
     me_free(e->scale);
     me_free(e->back);
     me_free(e->logit);
+    me_free(e->rest);
+    me_free(e->log_sum);
     me_free(e->grad);
 }
 
@@ -238,24 +267,28 @@ mobiedit_status me_linear_minimise(const me_linear *l, float *s, mobiedit_error 
                     .scale = me_calloc(rows, sizeof(float)),
                     .back = me_calloc(rows * d, sizeof(float)),
                     .logit = me_calloc(rows * (size_t)l->vocabulary->n, sizeof(float)),
+                    .rest = me_calloc(rows, sizeof(float)),
+                    .log_sum = me_calloc(rows, sizeof(float)),
                     .grad = me_calloc(k, sizeof(float))};
     double *x = me_calloc(k, sizeof *x);
     mobiedit_status status = MOBIEDIT_OK;
-    if (!e.s || !e.move || !e.h || !e.scale || !e.back || !e.logit || !e.grad || !x) {
+    if (!e.s || !e.move || !e.h || !e.scale || !e.back || !e.logit || !e.rest || !e.log_sum || !e.grad ||
+        !x) {
         status = me_fail_memory(err, "the inner problem");
     } else {
+        find_rest(&e);
         lbfgs_parameter_t parameters;
         lbfgs_parameter_init(&parameters);
         parameters.max_iterations = LBFGS_ITERATIONS;
         parameters.epsilon = 1e-4;
         for (size_t i = 0; i < k; i++)
-            x[i] = s[i];
+            x[i] = s[i] / l->trust;
         /* A line search that gives up on float noise still leaves the best point so far in x: any status but
          * lack of memory is a usable answer, and the caller checks the true loss. */
         if (lbfgs((int)k, x, NULL, lbfgs_value, NULL, &e, &parameters) == LBFGSERR_OUTOFMEMORY)
             status = me_fail_memory(err, "L-BFGS");
         for (size_t i = 0; i < k; i++)
-            s[i] = (float)x[i];
+            s[i] = (float)x[i] * l->trust;
     }
     evaluation_free(&e);
     me_free(x);

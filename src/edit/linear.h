@@ -14,10 +14,11 @@ typedef struct {
     int n;       /* tokens kept; the targets are among them */
     float *rows; /* [n][d] */
     int *target; /* [n_target]: index of each target token */
+    float *all;  /* [n_rows]: log of the sum of exp(logit) over the whole vocabulary in each row of hidden */
 } me_vocab_subset;
 
 /* Keeps the targets and, of all tokens, the `size` ones with the highest logit in any row of hidden
- * [n_rows][d]. */
+ * [n_rows][d]. The rows of a linear problem's hidden vectors come first. */
 mobiedit_status me_vocab_subset_open(me_problem *problem, const float *hidden, int n_rows, int size,
                                      me_vocab_subset *out, mobiedit_error *err);
 void me_vocab_subset_close(me_vocab_subset *subset);

@@ -23,7 +23,7 @@ me_probe_options me_probe_defaults(void) {
                               .worth = 0.07F,
                               .patience = 5,
                               .max_norm = 16.0F,
-                              .vocabulary = 2000};
+                              .vocabulary = 400};
 }
 
 /* Losses of all carriers and of the own ones, how many say the target, the least margin of the own ones. */
