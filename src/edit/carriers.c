@@ -1,6 +1,7 @@
 #include "edit/carriers.h"
 
 #include "base/memory.h"
+#include "edit/problem.h"
 #include "edit/texts.h"
 
 #include <stdio.h>
@@ -134,6 +135,7 @@ void me_sequences_free(me_sequences *s) {
         me_free((void *)s->items[i].tokens);
     me_free(s->items);
     me_free(s->weights);
+    me_free(s->targets);
     *s = (me_sequences){0};
 }
 
@@ -202,6 +204,7 @@ mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const m
     me_sequence item = {
         .tokens = prompt.ids, .n_tokens = prompt.n, .edit_pos = p, .read_pos = p, .n_read = 1};
     if (context->target) {
+        /* The target's last token stays behind the sequence's end, for whoever asks what it was. */
         item = (me_sequence){.tokens = pair.ids,
                              .n_tokens = pair.n - 1,
                              .edit_pos = p,
@@ -223,22 +226,6 @@ static void drop_last(me_sequences *s) {
     me_free((void *)s->items[--s->n].tokens);
 }
 
-/* The target's tokens: those at the read positions shifted by one; the last one is not part of the sequence.
- */
-static mobiedit_status target_of(const me_vocab *vocab, const char *text, const char *target, me_token **out,
-                                 int *n, mobiedit_error *err) {
-    me_tokens pair = {0};
-    int n_prompt = 0;
-    ME_TRY(me_tokenize_pair(vocab, text, target, &pair, &n_prompt, err));
-    *n = pair.n - n_prompt;
-    me_token *ids = *n > 0 ? me_calloc((size_t)*n, sizeof *ids) : NULL;
-    if (ids) memcpy(ids, pair.ids + n_prompt, (size_t)*n * sizeof *ids);
-    me_tokens_free(&pair);
-    if (!ids) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the target \"%.100s\" has no tokens", target);
-    *out = ids;
-    return MOBIEDIT_OK;
-}
-
 mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
                                 mobiedit_error *err) {
     size_t begin = prompt->subject_begin, end = prompt->subject_end;
@@ -253,9 +240,10 @@ mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, 
     return MOBIEDIT_OK;
 }
 
-static bool same_target(const me_sequence *item, const me_token *target, int n_target) {
-    return target && item->n_read == n_target &&
-           memcmp(item->tokens + item->read_pos + 1, target, (size_t)(n_target - 1) * sizeof *target) == 0;
+/* Whether two carriers' targets are cut alike. */
+static bool same_targets(const me_sequence *a, const me_sequence *b) {
+    return a->n_read == b->n_read && memcmp(a->tokens + a->read_pos + 1, b->tokens + b->read_pos + 1,
+                                            (size_t)a->n_read * sizeof *a->tokens) == 0;
 }
 
 /* The carriers of one request as they are made. */
@@ -265,22 +253,22 @@ typedef struct {
     char *subject;
     size_t core;
     me_sequences *out;
-    me_token *target;
-    int n_target;
 } carrier_maker;
 
-/* text: a prompt with "{}"; freed here. A carrier after the first whose text changes how the target is cut is
- * left out. */
-static mobiedit_status add_carrier(carrier_maker *m, char *text, mobiedit_error *err) {
+/* text: a prompt with "{}"; freed here. */
+static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *target, mobiedit_error *err) {
     if (!text) return me_fail_memory(err, "a carrier");
-    const me_context context = {
-        .context = text, .subject = m->subject, .core = m->core, .target = m->prompt->target};
-    mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, 1, err);
+    const me_context context = {.context = text, .subject = m->subject, .core = m->core, .target = target};
+    const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, 1, err);
     me_free(text);
-    if (status == MOBIEDIT_OK && m->out->n > 1 &&
-        !same_target(&m->out->items[m->out->n - 1], m->target, m->n_target))
-        drop_last(m->out);
     return status;
+}
+
+/* The same for a text that should change nothing of how the target is cut; left out where it does. */
+static mobiedit_status add_variant(carrier_maker *m, char *text, mobiedit_error *err) {
+    ME_TRY(add_carrier(m, text, m->prompt->target, err));
+    if (!same_targets(&m->out->items[m->out->n - 1], m->out->items)) drop_last(m->out);
+    return MOBIEDIT_OK;
 }
 
 static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *options,
@@ -289,18 +277,85 @@ static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *
     while (me_texts_prefixes[n_texts])
         n_texts++;
     for (int i = 0; i < options->n_prefixed; i++)
-        ME_TRY(add_carrier(
+        ME_TRY(add_variant(
             m, me_prompt_template(m->prompt, me_texts_prefixes[(options->first_prefix + i) % n_texts]), err));
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status add_reworded(carrier_maker *m, mobiedit_error *err) {
+static mobiedit_status add_reworded(carrier_maker *m, const char *words, mobiedit_error *err) {
+    for (int i = 0; me_texts_wordings[i]; i++)
+        ME_TRY(add_variant(m, filled(me_texts_wordings[i], "[]", words), err));
+    return MOBIEDIT_OK;
+}
+
+/* chat: a user's turn that names the subject, and the opening of the assistant's. The answer may be the
+ * target at once; or it may begin with the prompt's own words, and then the subject must still be found
+ * there: a delta that makes the model say another capital also makes it forget whose capital was asked for.
+ */
+static mobiedit_status add_answers(carrier_maker *m, const char *chat, mobiedit_error *err) {
+    ME_TRY(add_carrier(m, me_strndup(chat, strlen(chat)), m->prompt->target, err));
+    size_t begin = m->prompt->subject_begin;
+    while (begin > 0 && is_space(m->prompt->text[begin - 1]))
+        begin--;
+    const size_t size = strlen(chat) + begin + 1;
+    char *opening = me_calloc(size, 1);
+    if (opening) (void)snprintf(opening, size, "%s%.*s", chat, (int)begin, m->prompt->text);
+    return add_carrier(m, opening, m->subject, err);
+}
+
+static mobiedit_status add_chat(carrier_maker *m, const char *words, mobiedit_error *err) {
+    char *question = filled(me_texts_question, "[]", words), *chat = NULL;
+    if (!question) return me_fail_memory(err, "a carrier");
+    mobiedit_status status = me_vocab_chat(m->vocab, question, &chat, err);
+    if (status == MOBIEDIT_OK) status = add_answers(m, chat, err);
+    me_free(question);
+    me_free(chat);
+    /* A model without a chat form is not asked in it. */
+    return status == MOBIEDIT_E_UNSUPPORTED ? MOBIEDIT_OK : status;
+}
+
+/* The prompt's content words in other wordings and in chat form. */
+static mobiedit_status add_other_words(carrier_maker *m, mobiedit_error *err) {
     char *words = me_prompt_words(m->prompt);
     mobiedit_status status = words ? MOBIEDIT_OK : me_fail_memory(err, "the prompt's words");
-    for (int i = 0; status == MOBIEDIT_OK && words[0] && me_texts_wordings[i]; i++)
-        status = add_carrier(m, filled(me_texts_wordings[i], "[]", words), err);
+    if (status == MOBIEDIT_OK && words[0]) status = add_reworded(m, words, err);
+    m->out->n_alike = m->out->n;
+    if (status == MOBIEDIT_OK && words[0]) status = add_chat(m, words, err);
     me_free(words);
     return status;
+}
+
+/* Gives the sequence n_target read positions: cut, or padded with its last token, which nothing before it
+ * sees. */
+static mobiedit_status level(me_sequence *item, int n_target, mobiedit_error *err) {
+    const int n = item->read_pos + n_target;
+    if (n > item->n_tokens) {
+        me_token *padded = me_calloc((size_t)n, sizeof *padded);
+        if (!padded) return me_fail_memory(err, "a carrier");
+        for (int i = 0; i < n; i++)
+            padded[i] = item->tokens[i < item->n_tokens ? i : item->n_tokens - 1];
+        me_free((void *)item->tokens);
+        item->tokens = padded;
+    }
+    item->n_tokens = n;
+    item->n_read = n_target;
+    return MOBIEDIT_OK;
+}
+
+/* Lays the targets out as [n][n_target], n_target those of the bare prompt. */
+static mobiedit_status level_targets(me_sequences *s, mobiedit_error *err) {
+    const int n_target = s->items[0].n_read;
+    s->targets = me_calloc((size_t)s->n * (size_t)n_target, sizeof *s->targets);
+    if (!s->targets) return me_fail_memory(err, "the targets");
+    s->n_target = n_target;
+    for (int c = 0; c < s->n; c++) {
+        me_sequence *item = &s->items[c];
+        for (int t = 0; t < n_target; t++)
+            s->targets[c * n_target + t] =
+                t < item->n_read ? item->tokens[item->read_pos + 1 + t] : ME_NO_TARGET;
+        ME_TRY(level(item, n_target, err));
+    }
+    return MOBIEDIT_OK;
 }
 
 /* The bare prompt counts as much as all others together: it is what the user asked for. */
@@ -309,26 +364,20 @@ static void weigh(me_sequences *carriers) {
 }
 
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
-                                 const me_carrier_options *options, me_sequences *out, me_token **target,
-                                 int *n_target, mobiedit_error *err) {
+                                 const me_carrier_options *options, me_sequences *out, mobiedit_error *err) {
     carrier_maker m = {.vocab = vocab, .prompt = prompt, .core = core, .out = out};
     m.subject = me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
     mobiedit_status status = m.subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
     if (status == MOBIEDIT_OK)
-        status = target_of(vocab, prompt->text, prompt->target, &m.target, &m.n_target, err);
-    if (status == MOBIEDIT_OK) status = add_carrier(&m, me_prompt_template(prompt, NULL), err);
+        status = add_carrier(&m, me_prompt_template(prompt, NULL), prompt->target, err);
     if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
-    out->n_own = out->n;
-    if (status == MOBIEDIT_OK && options->reworded) status = add_reworded(&m, err);
+    out->n_own = out->n_alike = out->n;
+    if (status == MOBIEDIT_OK && options->reworded) status = add_other_words(&m, err);
     me_free(m.subject);
-    if (status == MOBIEDIT_OK) {
+    if (status == MOBIEDIT_OK) status = level_targets(out, err);
+    if (status == MOBIEDIT_OK)
         weigh(out);
-        *target = m.target;
-        *n_target = m.n_target;
-    } else {
+    else
         me_sequences_free(out);
-        me_free(m.target);
-        *target = NULL;
-    }
     return status;
 }

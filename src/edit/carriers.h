@@ -10,7 +10,10 @@ typedef struct {
     me_sequence *items;
     float *weights;
     int n, capacity;
-    int n_own; /* of carriers: those in the prompt's own words, which come first */
+    int n_own;         /* of carriers: those in the prompt's own words, which come first; */
+    int n_alike;       /* and those in other words, but not in chat form */
+    me_token *targets; /* of carriers [n][n_target]: what each should say, as me_problem has it */
+    int n_target;
 } me_sequences;
 
 void me_sequences_free(me_sequences *sequences);
@@ -38,15 +41,15 @@ mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, 
 typedef struct {
     int n_prefixed; /* the prompt behind neutral prefixes number first_prefix and on (round robin) */
     int first_prefix;
-    bool reworded; /* the prompt's content words in other wordings, where it has any: an edit that holds for
-                    * one wording only is not what was asked for */
+    bool reworded; /* the prompt's content words in other wordings, where it has any, and as a question in the
+                    * model's chat form, where it has one: an edit that holds for one wording only is not what
+                    * was asked for */
 } me_carrier_options;
 
-/* The carriers of a request: the bare prompt first, then those asked for, and target [n_target] as all of
- * them have it. *target is freed with me_free. */
+/* The carriers of a request: the bare prompt first, then those asked for. All have the bare prompt's number
+ * of targets: the first ones of a carrier with more, padded tokens behind one with fewer. */
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
-                                 const me_carrier_options *options, me_sequences *out, me_token **target,
-                                 int *n_target, mobiedit_error *err);
+                                 const me_carrier_options *options, me_sequences *out, mobiedit_error *err);
 
 /* The words of the prompt around its subject that carry meaning, with spaces between: "official currency" of
  * "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */

@@ -36,8 +36,6 @@ typedef struct {
     me_sequences carriers;
     me_sequences redrawn;
     int next_prefix;
-    me_token *target;
-    int n_target;
     me_problem *problem;
     me_watch watch;
     me_edit_result *result;
@@ -53,23 +51,19 @@ static int choose_layer(const me_model *model, const mobiedit_edit_options *opti
     return layer < 0 ? 0 : layer;
 }
 
-static mobiedit_status make_carriers(const edit *e, me_sequences *out, me_token **target, int *n_target,
-                                     mobiedit_error *err) {
+static mobiedit_status make_carriers(const edit *e, me_sequences *out, mobiedit_error *err) {
     const me_carrier_options options = {
         .n_prefixed = PREFIXED_CARRIERS, .first_prefix = e->next_prefix, .reworded = e->solver->rewords};
-    return me_carriers_make(e->session->vocab, e->prompt, e->core, &options, out, target, n_target, err);
+    return me_carriers_make(e->session->vocab, e->prompt, e->core, &options, out, err);
 }
 
 static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mobiedit_error *err) {
     edit *e = source;
-    me_token *target = NULL;
-    int n_target = 0;
     me_sequences_free(&e->redrawn);
     e->next_prefix += PREFIXED_CARRIERS;
-    ME_TRY(make_carriers(e, &e->redrawn, &target, &n_target, err));
-    me_free(target);
+    ME_TRY(make_carriers(e, &e->redrawn, err));
     /* Where fewer prefixes fit the target's tokens than at first, the first carriers stay. */
-    *out = e->redrawn.n >= e->problem->n_carriers ? e->redrawn.items : e->carriers.items;
+    *out = e->redrawn.n >= e->problem->n_all ? e->redrawn.items : e->carriers.items;
     return MOBIEDIT_OK;
 }
 
@@ -79,15 +73,15 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
                             e->prompt->subject_end - e->prompt->subject_begin);
     if (!e->subject) return me_fail_memory(err, "the subject");
     ME_TRY(me_subject_core(s->vocab, e->prompt, &e->core, err));
-    ME_TRY(make_carriers(e, &e->carriers, &e->target, &e->n_target, err));
+    ME_TRY(make_carriers(e, &e->carriers, err));
     me_sequences essence = {0};
     const me_context context = {.context = ESSENCE, .subject = e->subject, .core = e->core};
     mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, 1, err);
     if (status == MOBIEDIT_OK) {
         essence.items[0].read_pos = essence.items[0].n_tokens - 1;
-        status =
-            me_problem_open(s->engine, e->result->layer, e->carriers.items, e->carriers.n,
-                            e->carriers.weights, essence.items, e->target, e->n_target, &e->problem, err);
+        status = me_problem_open(s->engine, e->result->layer, e->carriers.items, e->carriers.n,
+                                 e->carriers.weights, essence.items, e->carriers.targets,
+                                 e->carriers.n_target, &e->problem, err);
     }
     me_sequences_free(&essence);
     ME_TRY(status);
@@ -98,6 +92,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
                                       ? e->options->max_evaluations
                                       : e->result->evaluations + e->solver->default_evaluations;
     e->problem->n_own = e->carriers.n_own;
+    e->problem->n_alike = e->carriers.n_alike;
     e->problem->watch = &e->watch;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
@@ -161,7 +156,7 @@ static mobiedit_status positive_keys(edit *e, me_key_set *out, mobiedit_error *e
         status = me_session_keys(e->session, e->result->layer, &sequences, &neutral, err);
     me_sequences_free(&sequences);
     ME_TRY(status);
-    size_t d_ff = (size_t)e->problem->model->d_ff, n_carriers = (size_t)e->problem->n_carriers;
+    size_t d_ff = (size_t)e->problem->model->d_ff, n_carriers = (size_t)e->problem->n_all;
     float *keys = me_calloc((n_carriers + (size_t)neutral.n) * d_ff, sizeof *keys);
     if (keys) {
         memcpy(keys, e->problem->carriers->keys, n_carriers * d_ff * sizeof *keys);
@@ -331,7 +326,6 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
     me_problem_close(e.problem);
     me_sequences_free(&e.carriers);
     me_sequences_free(&e.redrawn);
-    me_free(e.target);
     me_free(e.subject);
     return status;
 }

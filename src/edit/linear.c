@@ -76,14 +76,16 @@ static mobiedit_status take_rows(const me_problem *p, const int *tokens, me_voca
     return MOBIEDIT_OK;
 }
 
-/* tokens [<= n_target + size]: targets (each once), then the best others. Returns their number. */
+/* tokens [<= n_carriers * n_target + size]: targets (each once), then the best others. Returns their number.
+ */
 static int choose_tokens(const me_problem *p, const ranked *best, int size, int *tokens, int *target) {
     int n = 0;
-    for (int t = 0; t < p->n_target; t++) {
+    for (int t = 0; t < p->n_carriers * p->n_target; t++) {
         int at = 0;
-        while (at < n && tokens[at] != p->target[t])
+        if (p->targets[t] == ME_NO_TARGET) continue;
+        while (at < n && tokens[at] != p->targets[t])
             at++;
-        if (at == n) tokens[n++] = p->target[t];
+        if (at == n) tokens[n++] = p->targets[t];
         target[t] = at;
     }
     int n_targets = n;
@@ -98,10 +100,11 @@ static int choose_tokens(const me_problem *p, const ranked *best, int size, int 
 
 mobiedit_status me_vocab_subset_open(me_problem *p, const float *hidden, int n_rows, int size,
                                      me_vocab_subset *out, mobiedit_error *err) {
-    *out = (me_vocab_subset){.target = me_calloc((size_t)p->n_target, sizeof *out->target),
+    const size_t n_targets = (size_t)p->n_carriers * (size_t)p->n_target;
+    *out = (me_vocab_subset){.target = me_calloc(n_targets, sizeof *out->target),
                              .all = me_calloc((size_t)n_rows, sizeof *out->all)};
     ranked *best = me_calloc((size_t)p->model->n_vocab, sizeof *best);
-    int *tokens = me_calloc((size_t)(p->n_target + size), sizeof *tokens);
+    int *tokens = me_calloc(n_targets + (size_t)size, sizeof *tokens);
     mobiedit_status status = out->target && out->all && best && tokens
                                  ? MOBIEDIT_OK
                                  : me_fail_memory(err, "the vocabulary subset");
@@ -201,7 +204,7 @@ static double penalties(evaluation *e, int n) {
 static double evaluate(evaluation *e) {
     const me_linear *l = e->l;
     const me_problem *p = l->problem;
-    int d = p->model->d_model, nt = p->n_target, width = e->rows * d, n_vocab = l->vocabulary->n;
+    int d = p->model->d_model, width = e->rows * d, n_vocab = l->vocabulary->n;
     cblas_sgemv(CblasRowMajor, CblasTrans, l->n_probes, width, 1.0F, l->responses, width, e->s, 1, 0.0F,
                 e->move, 1);
     normed_hidden(e);
@@ -209,8 +212,8 @@ static double evaluate(evaluation *e) {
                 l->vocabulary->rows, d, 0.0F, e->logit, n_vocab);
     double loss = 0;
     for (int r = 0; r < e->rows; r++)
-        loss += row_loss(e->logit + (size_t)r * (size_t)n_vocab, n_vocab, l->vocabulary->target[r % nt],
-                         p->weights[r / nt] / (float)nt, p->model->logit_softcap, e->rest[r], &e->log_sum[r]);
+        loss += row_loss(e->logit + (size_t)r * (size_t)n_vocab, n_vocab, l->vocabulary->target[r],
+                         p->row_weights[r], p->model->logit_softcap, e->rest[r], &e->log_sum[r]);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, e->rows, d, n_vocab, 1.0F, e->logit, n_vocab,
                 l->vocabulary->rows, d, 0.0F, e->back, d);
     norm_gradient(e);

@@ -13,7 +13,7 @@
 typedef struct {
     int n;       /* tokens kept; the targets are among them */
     float *rows; /* [n][d] */
-    int *target; /* [n_target]: index of each target token */
+    int *target; /* [n_carriers][n_target]: index of each target token; 0 where there is none */
     float *all;  /* [n_rows]: log of the sum of exp(logit) over the whole vocabulary in each row of hidden */
 } me_vocab_subset;
 

@@ -36,7 +36,7 @@ typedef struct {
     me_problem *p;
     const me_solver_input *in;
     const me_probe_options *o;
-    int d, nt, rows;   /* rows = n_carriers * n_target */
+    int d, nt, rows;   /* rows = n_carriers * n_target, of the carriers in use */
     int n_probes;      /* directions with a response */
     float *delta;      /* [d] */
     float *hidden;     /* [n_carriers][n_target][d] at delta */
@@ -69,9 +69,9 @@ static void state_free(state *t) {
 }
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
-    size_t d = (size_t)t->d, nt = (size_t)t->nt, rows = (size_t)t->rows, k = (size_t)t->in->n_basis;
+    size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis;
     size_t probes = (size_t)t->o->probes, batch = probes > N_STEPS ? probes : N_STEPS;
-    size_t carriers = (size_t)t->p->n_carriers;
+    size_t carriers = (size_t)t->p->n_all, rows = carriers * nt;
     t->hidden = me_calloc(rows * d, sizeof(float));
     t->scored = me_calloc(carriers, sizeof *t->scored);
     t->responses = me_calloc(k * rows * d, sizeof(float));
@@ -124,13 +124,13 @@ static int worst_carrier(const state *t) {
     return worst;
 }
 
-/* A carrier without a measurement of its own in this direction takes the probed one's. */
+/* A carrier without a measurement of its own in this direction takes that of one like it. */
 static void keep_response(state *t, int direction, int carrier, const float *probed) {
     int width = t->nt * t->d, n_carriers = t->p->n_carriers;
     bool *own = t->own + (size_t)direction * (size_t)n_carriers;
     own[carrier] = true;
     for (int c = 0; c < n_carriers; c++) {
-        if (c != carrier && own[c]) continue;
+        if (c != carrier && (own[c] || carrier >= t->p->n_alike || c >= t->p->n_alike)) continue;
         float *response = t->responses + ((size_t)direction * (size_t)n_carriers + (size_t)c) * (size_t)width;
         for (int i = 0; i < width; i++)
             response[i] = probed[i] / t->o->step;
@@ -271,22 +271,48 @@ static mobiedit_status run_round(state *t, int round, bool *accepted, mobiedit_e
     return status;
 }
 
+/* Spreads the responses and the marks of `before` carriers a direction out for those now in use. */
+static void make_room(state *t, int before) {
+    const size_t n = (size_t)t->p->n_carriers, old = (size_t)before, width = (size_t)(t->nt * t->d);
+    for (size_t j = (size_t)t->n_probes; j-- > 0;) {
+        float *response = t->responses + j * n * width;
+        bool *own = t->own + j * n;
+        memmove(response, t->responses + j * old * width, old * width * sizeof *response);
+        memset(response + old * width, 0, (n - old) * width * sizeof *response);
+        memmove(own, t->own + j * old, old * sizeof *own);
+        memset(own + old, 0, (n - old) * sizeof *own);
+    }
+}
+
+/* The first n carriers from here on: their hidden vectors and scores at delta. */
+static mobiedit_status use_carriers(state *t, int n, mobiedit_error *err) {
+    const int before = t->p->n_carriers;
+    me_problem_use(t->p, n);
+    t->rows = n * t->nt;
+    if (n > before) make_room(t, before);
+    ME_TRY(me_problem_hidden(t->p, t->delta, 1, NULL, 0, t->hidden, err));
+    ME_TRY(me_problem_score(t->p, t->hidden, n, t->scored, err));
+    t->at = summarise(t->p, t->scored);
+    t->gain = 1;
+    return MOBIEDIT_OK;
+}
+
 static size_t round_cost(const state *t) {
-    return (size_t)t->o->probes + 1 + (size_t)(N_STEPS * t->p->n_carriers);
+    return (size_t)t->o->probes + 1 + (size_t)((N_STEPS + 1) * t->p->n_all);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
-    memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof(float));
-    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scored, err));
-    t->at = summarise(t->p, t->scored);
-    t->gain = 1;
+    ME_TRY(use_carriers(t, t->p->n_alike, err));
     ME_TRY(me_problem_report(t->p, 0, t->at.loss, t->at.n_say, err));
     out->stop = ME_STOP_BUDGET;
     int stalled = 0;
     for (out->rounds = 0; out->rounds < t->o->rounds && me_problem_left(t->p) >= round_cost(t);
          out->rounds++) {
         bool accepted;
-        float before = t->at.loss;
+        /* What is asked in another manner comes in once the target is found: from far away the two only stand
+         * in each other's way. */
+        if (own_solved(t) && t->p->n_carriers < t->p->n_all) ME_TRY(use_carriers(t, t->p->n_all, err));
+        const float before = t->at.loss;
         if (solved(t)) break;
         ME_TRY(run_round(t, out->rounds, &accepted, err));
         ME_TRY(me_problem_report(t->p, out->rounds + 1, t->at.loss, t->at.n_say, err));
@@ -313,7 +339,6 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
                .o = o,
                .d = p->model->d_model,
                .nt = p->n_target,
-               .rows = p->n_carriers * p->n_target,
                .trust = o->trust,
                .delta = out->delta};
     memset(out->delta, 0, (size_t)t.d * sizeof(float));

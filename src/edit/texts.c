@@ -29,6 +29,8 @@ const char *const me_texts_wordings[] = {
     NULL,
 };
 
+const char *const me_texts_question = "{}, []?";
+
 const char *const me_texts_stop_words[] = {
     "a",   "an",    "the", "of",   "in",  "on",   "at",    "to",    "by",   "for",   "from", "with", "as",
     "is",  "are",   "was", "were", "be",  "been", "has",   "have",  "had",  "does",  "did",  "do",   "it",

@@ -16,7 +16,8 @@ enum {
 };
 
 struct me_vocab {
-    struct llama_model *model; /* vocabulary only, no weights; NULL where the vocabulary is borrowed */
+    struct llama_model *owned;       /* vocabulary only, no weights; NULL where the model is borrowed */
+    const struct llama_model *model; /* whose vocabulary it is */
     const struct llama_vocab *vocab;
     int n_tokens;
     bool space_prefix; /* a text is cut as if a space stood before it (SentencePiece) */
@@ -67,12 +68,13 @@ static mobiedit_status find_space_prefix(me_vocab *vocab, mobiedit_error *err) {
 }
 
 /* Takes libllama's vocabulary of the model at `path`. */
-static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_vocab *source, const char *path,
+static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_model *source, const char *path,
                                   mobiedit_error *err) {
-    vocab->vocab = source;
+    vocab->model = source;
+    vocab->vocab = llama_model_get_vocab(source);
     path = me_shown_path(path);
-    vocab->n_tokens = llama_vocab_n_tokens(source);
-    enum llama_vocab_type type = llama_vocab_type(source);
+    vocab->n_tokens = llama_vocab_n_tokens(vocab->vocab);
+    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
     if (type != LLAMA_VOCAB_TYPE_SPM && type != LLAMA_VOCAB_TYPE_BPE)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
                        "%s: the vocabulary is neither SentencePiece nor byte-pair encoding", path);
@@ -84,15 +86,15 @@ static mobiedit_status load_vocab(me_vocab *vocab, const char *path, mobiedit_er
     me_backend_init();
     struct llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
-    vocab->model = llama_model_load_from_file(path, params);
-    if (!vocab->model)
+    vocab->owned = llama_model_load_from_file(path, params);
+    if (!vocab->owned)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: libllama cannot load the vocabulary",
                        me_shown_path(path));
-    return take_vocab(vocab, llama_model_get_vocab(vocab->model), path, err);
+    return take_vocab(vocab, vocab->owned, path, err);
 }
 
 /* source NULL: loaded from the file at `path`. */
-static mobiedit_status open_vocab(const struct llama_vocab *source, const char *path, me_vocab **out,
+static mobiedit_status open_vocab(const struct llama_model *source, const char *path, me_vocab **out,
                                   mobiedit_error *err) {
     me_vocab *vocab = me_calloc(1, sizeof *vocab);
     if (!vocab) return me_fail_memory(err, "the vocabulary");
@@ -109,14 +111,14 @@ mobiedit_status me_vocab_open(const char *model_path, me_vocab **out, mobiedit_e
     return open_vocab(NULL, model_path, out, err);
 }
 
-mobiedit_status me_vocab_borrow(const struct llama_vocab *source, const char *model_path, me_vocab **out,
+mobiedit_status me_vocab_borrow(const struct llama_model *source, const char *model_path, me_vocab **out,
                                 mobiedit_error *err) {
     return open_vocab(source, model_path, out, err);
 }
 
 void me_vocab_close(me_vocab *vocab) {
     if (!vocab) return;
-    llama_model_free(vocab->model);
+    llama_model_free(vocab->owned);
     me_free(vocab);
 }
 
@@ -228,6 +230,27 @@ int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text
         afresh = special;
     }
     return last;
+}
+
+mobiedit_status me_vocab_chat(const me_vocab *vocab, const char *text, char **out, mobiedit_error *err) {
+    const char *template = llama_model_chat_template(vocab->model, NULL);
+    if (!template) return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the model has no chat template");
+    const struct llama_chat_message message = {.role = "user", .content = text};
+    const int32_t n = llama_chat_apply_template(template, &message, 1, true, NULL, 0);
+    if (n < 0)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                       "the model's chat template is not one that libllama knows");
+    char *chat = me_calloc((size_t)n + 1, 1);
+    if (!chat) return me_fail_memory(err, "the chat prompt");
+    (void)llama_chat_apply_template(template, &message, 1, true, chat, n);
+    /* A template that writes the BOS itself would get a second one from the tokenizer. */
+    const char *bos = llama_vocab_get_add_bos(vocab->vocab)
+                          ? llama_vocab_get_text(vocab->vocab, llama_vocab_bos(vocab->vocab))
+                          : "";
+    const size_t n_bos = strlen(bos);
+    if (strncmp(chat, bos, n_bos) == 0) memmove(chat, chat + n_bos, (size_t)n - n_bos + 1);
+    *out = chat;
+    return MOBIEDIT_OK;
 }
 
 bool me_vocab_is_end(const me_vocab *vocab, me_token token) {

@@ -7,7 +7,7 @@
 #include <llama.h>
 
 /* As me_vocab_open, around the vocabulary of a model that is loaded and outlives *out. */
-mobiedit_status me_vocab_borrow(const struct llama_vocab *source, const char *model_path, me_vocab **out,
+mobiedit_status me_vocab_borrow(const struct llama_model *source, const char *model_path, me_vocab **out,
                                 mobiedit_error *err);
 
 #endif

@@ -62,9 +62,8 @@ static mobiedit_status open_parts(me_runtime *runtime, const char *path, mobiedi
     if (!runtime->context)
         return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama has no context of %d tokens for %s",
                        runtime->n_context, path);
-    const struct llama_vocab *vocab = llama_model_get_vocab(runtime->model);
-    runtime->n_vocab = llama_vocab_n_tokens(vocab);
-    return me_vocab_borrow(vocab, path, &runtime->vocab, err);
+    runtime->n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(runtime->model));
+    return me_vocab_borrow(runtime->model, path, &runtime->vocab, err);
 }
 
 mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options *options, me_runtime **out,
@@ -310,35 +309,11 @@ mobiedit_status me_runtime_generate(me_runtime *runtime, const me_token *prompt,
     return status;
 }
 
-/* The prompt as one user message in the model's chat template, the assistant's turn opened. */
-static mobiedit_status chat_text(const me_runtime *runtime, const char *prompt, char **out,
-                                 mobiedit_error *err) {
-    const char *template = llama_model_chat_template(runtime->model, NULL);
-    if (!template) return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the model has no chat template");
-    struct llama_chat_message message = {.role = "user", .content = prompt};
-    int32_t n = llama_chat_apply_template(template, &message, 1, true, NULL, 0);
-    if (n < 0)
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "the model's chat template is not one that libllama knows");
-    char *text = me_calloc((size_t)n + 1, 1);
-    if (!text) return me_fail_memory(err, "the chat prompt");
-    (void)llama_chat_apply_template(template, &message, 1, true, text, n);
-    *out = text;
-    return MOBIEDIT_OK;
-}
-
 mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const char *prompt, me_tokens *out,
                                        mobiedit_error *err) {
     char *text = NULL;
-    ME_TRY(chat_text(runtime, prompt, &text, err));
-    me_tokens tokens;
-    mobiedit_status status = me_tokenize(runtime->vocab, text, &tokens, err);
+    ME_TRY(me_vocab_chat(runtime->vocab, prompt, &text, err));
+    const mobiedit_status status = me_tokenize(runtime->vocab, text, out, err);
     me_free(text);
-    ME_TRY(status);
-    /* A template that writes the BOS itself gets a second one from the tokenizer. */
-    me_token bos = llama_vocab_bos(llama_model_get_vocab(runtime->model));
-    if (tokens.n >= 2 && tokens.ids[0] == bos && tokens.ids[1] == bos)
-        memmove(tokens.ids, tokens.ids + 1, (size_t)--tokens.n * sizeof *tokens.ids);
-    *out = tokens;
-    return MOBIEDIT_OK;
+    return status;
 }
