@@ -5,6 +5,8 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/ggml/devices.h"
+#include "engine/ggml/remote.h"
 #include "engine/native/kernels/kernels.h"
 #include "oracle.h"
 #include "tiny_model.h"
@@ -49,8 +51,9 @@ static void open_engine(bench *b, int threads, size_t memory_bytes, const char *
     const me_native_options options = {.memory_bytes = memory_bytes, .kernels = kernels};
     const me_ggml_options on_ggml = {.backend = backend, .memory_bytes = memory_bytes, .threads = threads};
     if (me_model_open(b->path, &b->model, &err) || me_pool_open(threads, &b->pool, &err) ||
-        (backend ? me_ggml_open(b->model, &on_ggml, &b->engine, &err)
-                 : me_native_open(b->model, b->pool, &options, &b->engine, &err)))
+        (!backend                     ? me_native_open(b->model, b->pool, &options, &b->engine, &err)
+         : me_devices_remote(backend) ? me_remote_open(b->model, &on_ggml, &b->engine, &err)
+                                      : me_ggml_open(b->model, &on_ggml, &b->engine, &err)))
         fail_msg("%s", err.message);
 }
 

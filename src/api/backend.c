@@ -3,6 +3,7 @@
 #include "base/backend.h"
 #include "base/memory.h"
 #include "engine/ggml/devices.h"
+#include "engine/ggml/remote.h"
 #include "engine/native/kernels/kernels.h"
 
 #include <string.h>
@@ -31,7 +32,8 @@ mobiedit_status me_backend_open(const char *name, const me_model *model, me_pool
     }
     const me_ggml_options ggml = {
         .backend = name, .memory_bytes = options->memory_bytes, .threads = options->threads};
-    return me_ggml_open(model, &ggml, out, err);
+    return me_devices_remote(name) ? me_remote_open(model, &ggml, out, err)
+                                   : me_ggml_open(model, &ggml, out, err);
 }
 
 static mobiedit_device describe(ggml_backend_dev_t device) {

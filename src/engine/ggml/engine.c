@@ -194,6 +194,7 @@ static void set_threads(const me_ggml_device *device, int threads) {
 static mobiedit_status open_devices(me_ggml *engine, const me_ggml_options *options, mobiedit_error *err) {
     ggml_backend_dev_t found[ME_GGML_DEVICES];
     ME_TRY(me_devices_find(options->backend, found, &engine->n_devices, err));
+    engine->remote = me_devices_remote(options->backend);
     for (int i = 0; i < engine->n_devices; i++) {
         me_ggml_device *device = &engine->devices[i];
         device->device = found[i];

@@ -107,6 +107,8 @@ typedef struct {
     int window;                       /* of the layers that have one, or 0 */
     size_t budget;                    /* bytes for the graphs together */
     me_graph *graphs[ME_GGML_GRAPHS]; /* the last used first */
+    bool remote;                      /* the devices are RPC servers' */
+    bool freed;                       /* some memory of the devices, since the last run */
 } me_ggml;
 
 mobiedit_status me_weights_open(me_ggml *engine, mobiedit_error *err);
@@ -203,7 +205,7 @@ void me_graphs_drop(me_ggml *engine, const me_ggml_prefix *prefix); /* those of 
 /* Fills in positions, masks and rows. */
 mobiedit_status me_graph_set_layout(const me_ggml *engine, me_graph *graph, const me_layout *layout,
                                     mobiedit_error *err);
-mobiedit_status me_graph_run(const me_ggml *engine, me_graph *graph, mobiedit_error *err);
+mobiedit_status me_graph_run(me_ggml *engine, me_graph *graph, mobiedit_error *err);
 void me_tensor_put(struct ggml_tensor *tensor, const void *data);
 void me_tensor_take(const struct ggml_tensor *tensor, void *data);
 

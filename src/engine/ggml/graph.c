@@ -37,8 +37,9 @@ static bool fits(const me_graph *graph, const me_graph_shape *shape) {
 
 /* ---- making ------------------------------------------------------------------------------------------ */
 
-static void close_graph(const me_ggml *engine, me_graph *graph) {
+static void close_graph(me_ggml *engine, me_graph *graph) {
     if (!graph) return;
+    engine->freed = true;
     if (graph->scheduler) ggml_backend_sched_free(graph->scheduler);
     if (graph->context) ggml_free(graph->context);
     for (int i = 0; graph->later && i < engine->base.model->n_layer; i++)
@@ -93,7 +94,7 @@ static mobiedit_status schedule(const me_ggml *engine, me_graph *graph, mobiedit
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status open_graph(const me_ggml *engine, const me_graph_shape *shape, me_graph **out,
+static mobiedit_status open_graph(me_ggml *engine, const me_graph_shape *shape, me_graph **out,
                                   mobiedit_error *err) {
     me_graph *graph = me_calloc(1, sizeof *graph);
     if (!graph) return me_fail_memory(err, "a graph");
@@ -230,7 +231,31 @@ mobiedit_status me_graph_set_layout(const me_ggml *engine, me_graph *graph, cons
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_graph_run(const me_ggml *engine, me_graph *graph, mobiedit_error *err) {
+/* An RPC server forgets the graph that it ran last when memory is freed. ggml's client does not know: to run
+ * the same graph again it would only name it, and the server hangs up. Another graph in between, of one
+ * operation, makes the client send it anew. */
+static mobiedit_status forget_last_graph(const me_ggml_device *device, mobiedit_error *err) {
+    me_ggml_store store = {0};
+    size_t room = ggml_graph_overhead_custom(2, false) / ggml_tensor_overhead() + 3;
+    ME_TRY(me_store_open(&store, room, err));
+    struct ggml_tensor *zero = ggml_new_tensor_1d(store.context, GGML_TYPE_F32, 1);
+    struct ggml_tensor *other = ggml_scale(store.context, zero, 1);
+    struct ggml_cgraph *graph = ggml_new_graph_custom(store.context, 2, false);
+    ggml_build_forward_expand(graph, other);
+    mobiedit_status status = me_store_allocate(&store, device, err);
+    if (status == MOBIEDIT_OK) {
+        me_tensor_put(zero, &(float){0});
+        if (ggml_backend_graph_compute(device->backend, graph) != GGML_STATUS_SUCCESS)
+            status = me_fail(err, MOBIEDIT_E_RUNTIME, "%s failed", ggml_backend_dev_name(device->device));
+    }
+    me_store_close(&store);
+    return status;
+}
+
+mobiedit_status me_graph_run(me_ggml *engine, me_graph *graph, mobiedit_error *err) {
+    for (int i = 0; engine->remote && engine->freed && i < engine->n_devices - 1; i++)
+        ME_TRY(forget_last_graph(&engine->devices[i], err));
+    engine->freed = false;
     enum ggml_status status = ggml_backend_sched_graph_compute(graph->scheduler, graph->graph);
     if (status == GGML_STATUS_SUCCESS) return MOBIEDIT_OK;
     return me_fail(err, status == GGML_STATUS_ALLOC_FAILED ? MOBIEDIT_E_MEMORY : MOBIEDIT_E_RUNTIME,

@@ -22,6 +22,7 @@ void me_ggml_prefix_free(me_engine *base, me_prefix *p) {
     me_ggml_prefix *prefix = (me_ggml_prefix *)p;
     if (!prefix) return;
     me_graphs_drop((me_ggml *)base, prefix);
+    ((me_ggml *)base)->freed = true;
     for (int i = 0; i < ME_GGML_DEVICES; i++)
         me_store_close(&prefix->stores[i]);
     me_free(prefix->spans);
