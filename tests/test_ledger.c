@@ -125,10 +125,15 @@ static void set_state(me_ledger *l, int64_t id, mobiedit_record_state state, int
 }
 
 static me_records read_all(me_ledger *l) {
-    const me_record_query query = {.with_data = true};
-    me_records records;
+    const me_record_query query = {.with_data = true}, brief = {0};
+    me_records records, without;
     mobiedit_error err = {0};
     if (me_ledger_read(l, &query, &records, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    assert_int_equal(me_ledger_read(l, &brief, &without, NULL), MOBIEDIT_OK);
+    assert_int_equal(without.n, records.n);
+    for (int i = 0; i < without.n; i++)
+        assert_true(!without.items[i].delta && !without.items[i].keys);
+    me_records_free(&without);
     return records;
 }
 
@@ -296,7 +301,7 @@ static void another_models_ledger_is_refused(void **state) {
 static void every_byte_of_the_tensors_counts(void **state) {
     (void)state;
     char other[ME_FINGERPRINT_SIZE];
-    unsigned char *weight = (unsigned char *)(uintptr_t)model->layers[1].down.data + 100;
+    const unsigned char *weight = (const unsigned char *)model->layers[1].down.data + 100;
     char copy_path[512];
     (void)snprintf(copy_path, sizeof copy_path, "%s", scratch_path("copy.gguf"));
     assert_true(tiny_model_write(copy_path, "llama", NULL));
@@ -337,9 +342,9 @@ static void what_is_no_ledger_is_refused(void **state) {
 static void impossible_contents_are_refused(void **state) {
     (void)state;
     static const char *const damages[] = {
-        "UPDATE edits SET delta = zeroblob(8)",
-        "UPDATE edits SET delta = x''",
-        "UPDATE edits SET keys = zeroblob(4)",
+        "UPDATE vectors SET delta = zeroblob(8)",
+        "UPDATE vectors SET delta = x''",
+        "UPDATE vectors SET keys = zeroblob(4)",
         "UPDATE edits SET layer = 1000",
         "UPDATE edits SET layer = 0",
         "UPDATE edits SET stop = 77",
@@ -347,6 +352,7 @@ static void impossible_contents_are_refused(void **state) {
         "UPDATE edits SET target = x'ff'",
         "UPDATE keeps SET prompt = 'x' WHERE place = 1",
         "UPDATE edits SET hash = hash + 1",
+        "DELETE FROM vectors",
     };
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         (void)fresh(NULL);

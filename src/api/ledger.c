@@ -121,8 +121,9 @@ typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, const mobiedit_rec
 
 static mobiedit_status change_locked(mobiedit_ledger *ledger, int64_t id, mobiedit_record_state last,
                                      change_fn apply, mobiedit_change *change, mobiedit_error *err) {
-    me_records found;
+    me_records found = {0};
     ME_TRY(find(ledger, id, last, &found, err));
+    if (found.n != 1) return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no such edit");
     change->id = found.items[0].about.id;
     mobiedit_status status = apply(ledger, &found.items[0].about, change, err);
     if (status == MOBIEDIT_OK) status = count_related(ledger, &found.items[0].about, &change->related, err);

@@ -178,7 +178,7 @@ static mobiedit_status add_names(work *w, mobiedit_error *err) {
         n_contexts += !before_is_known(w, i);
     while (me_texts_names[n_names])
         n_names++;
-    const int step = (n_names * n_contexts + MAX_NAMES - 1) / MAX_NAMES;
+    const int step = 1 + n_names * n_contexts / MAX_NAMES;
     for (int i = 0; i < w->n; i++) {
         if (before_is_known(w, i)) continue;
         const me_name_choice choice = {.first = context % step, .step = step, .skips = is_edited, .user = w};

@@ -17,10 +17,10 @@
 /* An edit as it was solved by itself. All is borrowed. */
 typedef struct {
     const me_prompt *prompt;
-    int layer;
     const float *delta; /* [d] */
     const float *keys;  /* [n_keys][d_ff], the bare prompt's first */
     int n_keys;
+    int layer;
     const char *const *keep; /* [n_keep] prompts whose answers must not change */
     size_t n_keep;
 } me_joint_edit;

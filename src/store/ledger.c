@@ -374,8 +374,9 @@ enum {
 };
 #define RECORD_COLUMNS                                                                                       \
     "id, prompt, target, state, superseded_by, layer, solver, seed, stop, rounds, loss, delta_ratio, "       \
-    "evaluations, token_passes, seconds, before, after, holds, created, changed, verified, hash, delta, "    \
-    "keys "
+    "evaluations, token_passes, seconds, before, after, holds, created, changed, verified, hash"
+
+#define CHOSEN " WHERE (?1 = 0 OR state = 0) AND (?2 = 0 OR id = ?2) ORDER BY id"
 
 static mobiedit_status read_about(const me_ledger *l, sqlite3_stmt *s, mobiedit_record *a,
                                   mobiedit_error *err) {
@@ -497,8 +498,9 @@ mobiedit_status me_ledger_read(me_ledger *l, const me_record_query *query, me_re
                                mobiedit_error *err) {
     sqlite3_stmt *s;
     ME_TRY(prepare(l,
-                   "SELECT " RECORD_COLUMNS "FROM edits WHERE (?1 = 0 OR state = 0) AND (?2 = 0 OR id = ?2) "
-                   "ORDER BY id",
+                   query->with_data ? "SELECT " RECORD_COLUMNS
+                                      ", delta, keys FROM edits LEFT JOIN vectors ON edit = id" CHOSEN
+                                    : "SELECT " RECORD_COLUMNS " FROM edits" CHOSEN,
                    &s, err));
     (void)sqlite3_bind_int(s, 1, query->active);
     (void)sqlite3_bind_int64(s, 2, query->id);
@@ -558,24 +560,32 @@ static mobiedit_status next_serial(me_ledger *l, int64_t *serial, mobiedit_error
     return me_ledger_generation(l, serial, err);
 }
 
-/* What a solve gives, in the order of both statements below: parameters 1 to 14. */
+/* What a solve gives, in the order of both statements below: parameters 1 to 12. */
 static void bind_solved(const me_ledger *l, sqlite3_stmt *s, const me_record *r) {
     const mobiedit_record *a = &r->about;
     (void)sqlite3_bind_int(s, 1, a->layer);
-    (void)sqlite3_bind_blob64(s, 2, r->delta, (size_t)l->model->d_model * sizeof *r->delta, SQLITE_STATIC);
-    (void)sqlite3_bind_blob64(s, 3, r->keys, (size_t)r->n_keys * (size_t)l->model->d_ff * sizeof *r->keys,
-                              SQLITE_STATIC);
-    bind_text(s, 4, a->solver);
-    (void)sqlite3_bind_int64(s, 5, (int64_t)a->seed);
-    (void)sqlite3_bind_int(s, 6, (int)a->stop);
-    (void)sqlite3_bind_int(s, 7, a->rounds);
-    bind_number(s, 8, (double)a->loss);
-    bind_number(s, 9, (double)a->delta_ratio);
-    (void)sqlite3_bind_int64(s, 10, (int64_t)a->evaluations);
-    (void)sqlite3_bind_int64(s, 11, (int64_t)a->token_passes);
-    bind_number(s, 12, a->seconds);
-    (void)sqlite3_bind_int64(s, 13, record_hash(l, r));
-    (void)sqlite3_bind_int64(s, 14, (int64_t)time(NULL));
+    bind_text(s, 2, a->solver);
+    (void)sqlite3_bind_int64(s, 3, (int64_t)a->seed);
+    (void)sqlite3_bind_int(s, 4, (int)a->stop);
+    (void)sqlite3_bind_int(s, 5, a->rounds);
+    bind_number(s, 6, (double)a->loss);
+    bind_number(s, 7, (double)a->delta_ratio);
+    (void)sqlite3_bind_int64(s, 8, (int64_t)a->evaluations);
+    (void)sqlite3_bind_int64(s, 9, (int64_t)a->token_passes);
+    bind_number(s, 10, a->seconds);
+    (void)sqlite3_bind_int64(s, 11, record_hash(l, r));
+    (void)sqlite3_bind_int64(s, 12, (int64_t)time(NULL));
+}
+
+static mobiedit_status put_vectors(me_ledger *l, int64_t id, const me_record *r, mobiedit_error *err) {
+    const size_t delta = (size_t)l->model->d_model * sizeof *r->delta;
+    const size_t keys = (size_t)r->n_keys * (size_t)l->model->d_ff * sizeof *r->keys;
+    sqlite3_stmt *s;
+    ME_TRY(prepare(l, "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    (void)sqlite3_bind_blob64(s, 2, r->delta, delta, SQLITE_STATIC);
+    (void)sqlite3_bind_blob64(s, 3, r->keys, keys, SQLITE_STATIC);
+    return finish(l, s, err);
 }
 
 static mobiedit_status add_keeps(me_ledger *l, const mobiedit_record *a, int64_t id, mobiedit_error *err) {
@@ -598,20 +608,22 @@ mobiedit_status me_ledger_add(me_ledger *l, const me_record *r, int64_t *id, mob
                        "an edit with %zu prompts to keep and %d keys cannot be recorded", r->about.n_keep,
                        r->n_keys);
     ME_TRY(next_serial(l, &serial, err));
-    ME_TRY(prepare(l,
-                   "INSERT INTO edits (layer, delta, keys, solver, seed, stop, rounds, loss, delta_ratio, "
-                   "evaluations, token_passes, seconds, hash, changed, created, verified, holds, state, "
-                   "serial, prompt, target, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
-                   "?11, ?12, ?13, ?14, ?14, 0, -1, 0, ?15, ?16, ?17, ?18, ?19)",
-                   &s, err));
+    ME_TRY(
+        prepare(l,
+                "INSERT INTO edits (layer, solver, seed, stop, rounds, loss, delta_ratio, evaluations, "
+                "token_passes, seconds, hash, changed, created, verified, holds, state, serial, prompt, "
+                "target, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 0, "
+                "-1, 0, ?13, ?14, ?15, ?16, ?17)",
+                &s, err));
     bind_solved(l, s, r);
-    (void)sqlite3_bind_int64(s, 15, serial);
-    bind_text(s, 16, r->about.prompt);
-    bind_text(s, 17, r->about.target);
-    bind_text(s, 18, r->about.before);
-    bind_text(s, 19, r->about.after);
+    (void)sqlite3_bind_int64(s, 13, serial);
+    bind_text(s, 14, r->about.prompt);
+    bind_text(s, 15, r->about.target);
+    bind_text(s, 16, r->about.before);
+    bind_text(s, 17, r->about.after);
     ME_TRY(finish(l, s, err));
     *id = sqlite3_last_insert_rowid(l->db);
+    ME_TRY(put_vectors(l, *id, r, err));
     return add_keeps(l, &r->about, *id, err);
 }
 
@@ -637,13 +649,14 @@ mobiedit_status me_ledger_replace(me_ledger *l, const me_record *r, mobiedit_err
     sqlite3_stmt *s;
     ME_TRY(next_serial(l, &serial, err));
     ME_TRY(prepare(l,
-                   "UPDATE edits SET layer = ?1, delta = ?2, keys = ?3, solver = ?4, seed = ?5, stop = ?6, "
-                   "rounds = ?7, loss = ?8, delta_ratio = ?9, evaluations = ?10, token_passes = ?11, "
-                   "seconds = ?12, hash = ?13, changed = ?14, holds = -1 WHERE id = ?15",
+                   "UPDATE edits SET layer = ?1, solver = ?2, seed = ?3, stop = ?4, rounds = ?5, loss = ?6, "
+                   "delta_ratio = ?7, evaluations = ?8, token_passes = ?9, seconds = ?10, hash = ?11, "
+                   "changed = ?12, holds = -1 WHERE id = ?13",
                    &s, err));
     bind_solved(l, s, r);
-    (void)sqlite3_bind_int64(s, 15, r->about.id);
-    return finish(l, s, err);
+    (void)sqlite3_bind_int64(s, 13, r->about.id);
+    ME_TRY(finish(l, s, err));
+    return put_vectors(l, r->about.id, r, err);
 }
 
 mobiedit_status me_ledger_set_holds(me_ledger *l, int64_t id, bool holds, mobiedit_error *err) {

@@ -1,0 +1,147 @@
+"""What is left after the worst moments: kill -9 at every write, a full disk, two processes at once.
+
+  test_faults.py MOBIEDIT KILL_AT_WRITE.so MAKE_MODEL [TEST...]
+
+Every edit that was told of must be in the ledger, the ledger must open, and an adapter file must be whole: byte by byte
+the old one or the new one. $FAULT_STEP = n tries only every n-th write (1). Prints a table.
+"""
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+FACTS = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} is", "z")]
+STEP = int(os.environ.get("FAULT_STEP", "1"))
+
+
+class Faults(unittest.TestCase):
+    table = []
+
+    @classmethod
+    def setUpClass(cls):
+        """A model with one recorded edit, and its adapter in out.gguf."""
+        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="test_faults_"))
+        cls.addClassCleanup(shutil.rmtree, cls.root)
+        cls.base = cls.root / "base"
+        cls.base.mkdir()
+        subprocess.run([cls.make_model, cls.base / "model.gguf"], check=True)
+        ran = cls.run_in(cls.base, "edit", "model.gguf", *FACTS[0], "-o", "out.gguf")
+        assert ran.returncode == 0, ran.stderr
+
+    @classmethod
+    def run_in(cls, folder, *args, environment=None, **more):
+        return subprocess.run([cls.mobiedit, *args], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=900, env={**os.environ, **(environment or {})}, **more)
+
+    def copy(self, source=None):
+        work = self.root / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(source or self.base, work)
+        return work
+
+    def edits(self, folder):
+        ran = self.run_in(folder, "list", "model.gguf", "--json")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        return {(e["prompt"], e["target"]): e["state"] for e in json.loads(ran.stdout)["edits"]}
+
+    def kill_at_every_write(self, name, source, args, told, check):
+        """told(stdout): what the command has acknowledged; check(edits, acknowledged)."""
+        count = self.root / "count"
+        shim = {"LD_PRELOAD": self.shim}
+        whole = self.copy(source)
+        ran = self.run_in(whole, *args, environment={**shim, "COUNT_INTO": str(count)})
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        old, new = (source / "out.gguf").read_bytes(), (whole / "out.gguf").read_bytes()
+        check(self.edits(whole), True)
+        points = int(count.read_text())
+        self.assertGreater(points, 2)
+        killed = replaced = 0
+        for at in range(1, points + 1, STEP):
+            work = self.copy(source)
+            ran = self.run_in(work, *args, environment={**shim, "KILL_AT": str(at)})
+            self.assertEqual(ran.returncode, -signal.SIGKILL, f"write {at}: {ran.stderr}")
+            killed += 1
+            acknowledged = told(ran.stdout)
+            with self.subTest(f"{name}, write {at} of {points}"):
+                check(self.edits(work), acknowledged)
+                adapter = (work / "out.gguf").read_bytes()
+                self.assertIn(adapter, (old, new))
+                replaced += adapter == new
+                if acknowledged:
+                    self.assertEqual(adapter, new)
+                goes_on = 0 if self.edits(work)[FACTS[0]] == "active" else 2
+                self.assertEqual(self.run_in(work, "undo", "model.gguf", "1").returncode, goes_on)
+        self.table.append((f"kill -9 at a write of {name}, of {points} writes", killed,
+                           f"ledger opens, nothing told of is lost; adapter old {killed - replaced}, new {replaced}"))
+
+    def test_kill_edit(self):
+        def check(edits, acknowledged):
+            self.assertEqual(edits[FACTS[0]], "active")
+            self.assertIn(edits.get(FACTS[1]), ("active",) if acknowledged else ("active", None))
+        self.kill_at_every_write("edit", self.base, ["edit", "model.gguf", *FACTS[1], "-o", "out.gguf", "-q"],
+                                 lambda stdout: b"recorded" in stdout, check)
+
+    def test_kill_import(self):
+        (self.base / "facts.csv").write_text("prompt,target\n" + "".join(f"{p},{t}\n" for p, t in FACTS[:2]))
+        def check(edits, acknowledged):
+            self.assertEqual(edits[FACTS[0]], "active")
+            self.assertIn(edits.get(FACTS[1]), ("active",) if acknowledged else ("active", None))
+        self.kill_at_every_write("import", self.base, ["import", "model.gguf", "facts.csv", "-o", "out.gguf"],
+                                 lambda stdout: b"together" in stdout, check)
+
+    def test_kill_undo(self):
+        def check(edits, acknowledged):
+            self.assertIn(edits[FACTS[0]], ("undone",) if acknowledged else ("active", "undone"))
+        self.kill_at_every_write("undo", self.base, ["undo", "model.gguf", "last"], lambda stdout: b"undone" in stdout,
+                                 check)
+
+    def test_kill_export(self):
+        source = self.copy()
+        (source / "out.gguf").write_bytes(b"an old file")
+        old = source.rename(self.root / "exporting")
+        self.kill_at_every_write("export", old, ["export", "model.gguf", "-o", "out.gguf"], lambda stdout: False,
+                                 lambda edits, acknowledged: self.assertEqual(edits, {FACTS[0]: "active"}))
+
+    def test_full_disk(self):
+        full = 0
+        for size in range(0, 65536, 4096):
+            work = self.copy()
+            limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            ran = self.run_in(work, "undo", "model.gguf", "last", preexec_fn=limit)
+            with self.subTest(size):
+                edits = self.edits(work)
+                if ran.returncode == 0:
+                    self.assertEqual(edits[FACTS[0]], "undone")
+                else:
+                    full += 1
+                    self.assertEqual(ran.returncode, 3, ran.stderr)
+                    self.assertEqual(edits[FACTS[0]], "active")
+        self.assertGreater(full, 0)
+        self.table.append(("disk full at undo (file size limit)", full, "exit status 3, nothing changed"))
+
+    def test_two_at_once(self):
+        work = self.copy()
+        running = [subprocess.Popen([self.mobiedit, "edit", "model.gguf", *fact, "-o", f"{i}.gguf"], cwd=work,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i, fact in enumerate(FACTS[1:])]
+        for process in running:
+            stderr = process.communicate(timeout=900)[1]
+            self.assertEqual(process.returncode, 0, stderr)
+        self.assertEqual(self.edits(work), {fact: "active" for fact in FACTS})
+        self.table.append(("two processes edit at once", 1, "both edits are in"))
+
+    @classmethod
+    def tearDownClass(cls):
+        for row in cls.table:
+            print("| %s | %d | %s |" % row)
+
+
+if __name__ == "__main__":
+    Faults.mobiedit, Faults.shim, Faults.make_model = (os.path.abspath(a) for a in sys.argv[1:4])
+    unittest.main(argv=[sys.argv[0], "-v", *(f"Faults.{name}" for name in sys.argv[4:])] if sys.argv[4:] else
+                  [sys.argv[0], "-v"])
