@@ -1,4 +1,5 @@
 /* mobiedit merge */
+#include "ledger.h"
 #include "options.h"
 #include "progress.h"
 #include "report.h"
@@ -7,7 +8,9 @@
 #include <string.h>
 
 static const struct poptOption TABLE[] = {
-    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "the adapter to fold in", "FILE"},
+    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "the adapter to fold in (all active edits)",
+     "FILE"},
+    OPTION_ROW_LEDGER,
     {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the model to write", "FILE"},
     {"keep-float", 0, POPT_ARG_NONE, NULL, OPTION_KEEP_FLOAT, "the edited matrices as F16", NULL},
     {"check", 0, POPT_ARG_STRING, NULL, OPTION_CHECK,
@@ -31,6 +34,33 @@ static bool split_fact(char *text, mobiedit_request *out) {
     return true;
 }
 
+static int merge_adapter(const options *o, const mobiedit_merge_options *merge_options, progress_line *line,
+                         mobiedit_merge_result *result) {
+    mobiedit_model *model = NULL;
+    mobiedit_error err = {0};
+    mobiedit_status status = mobiedit_open(o->positional[0], &o->model, &model, &err);
+    if (status == MOBIEDIT_OK)
+        status = mobiedit_merge(model, o->adapter, merge_options, o->output, result, &err);
+    progress_clear(line);
+    mobiedit_close(model);
+    return status == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
+}
+
+static int merge_ledger(const options *o, const mobiedit_merge_options *merge_options, progress_line *line,
+                        mobiedit_merge_result *result) {
+    ledger_session session = {0};
+    mobiedit_error err = {0};
+    int status;
+    if (ledger_session_open(&session, o, false, &status)) {
+        const mobiedit_status merged =
+            mobiedit_ledger_merge(session.ledger, merge_options, o->output, result, &err);
+        progress_clear(line);
+        status = merged == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
+    }
+    ledger_session_close(&session);
+    return status;
+}
+
 static int merge(const options *o, const mobiedit_request *facts) {
     progress_line line;
     progress_start(&line, o->quiet, 0);
@@ -39,16 +69,10 @@ static int merge(const options *o, const mobiedit_request *facts) {
                                                   .n_facts = o->n_check,
                                                   .on_progress = progress_show,
                                                   .user = &line};
-    mobiedit_model *model = NULL;
     mobiedit_merge_result result = {0};
-    mobiedit_error err = {0};
-    mobiedit_status status = mobiedit_open(o->positional[0], &o->model, &model, &err);
-    if (status == MOBIEDIT_OK)
-        status = mobiedit_merge(model, o->adapter, &merge_options, o->output, &result, &err);
-    progress_clear(&line);
-    mobiedit_close(model);
-    if (status != MOBIEDIT_OK) return complain_of(&err);
-    return report_merge(o, &result);
+    const int status = o->adapter ? merge_adapter(o, &merge_options, &line, &result)
+                                  : merge_ledger(o, &merge_options, &line, &result);
+    return status == STATUS_DONE ? report_merge(o, &result) : status;
 }
 
 static int split_and_merge(const options *o) {
@@ -66,10 +90,8 @@ static int run(int argc, const char **argv) {
     options o;
     int status;
     if (options_read(&command_merge, 1, argc, argv, &o, &status)) {
-        if (!o.adapter || !o.output)
-            status =
-                complain(STATUS_USAGE, "%s (see mobiedit merge --help)",
-                         o.adapter ? "no output is named: -o FILE" : "no adapter is named: --adapter FILE");
+        if (!o.output)
+            status = complain(STATUS_USAGE, "no output is named: -o FILE (see mobiedit merge --help)");
         else
             status = split_and_merge(&o);
     }
@@ -78,7 +100,8 @@ static int run(int argc, const char **argv) {
 }
 
 const command command_merge = {.name = "merge",
-                               .usage = "MODEL.gguf --adapter FILE -o MERGED.gguf [--keep-float] [OPTION...]",
-                               .summary = "folds an adapter into a copy of the model",
+                               .usage =
+                                   "MODEL.gguf -o MERGED.gguf [--adapter FILE] [--keep-float] [OPTION...]",
+                               .summary = "folds an adapter, or all active edits, into a copy of the model",
                                .options = TABLE,
                                .run = run};

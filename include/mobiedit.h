@@ -372,6 +372,11 @@ MOBIEDIT_API mobiedit_status mobiedit_merge(mobiedit_model *model, const char *a
                                             const mobiedit_merge_options *options, const char *output,
                                             mobiedit_merge_result *result, mobiedit_error *err);
 
+/* The same for the adapter of all active edits of a ledger. E_ARGUMENT where there is none. */
+MOBIEDIT_API mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger,
+                                                   const mobiedit_merge_options *options, const char *output,
+                                                   mobiedit_merge_result *result, mobiedit_error *err);
+
 /* ---- eval -------------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -83,8 +83,7 @@ class CommandLine(Case):
                 (edit + ["-o", "f", "--mem", "0"], "--mem"), (edit + ["-o", "f", "--mem", "99999999999G"], "--mem"),
                 (edit + ["-o", "f", "--max-evals", ""], "--max-evals"), (["ask", "m"], "usage"),
                 (["ask", "m", "p", "-n", "0"], "--max"), (["eval", "m", "f", "--n", "x"], "--n"),
-                (["ask", "m", "p", "--layer", "3"], "--layer"), (["merge", "m", "-o", "f"], "--adapter"),
-                (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
+                (["ask", "m", "p", "--layer", "3"], "--layer"), (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
                 (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check"), (["devices", "x"], "usage"),
                 (edit + ["-o", "f", "--backend", "abacus"], "abacus"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost"], "rpc:"),
@@ -351,6 +350,32 @@ class Model(Case):
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"1 matrix in f16", ran.stdout)
         self.assertIn(b"1 of 1", ran.stdout)
+
+    def test_merge_of_the_ledger(self):
+        ledger = self.folder / "edits.db"
+        merge = ["merge", self.model, "--ledger", ledger, "-o", self.output]
+        self.assert_refused(merge, FILE, "edits.db")
+        for prompt, target in ((PROMPT, TARGET), ("The largest city of {France} is", "Oslo")):
+            ran = self.run_command("edit", self.model, prompt, target, "--ledger", ledger)
+            self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        ran = self.run_command(*merge, "--json")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["facts"], report["held"], report["kept"]), (2, 2, 2))
+        self.assertEqual([name for name in os.listdir(self.folder) if not name.startswith("edits.db")],
+                         [self.output.name])
+        for prompt, target in ((BARE, TARGET), ("The largest city of France is", "Oslo")):
+            self.assertTrue(self.run_command("ask", self.output, prompt, "-n", "5").stdout.decode().startswith(" " + target))
+        for number in ("1", "2"):
+            self.assertEqual(self.run_command("undo", self.model, number, "--ledger", ledger).returncode, DONE)
+        self.output.unlink()
+        before = set(os.listdir(self.folder))
+        ran = self.run_command(*merge)
+        self.assertEqual(ran.returncode, USAGE)
+        self.assert_one_line(ran.stderr, "no edit is active")
+        self.assertFalse(self.output.exists())
+        self.assertEqual({name for name in os.listdir(self.folder) if not name.startswith("edits.db")},
+                         {name for name in before if not name.startswith("edits.db")})
 
     def test_merges_that_are_refused(self):
         self.assert_refused(self.merge("--check", f"{PROMPT} -> Oslo"), NOT_EDITED, "Oslo")

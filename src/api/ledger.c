@@ -156,18 +156,36 @@ mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobied
 
 /* ---- export ------------------------------------------------------------------------------------------ */
 
-mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
+/* The adapter of all active edits, pending beside `path`. */
+static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, me_pending_file *out,
+                                    mobiedit_error *err) {
     const me_book_choice all = {0};
     me_book book;
-    me_pending_file pending;
-    ME_TRY(me_check_output(ledger->model->model, output, err));
+    ME_TRY(me_check_output(ledger->model->model, path, err));
     ME_TRY(me_book_open(ledger, &all, &book, err));
     mobiedit_status status = MOBIEDIT_OK;
     if (book.n_edits == 0)
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to export");
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to write");
     if (status == MOBIEDIT_OK) status = me_book_solve(ledger->model, &book, err);
-    if (status == MOBIEDIT_OK) status = me_book_write(ledger->model, &book, output, &pending, err);
-    if (status == MOBIEDIT_OK) status = me_pending_commit(&pending, err);
+    if (status == MOBIEDIT_OK) status = me_book_write(ledger->model, &book, path, out, err);
     me_book_close(&book);
+    return status;
+}
+
+mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
+    me_pending_file pending;
+    ME_TRY(write_active(ledger, output, &pending, err));
+    return me_pending_commit(&pending, err);
+}
+
+mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger, const mobiedit_merge_options *options,
+                                      const char *output, mobiedit_merge_result *result,
+                                      mobiedit_error *err) {
+    me_pending_file adapter;
+    *result = (mobiedit_merge_result){0};
+    ME_TRY(write_active(ledger, output, &adapter, err));
+    const mobiedit_status status =
+        mobiedit_merge(ledger->model, adapter.temporary, options, output, result, err);
+    me_pending_discard(&adapter);
     return status;
 }
