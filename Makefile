@@ -53,11 +53,11 @@ sanitize: setup ## the tests and an edit under the address and undefined-behavio
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure --label-exclude slow
 	@scripts/demo.sh $(BUILD)-sanitize/mobiedit
 
-FUZZ_SECONDS ?= 60
-fuzz: checks-setup ## each fuzz target for FUZZ_SECONDS
+FUZZ_RUNS ?= 100000
+fuzz: checks-setup ## FUZZ_RUNS executions of each fuzz target
 	@CC=clang CXX=clang++ cmake -S . -B $(BUILD)-fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOBIEDIT_FUZZ=ON
 	@cmake --build $(BUILD)-fuzz --parallel $(JOBS) --target fuzz
-	@scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
+	@scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_RUNS)
 
 aarch64: ## cross-build for aarch64; the kernels' tests and an edit under qemu
 	@scripts/setup.sh --aarch64

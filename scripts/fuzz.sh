@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# fuzz.sh BUILD SECONDS: runs each fuzz target of BUILD for SECONDS. What a run learns stays in BUILD/corpus and is
-# where the next one starts; an input that crashes is saved in BUILD too, and ends the script.
+# fuzz.sh BUILD RUNS: RUNS executions of each fuzz target of BUILD, from the inputs in tests/fuzz/corpus on. What a run
+# learns stays in BUILD/corpus and is where the next one starts; an input that crashes is saved in BUILD too, and ends
+# the script.
 . "$(dirname "$0")/common.sh"
 
 build=$1
-seconds=$2
+runs=$2
 "$build/tests/fuzz/seeds" "$build/seeds"
 for target in "$build"/tests/fuzz/fuzz_*; do
     [ -f "$target" ] && [ -x "$target" ] || continue
     name=${target##*/fuzz_}
-    mkdir -p "$build/corpus/$name"
-    say "fuzzing $name for $seconds s"
-    "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=262144 -verbosity=0 \
+    mkdir -p "$build/corpus/$name" "$build/seeds/$name" ${kept:+"$kept"}
+    kept=$root/tests/fuzz/corpus/$name
+    [ -d "$kept" ] || kept=
+    say "fuzzing $name, $runs executions"
+    "$target" -runs="$runs" -timeout=10 -rss_limit_mb=2048 -max_len=262144 -verbosity=0 \
         -print_final_stats=1 -artifact_prefix="$build/crash-$name-" "$build/corpus/$name" "$build/seeds/$name" \
         >"$build/$name.log" 2>&1 || {
         tail -n 60 "$build/$name.log" >&2

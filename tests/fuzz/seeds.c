@@ -1,5 +1,6 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
- * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/dataset/one. */
+ * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
+ * FOLDER/dataset/one. */
 #define _GNU_SOURCE
 #include "store/adapter.h"
 #include "tiny_model.h"
@@ -67,6 +68,11 @@ int main(int argc, char **argv) {
     }
     path_of(path, folder, "prompt", "plain");
     write_text(path, "The capital of {Japan} is\nLima");
+    path_of(path, folder, "csv", "one");
+    write_text(path, "prompt,subject,target\n\"The capital of {} is\",Japan,Lima\n");
+    path_of(path, folder, "served", "two");
+    write_text(path, "[{\"id\": 0, \"path\": \"lima.gguf\", \"scale\": 1.0}, "
+                     "{\"id\": 1, \"path\": \"/tmp/oslo.gguf\", \"scale\": 0}]");
     path_of(path, folder, "dataset", "one");
     write_text(path,
                "[{\"case_id\": 1, \"requested_rewrite\": {\"prompt\": \"The capital of {} is\", "

@@ -1,0 +1,23 @@
+/* Fuzzes the reader of a server's list of adapters: any bytes are refused, or give one whose scales are
+ * numbers. */
+#include "../../cli/server.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    served_adapters adapters;
+    if (served_parse((const char *)data, size, &adapters)) {
+        for (size_t i = 0; i < adapters.n; i++) {
+            if (adapters.items[i].id < 0 || !isfinite(adapters.items[i].scale)) abort();
+            (void)served_is(adapters.items[i].path, "lima.gguf");
+        }
+    } else if (adapters.n != 0 || adapters.items) {
+        abort();
+    }
+    served_free(&adapters);
+    return 0;
+}
