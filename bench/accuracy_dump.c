@@ -1,8 +1,8 @@
-/* accuracy_dump MODEL.gguf TEXT.txt N tokens|native|libllama|libllama-kv32 OUT
+/* accuracy_dump MODEL.gguf TEXT.txt N tokens|native|libllama|libllama-kv32|BACKEND OUT
  *
  * Writes to OUT the first N tokens of the text as int32, or the logits after each of them as float32
  * [N][n_vocab]: by the native engine, by libllama as the library runs it, or by libllama with K and V kept in
- * float32 instead of float16. For bench/accuracy.py. */
+ * float32 instead of float16, or by the ggml engine on BACKEND. For bench/accuracy.py. */
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
@@ -58,14 +58,17 @@ static mobiedit_status dump_tokens(const dump *d, mobiedit_error *err) {
 }
 
 /* ROWS positions at a time: the logits of a large vocabulary need much room. */
-static mobiedit_status dump_native(const dump *d, mobiedit_error *err) {
+static mobiedit_status dump_engine(const dump *d, const char *backend, mobiedit_error *err) {
     me_model *model;
     me_pool *pool;
     me_engine *engine;
     int n = d->tokens.n;
     ME_TRY(me_model_open(d->model_path, &model, err));
     ME_TRY(me_pool_open(0, &pool, err));
-    ME_TRY(me_native_open(model, pool, NULL, &engine, err));
+    if (backend)
+        ME_TRY(me_ggml_open(model, &(me_ggml_options){.backend = backend}, &engine, err));
+    else
+        ME_TRY(me_native_open(model, pool, NULL, &engine, err));
     size_t d_model = (size_t)model->d_model, n_vocab = (size_t)model->n_vocab;
     float *hidden = me_calloc((size_t)n * d_model, sizeof *hidden);
     float *logits = me_calloc(ROWS * n_vocab, sizeof *logits);
@@ -122,13 +125,13 @@ static mobiedit_status run(char **arguments, mobiedit_error *err) {
     if (strcmp(what, "tokens") == 0)
         ME_TRY(dump_tokens(&d, err));
     else if (strcmp(what, "native") == 0)
-        ME_TRY(dump_native(&d, err));
+        ME_TRY(dump_engine(&d, NULL, err));
     else if (strcmp(what, "libllama") == 0)
         ME_TRY(dump_libllama(&d, err));
     else if (strcmp(what, "libllama-kv32") == 0)
         ME_TRY(dump_libllama_kv32(&d, err));
     else
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "nothing is named %s", what);
+        ME_TRY(dump_engine(&d, what, err));
     me_tokens_free(&d.tokens);
     return fclose(d.out) == 0 ? MOBIEDIT_OK : write_failed(err);
 }
