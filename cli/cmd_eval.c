@@ -1,20 +1,32 @@
 /* mobiedit eval */
+#include "compare.h"
+#include "html.h"
 #include "options.h"
 #include "progress.h"
 #include "report.h"
+
+#include "base/file.h"
 
 #include <stdio.h>
 
 static const struct poptOption TABLE[] = {
     {"n", 'n', POPT_ARG_STRING, NULL, OPTION_N, "cases (all)", "N"},
     {"skip", 0, POPT_ARG_STRING, NULL, OPTION_SKIP, "cases to leave out at the start", "N"},
+    {"state", 0, POPT_ARG_STRING, NULL, OPTION_STATE, "keeps finished cases, and goes on where it was",
+     "FILE"},
+    {"html", 0, POPT_ARG_STRING, NULL, OPTION_HTML, "a report with plots and the worst cases", "FILE.html"},
+    {"compare", 0, POPT_ARG_NONE, NULL, OPTION_COMPARE, "two results of --json, A.json and B.json", NULL},
+    {"no-fluency", 0, POPT_ARG_NONE, NULL, OPTION_NO_FLUENCY, "do not generate texts", NULL},
+    {"no-drift", 0, POPT_ARG_NONE, NULL, OPTION_NO_DRIFT, "do not measure generic text", NULL},
+    {"quick", 0, POPT_ARG_NONE, NULL, OPTION_QUICK, "neither, nor what is said to each prompt", NULL},
     OPTION_ROWS_SOLVING,
     OPTION_ROWS_END};
 
 typedef struct {
     const options *o;
     progress_line line;
-    cJSON *per_case;
+    me_cases cases;
+    mobiedit_error err; /* of on_case */
 } evaluation;
 
 static bool on_progress(void *user, const mobiedit_progress *now) {
@@ -24,60 +36,78 @@ static bool on_progress(void *user, const mobiedit_progress *now) {
 
 static bool on_case(void *user, int index, int total, const mobiedit_eval_case *done) {
     evaluation *e = user;
-    progress_clear(&e->line);
-    e->line.done = index + 1;
-    e->line.total = total;
-    if (e->o->json) {
-        (void)cJSON_AddItemToArray(e->per_case, report_case_json(done));
-    } else if (!e->o->quiet) {
+    progress_case(&e->line, index + 1, total, !done->restored);
+    if (!e->o->json && !e->o->quiet) {
         if (index == 0) report_case_header();
         report_case(done);
     }
-    return !interrupted() && !ferror(stdout);
+    return me_cases_add(&e->cases, done, &e->err) == MOBIEDIT_OK && !interrupted() && !ferror(stdout);
 }
 
-static int evaluate(const options *o, mobiedit_model *model) {
-    evaluation e = {.o = o, .per_case = cJSON_CreateArray()};
-    progress_start(&e.line, o->quiet, o->n);
+static int write_page(const evaluation *e, const mobiedit_eval_summary *summary, int status) {
+    const html_evaluation what = {.model = me_base_name(e->o->positional[0]),
+                                  .facts = me_base_name(e->o->positional[1]),
+                                  .summary = summary,
+                                  .cases = &e->cases};
+    mobiedit_error err = {0};
+    if (!e->o->html || status != STATUS_DONE) return status;
+    return html_write_evaluation(e->o->html, &what, &err) == MOBIEDIT_OK ? status : complain_of(&err);
+}
+
+static int evaluate(evaluation *e, mobiedit_model *model) {
+    const options *o = e->o;
     const mobiedit_eval_options eval_options = {.edit = {.solver = o->solver,
                                                          .layer = o->layer,
                                                          .max_evaluations = o->max_evaluations,
                                                          .seed = o->seed,
                                                          .on_progress = on_progress,
-                                                         .user = &e},
+                                                         .user = e},
                                                 .n = o->n,
                                                 .skip = o->skip,
+                                                .state = o->state,
+                                                .no_fluency = o->no_fluency,
+                                                .no_drift = o->no_drift,
+                                                .no_said = o->no_said,
                                                 .on_case = on_case,
-                                                .user = &e};
+                                                .user = e};
     mobiedit_eval_summary summary = {0};
     mobiedit_error err = {0};
+    progress_start(&e->line, o->quiet, o->n);
     const mobiedit_status status = mobiedit_eval(model, o->positional[1], &eval_options, &summary, &err);
-    progress_clear(&e.line);
-    if (status == MOBIEDIT_OK && o->json) return report_eval_json(o, &summary, e.per_case);
-    cJSON_Delete(e.per_case);
+    progress_clear(&e->line);
+    if (e->err.status != MOBIEDIT_OK) return complain_of(&e->err);
     if (status != MOBIEDIT_OK) return complain_of(&err);
-    report_eval(&summary);
-    return STATUS_DONE;
+    int done = STATUS_DONE;
+    if (o->json)
+        done = report_eval_json(o, &summary, &e->cases);
+    else
+        report_eval(&summary);
+    return write_page(e, &summary, done);
+}
+
+static int open_and_evaluate(const options *o) {
+    mobiedit_model *model = NULL;
+    mobiedit_error err = {0};
+    if (mobiedit_open(o->positional[0], &o->model, &model, &err) != MOBIEDIT_OK) return complain_of(&err);
+    evaluation e = {.o = o};
+    const int status = evaluate(&e, model);
+    me_cases_free(&e.cases);
+    mobiedit_close(model);
+    return status;
 }
 
 static int run(int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(&command_eval, 2, argc, argv, &o, &status)) {
-        mobiedit_model *model = NULL;
-        mobiedit_error err = {0};
-        if (mobiedit_open(o.positional[0], &o.model, &model, &err) != MOBIEDIT_OK)
-            status = complain_of(&err);
-        else
-            status = evaluate(&o, model);
-        mobiedit_close(model);
-    }
+    if (options_read(&command_eval, 2, argc, argv, &o, &status))
+        status = o.compare ? compare_files(&o) : open_and_evaluate(&o);
     options_free(&o);
     return status;
 }
 
 const command command_eval = {.name = "eval",
-                              .usage = "MODEL.gguf FACTS.json [OPTION...]",
-                              .summary = "edits each fact of a CounterFact file by itself, and measures it",
+                              .usage = "MODEL.gguf FACTS.json [OPTION...] | --compare A.json B.json",
+                              .summary =
+                                  "edits each fact of a CounterFact or ZsRE file by itself, and measures it",
                               .options = TABLE,
                               .run = run};

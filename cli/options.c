@@ -66,11 +66,15 @@ static bool read_scale(const char *name, const char *text, double *out) {
 
 static void set_flag(options *o, int option) {
     if (option == OPTION_CHAT) o->chat = true;
+    if (option == OPTION_COMPARE) o->compare = true;
     if (option == OPTION_JSON) o->json = true;
     if (option == OPTION_KEEP_FLOAT) o->keep_float = true;
     if (option == OPTION_NO_LEDGER) o->no_ledger = true;
     if (option == OPTION_QUIET) o->quiet = true;
     if (option == OPTION_REPAIR) o->repair = true;
+    if (option == OPTION_NO_DRIFT || option == OPTION_QUICK) o->no_drift = true;
+    if (option == OPTION_NO_FLUENCY || option == OPTION_QUICK) o->no_fluency = true;
+    if (option == OPTION_QUICK) o->no_said = true;
 }
 
 static bool set_value(options *o, int option, char *value) {
@@ -84,6 +88,9 @@ static bool set_value(options *o, int option, char *value) {
         return true;
     case OPTION_CHECK:
         o->check[o->n_check++] = value;
+        return true;
+    case OPTION_HTML:
+        o->html = value;
         return true;
     case OPTION_KEEP:
         o->keep[o->n_keep++] = value;
@@ -114,6 +121,9 @@ static bool set_value(options *o, int option, char *value) {
         return read_int("skip", value, 0, &o->skip);
     case OPTION_SOLVER:
         o->solver = value;
+        return true;
+    case OPTION_STATE:
+        o->state = value;
         return true;
     case OPTION_THREADS:
         return read_int("threads", value, 1, &o->model.threads);

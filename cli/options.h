@@ -13,7 +13,7 @@ typedef struct {
     size_t max_evaluations;
     uint64_t seed;
     mobiedit_model_options model;
-    const char *output, *trace, *adapter, *ledger;
+    const char *output, *trace, *adapter, *ledger, *html, *state;
     const char **keep; /* [n_keep] */
     size_t n_keep;
     char **check; /* [n_check] */
@@ -22,6 +22,7 @@ typedef struct {
     int n, skip;
     double scale;
     bool quiet, json, chat, keep_float, no_ledger, repair;
+    bool no_fluency, no_drift, no_said, compare;
     const char *positional[3];
 
     poptContext context; /* owns the positional arguments */
@@ -35,7 +36,9 @@ enum {
     OPTION_BACKEND,
     OPTION_CHAT,
     OPTION_CHECK,
+    OPTION_COMPARE,
     OPTION_HELP,
+    OPTION_HTML,
     OPTION_JSON,
     OPTION_KEEP,
     OPTION_KEEP_FLOAT,
@@ -45,14 +48,18 @@ enum {
     OPTION_MAX_TOKENS,
     OPTION_MEM,
     OPTION_N,
+    OPTION_NO_DRIFT,
+    OPTION_NO_FLUENCY,
     OPTION_NO_LEDGER,
     OPTION_OUTPUT,
+    OPTION_QUICK,
     OPTION_QUIET,
     OPTION_REPAIR,
     OPTION_SCALE,
     OPTION_SEED,
     OPTION_SKIP,
     OPTION_SOLVER,
+    OPTION_STATE,
     OPTION_THREADS,
     OPTION_TRACE,
 };

@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "progress.h"
 
+#include "base/usage.h"
 #include "command.h"
 
 #include <math.h>
@@ -8,7 +9,26 @@
 #include <unistd.h>
 
 void progress_start(progress_line *line, bool quiet, int total) {
-    *line = (progress_line){.on = !quiet && isatty(STDERR_FILENO), .total = total};
+    *line =
+        (progress_line){.on = !quiet && isatty(STDERR_FILENO), .total = total, .started = me_wall_seconds()};
+}
+
+void progress_case(progress_line *line, int done, int total, bool timed) {
+    progress_clear(line);
+    line->done = done;
+    line->total = total;
+    line->timed += timed;
+}
+
+/* By the cases so far; nothing before the first. */
+static void print_time_left(const progress_line *line) {
+    if (line->timed == 0) return;
+    const double a_case = (me_wall_seconds() - line->started) / line->timed;
+    const double left = a_case * (line->total - line->done);
+    if (left < 100)
+        (void)fprintf(stderr, "about %.0f s left  ", left);
+    else
+        (void)fprintf(stderr, "about %.0f min left  ", left / 60);
 }
 
 static const char *stage_name(mobiedit_stage stage) {
@@ -27,7 +47,10 @@ static const char *stage_name(mobiedit_stage stage) {
 
 static void print_line(const progress_line *line, const mobiedit_progress *now) {
     (void)fputs("\r\033[K", stderr);
-    if (line->total) (void)fprintf(stderr, "case %d of %d  ", line->done + 1, line->total);
+    if (line->total) {
+        (void)fprintf(stderr, "case %d of %d  ", line->done + 1, line->total);
+        print_time_left(line);
+    }
     (void)fprintf(stderr, "%-9s", stage_name(now->stage));
     if (now->layer >= 0) (void)fprintf(stderr, "  layer %d", now->layer);
     if (!isnan(now->loss))

@@ -8,12 +8,17 @@ typedef struct {
     bool on;         /* stderr is a terminal, and nobody asked for silence */
     bool shown;      /* there is a line to be cleared */
     int done, total; /* cases of an evaluation; total 0: a single edit */
+    int timed;       /* cases of them that were run now, */
+    double started;  /* since then; an arbitrary clock, seconds */
 } progress_line;
 
 void progress_start(progress_line *line, bool quiet, int total);
 
 /* A mobiedit_progress_fn on a progress_line: false once the command is interrupted. */
 bool progress_show(void *line, const mobiedit_progress *now);
+
+/* A case is done; `timed`: it was run now, and tells how long the others will take. */
+void progress_case(progress_line *line, int done, int total, bool timed);
 
 /* Makes room for other output. */
 void progress_clear(progress_line *line);

@@ -1,10 +1,13 @@
 #include "report.h"
 
+#include "units.h"
+
 #include "base/file.h"
 #include "ledger.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static double mebibytes(size_t bytes) {
@@ -140,44 +143,52 @@ void report_case(const mobiedit_eval_case *c) {
     (void)fflush(stdout);
 }
 
-static void add_metrics(cJSON *object, double rewrite, double paraphrase, double unchanged, double kl) {
-    json_add_number(object, "rewrite", rewrite);
-    json_add_number(object, "paraphrase", paraphrase);
-    json_add_number(object, "unchanged", unchanged);
-    json_add_number(object, "neighbour_kl", kl);
-}
-
-cJSON *report_case_json(const mobiedit_eval_case *c) {
-    cJSON *object = cJSON_CreateObject();
-    (void)cJSON_AddNumberToObject(object, "case_id", (double)c->case_id);
-    json_add_text(object, "prompt", c->prompt);
-    json_add_text(object, "subject", c->subject);
-    json_add_text(object, "relation", c->relation);
-    json_add_text(object, "target", c->target);
-    json_add_text(object, "status", mobiedit_status_name(c->status));
-    json_add_text(object, "message", c->message);
-    json_add_text(object, "stop", mobiedit_stop_name(c->stop));
-    add_metrics(object, c->rewrite, c->paraphrase, c->unchanged, c->neighbour_kl);
-    json_add_count(object, "evals", c->evaluations);
-    json_add_number(object, "seconds", c->seconds);
-    json_add_number(object, "layer", c->layer);
-    return object;
+/* A figure with its interval in its own unit. */
+static void print_figure(const me_metric *metric, const mobiedit_figure *f) {
+    char mean[UNIT_TEXT], low[UNIT_TEXT], high[UNIT_TEXT];
+    if (f->n == 0) return;
+    (void)printf("%-23s %8s%-8s  %s to %s\n", metric->label, unit_value(metric->unit, f->mean, mean),
+                 unit_name(metric->unit), unit_value(metric->unit, f->low, low),
+                 unit_value(metric->unit, f->high, high));
 }
 
 void report_eval(const mobiedit_eval_summary *s) {
-    char text[16];
-    (void)printf("\n%-13s %d, %d not edited (solver %s)\n", "cases", s->cases, s->failed, s->solver);
-    (void)printf("%-13s %s\n", "rewrite", percent(s->rewrite, text));
-    (void)printf("%-13s %s\n", "paraphrase", percent(s->paraphrase, text));
-    (void)printf("%-13s %s\n", "unchanged", percent(s->unchanged, text));
-    (void)printf("%-13s %s nats\n", "neighbour KL", nats(s->neighbour_kl, text));
-    if (!isnan(s->seconds))
-        (void)printf("%-13s %.0f prompts, mean an edit\n%-13s %.2f s, median an edit\n", "evaluations",
-                     s->evaluations, "time", s->seconds);
-    (void)printf("%-13s %.0f MiB\n", "peak memory", mebibytes(s->peak_rss_bytes));
+    (void)printf("\n%-23s %8d, %d not edited (solver %s)\n", "cases", s->cases, s->failed, s->solver);
+    if (s->unusable)
+        (void)printf("%-23s %8d, left out: no subject in the prompt, or no new target\n", "unusable",
+                     s->unusable);
+    (void)printf("%-23s %8s%-8s  %s\n", "", "mean", "", "95 % interval");
+    for (int m = 0; m < ME_METRICS; m++)
+        print_figure(&me_metric_table[m], &s->figures[m]);
+    (void)printf("%-23s %8.0f MiB\n", "peak memory", mebibytes(s->peak_rss_bytes));
 }
 
-int report_eval_json(const options *o, const mobiedit_eval_summary *s, cJSON *per_case) {
+/* {"rewrite": {"mean": ..., "low": ..., "high": ..., "n": ...}, ...} */
+static void add_figures(cJSON *object, const char *name, const mobiedit_figure *figures) {
+    cJSON *list = cJSON_AddObjectToObject(object, name);
+    for (int m = 0; m < ME_METRICS; m++) {
+        cJSON *one = cJSON_AddObjectToObject(list, figures[m].name);
+        json_add_number(one, "mean", figures[m].mean);
+        json_add_number(one, "low", figures[m].low);
+        json_add_number(one, "high", figures[m].high);
+        json_add_number(one, "n", figures[m].n);
+    }
+}
+
+/* A member per relation: its figures. */
+static void add_relations(cJSON *object, const me_cases *cases) {
+    cJSON *list = cJSON_AddObjectToObject(object, "relations");
+    const char **names = calloc(cases->n + 1, sizeof *names);
+    const size_t n = names ? me_relations(cases->items, cases->n, names) : 0;
+    for (size_t i = 0; i < n; i++) {
+        mobiedit_figure figures[ME_METRICS];
+        if (me_figures(cases->items, cases->n, names[i], figures, NULL) == MOBIEDIT_OK)
+            add_figures(list, names[i], figures);
+    }
+    free(names);
+}
+
+int report_eval_json(const options *o, const mobiedit_eval_summary *s, const me_cases *cases) {
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "version", mobiedit_version());
     json_add_text(object, "model", me_base_name(o->positional[0]));
@@ -185,10 +196,14 @@ int report_eval_json(const options *o, const mobiedit_eval_summary *s, cJSON *pe
     json_add_text(object, "solver", s->solver);
     json_add_number(object, "cases", s->cases);
     json_add_number(object, "failed", s->failed);
-    add_metrics(object, s->rewrite, s->paraphrase, s->unchanged, s->neighbour_kl);
-    json_add_number(object, "evals", s->evaluations);
-    json_add_number(object, "seconds", s->seconds);
+    json_add_number(object, "unusable", s->unusable);
+    for (int m = 0; m < ME_METRICS; m++)
+        json_add_number(object, s->figures[m].name, m == ME_METRIC_SECONDS ? s->seconds : s->figures[m].mean);
     json_add_count(object, "peak_rss_bytes", s->peak_rss_bytes);
-    if (!cJSON_AddItemToObject(object, "per_case", per_case)) cJSON_Delete(per_case);
+    add_figures(object, "intervals", s->figures);
+    add_relations(object, cases);
+    cJSON *per_case = cJSON_AddArrayToObject(object, "per_case");
+    for (size_t i = 0; i < cases->n; i++)
+        (void)cJSON_AddItemToArray(per_case, me_case_to_json(&cases->items[i]));
     return json_print(object, STATUS_DONE);
 }

@@ -5,6 +5,8 @@
 #include "json.h"
 #include "options.h"
 
+#include "eval/cases.h"
+
 /* positional: model, prompt, target. change: NULL without a ledger. */
 void report_edit(const options *o, const mobiedit_edit_result *result, const mobiedit_change *change);
 /* `err` tells how the edit ended, also where it failed. Returns the exit status. */
@@ -16,10 +18,9 @@ int report_merge(const options *o, const mobiedit_merge_result *result);
 
 void report_case_header(void);
 void report_case(const mobiedit_eval_case *c);
-cJSON *report_case_json(const mobiedit_eval_case *c);
 
 void report_eval(const mobiedit_eval_summary *summary);
-/* Takes per_case over. positional: model, facts. */
-int report_eval_json(const options *o, const mobiedit_eval_summary *summary, cJSON *per_case);
+/* positional: model, facts. */
+int report_eval_json(const options *o, const mobiedit_eval_summary *summary, const me_cases *cases);
 
 #endif

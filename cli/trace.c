@@ -1,12 +1,9 @@
-#define _POSIX_C_SOURCE 200809L
 #include "trace.h"
 
-#include "base/error.h"
-#include "store/pending.h"
+#include "page.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* Pixels; the plot's area is inside the margins. */
 enum { WIDTH = 640, HEIGHT = 360, LEFT = 64, RIGHT = 24, TOP = 40, BOTTOM = 52, TICKS = 6 };
@@ -24,26 +21,9 @@ static double to_y(const plot *p, double loss) {
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * loss / p->y_max;
 }
 
-/* Of 1, 2, 5 times a power of ten, the least that makes at most TICKS steps. */
-static double tick_step(double end) {
-    const double rough = end / TICKS, power = pow(10, floor(log10(rough)));
-    const double digit = rough / power;
-    return power * (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10);
-}
-
-static void put_escaped(FILE *out, const char *text) {
-    for (; *text; text++) {
-        if (*text == '&')
-            (void)fputs("&amp;", out);
-        else if (*text == '<')
-            (void)fputs("&lt;", out);
-        else if ((unsigned char)*text >= ' ')
-            (void)fputc(*text, out);
-    }
-}
-
 static void put_axes(const plot *p) {
-    const double bottom = HEIGHT - BOTTOM, x_step = tick_step(p->x_max), y_step = tick_step(p->y_max);
+    const double bottom = HEIGHT - BOTTOM, x_step = page_tick_step(p->x_max, TICKS),
+                 y_step = page_tick_step(p->y_max, TICKS);
     (void)fputs("<g stroke=\"#ddd\">\n", p->out);
     for (int i = 0; i * y_step <= p->y_max * 1.0001; i++)
         (void)fprintf(p->out, "<path d=\"M%d %.1fH%d\"/>\n", LEFT, to_y(p, i * y_step), WIDTH - RIGHT);
@@ -76,7 +56,14 @@ static void put_curve(const plot *p, const mobiedit_edit_result *r) {
     (void)fputs("</g>\n", p->out);
 }
 
-static void put_svg(FILE *out, const char *title, const mobiedit_edit_result *r) {
+typedef struct {
+    const char *title;
+    const mobiedit_edit_result *result;
+} drawing;
+
+static void put_svg(FILE *out, const void *what) {
+    const drawing *d = what;
+    const mobiedit_edit_result *r = d->result;
     plot p = {.out = out, .x_max = 1, .y_max = 1e-3};
     for (size_t i = 0; i < r->n_trace; i++) {
         const double x = (double)r->trace[i].evaluations, y = (double)r->trace[i].loss;
@@ -91,7 +78,7 @@ static void put_svg(FILE *out, const char *title, const mobiedit_edit_result *r)
         "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n<text x=\"%d\" y=\"24\" "
         "font-size=\"14\">",
         WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT);
-    put_escaped(out, title);
+    page_text(out, d->title);
     (void)fputs("</text>\n", out);
     put_axes(&p);
     put_curve(&p, r);
@@ -100,19 +87,6 @@ static void put_svg(FILE *out, const char *title, const mobiedit_edit_result *r)
 
 mobiedit_status trace_write(const char *path, const char *title, const mobiedit_edit_result *result,
                             mobiedit_error *err) {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (!out) return me_fail_memory(err, "the plot");
-    put_svg(out, title, result);
-    const bool whole = ferror(out) == 0;
-    if (fclose(out) != 0 || !whole) {
-        free(text);
-        return me_fail_memory(err, "the plot");
-    }
-    me_pending_file file;
-    mobiedit_status status = me_pending_write(path, text, length, &file, err);
-    free(text);
-    if (status == MOBIEDIT_OK) status = me_pending_commit(&file, err);
-    return status;
+    const drawing what = {.title = title, .result = result};
+    return page_write(path, put_svg, &what, err);
 }

@@ -39,7 +39,7 @@ typedef enum {
     MOBIEDIT_E_FORMAT,      /* a file is truncated, damaged, or not of the expected kind */
     MOBIEDIT_E_UNSUPPORTED, /* a sound file with an architecture, tensor type or feature that is not handled
                              */
-    MOBIEDIT_E_MISMATCH,    /* an adapter that belongs to another model */
+    MOBIEDIT_E_MISMATCH,    /* an adapter of another model; the state of an evaluation with other settings */
     MOBIEDIT_E_MEMORY,      /* out of memory, or the work does not fit the memory budget */
     MOBIEDIT_E_NOT_SOLVED,  /* no delta was found that makes the model say the target */
     MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target; nothing was written */
@@ -379,9 +379,27 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger,
 
 /* ---- eval -------------------------------------------------------------------------------------------- */
 
+/* What the model says to one prompt of a case. */
+typedef enum {
+    MOBIEDIT_SAID_PROMPT,      /* the fact's own */
+    MOBIEDIT_SAID_PARAPHRASE,  /* the same asked otherwise */
+    MOBIEDIT_SAID_NEIGHBOUR,   /* another fact, which is to stay */
+    MOBIEDIT_SAID_PORTABILITY, /* what follows from the new fact */
+} mobiedit_said_kind;
+
+typedef struct {
+    mobiedit_said_kind kind;
+    const char *prompt;
+    const char *before; /* greedy continuations, without and with the edit; NULL where none was made */
+    const char *after;
+    bool held; /* the target is said; of a neighbour: the next token is what it was */
+} mobiedit_said;
+
+/* A metric is NaN where the case has nothing that it could be measured on. doc/eval.md has formulas and
+ * sources. */
 typedef struct {
     int64_t case_id;
-    const char *prompt; /* with {} for the subject; borrowed for the callback only */
+    const char *prompt; /* with {} for the subject; all text is borrowed for the callback only */
     const char *subject;
     const char *relation; /* may be NULL */
     const char *target;
@@ -396,16 +414,41 @@ typedef struct {
     double seconds; /* the edit alone */
     int layer;
     mobiedit_stop stop;
+    double efficacy;         /* 1: the target is likelier than what was true, after the prompt */
+    double paraphrase_score; /* share of paraphrase prompts likewise */
+    double
+        neighbour_score; /* share of neighbour prompts after which what is true is likelier than the target */
+    double neighbour_score_before;
+    double portability; /* share of portability prompts whose answer is the greedy continuation */
+    double fluency;     /* n-gram entropy of generated text, bits */
+    double fluency_before;
+    double drift;           /* mean KL(before || after) of the next token in generic text, nats */
+    double loss;            /* of the edit, nats a token; NaN where none was solved */
+    double measure_seconds; /* spent on the metrics */
+    const mobiedit_said *said;
+    size_t n_said;
+    bool restored; /* not measured now: taken from the state file */
 } mobiedit_eval_case;
+
+/* Mean of a metric over the cases that have it, with a 95 % interval (percentile bootstrap). */
+typedef struct {
+    const char *name; /* as in the results: "rewrite" */
+    double mean, low, high;
+    int n;
+} mobiedit_figure;
+
+enum { MOBIEDIT_EVAL_FIGURES = 15 };
 
 typedef struct {
     const char *solver;
     int cases;
-    int failed;                                          /* cases whose edit was not written */
+    int failed;   /* cases whose edit was not written */
+    int unusable; /* cases left out: no subject in the prompt, no target */
     double rewrite, paraphrase, unchanged, neighbour_kl; /* means over cases that have them */
     double evaluations;                                  /* mean prompt evaluations an edit */
     double seconds;                                      /* median wall time an edit */
     size_t peak_rss_bytes;
+    mobiedit_figure figures[MOBIEDIT_EVAL_FIGURES];
 } mobiedit_eval_summary;
 
 /* One finished case (index of total); false cancels. */
@@ -417,11 +460,20 @@ typedef struct {
     int skip; /* cases to leave out at the start */
     mobiedit_eval_fn on_case;
     void *user;
+    bool no_fluency;   /* leave out what takes longest: generated texts about the subject, */
+    bool no_drift;     /* generic text, */
+    bool no_said;      /* and the continuations in mobiedit_eval_case.said */
+    const char *state; /* a file that keeps each finished case, or NULL */
 } mobiedit_eval_options;
 
-/* Edits each fact of a CounterFact-schema JSON file by itself, and measures it through libllama with the
- * adapter attached. A fact that cannot be edited counts as it is (the model unedited). E_FORMAT where the
- * file is not such a file. */
+/* Edits each fact of a JSON file by itself, and measures it through libllama with the adapter attached. The
+ * file is in CounterFact's, ZsRE's (mend-eval) or EasyEdit's schema. A fact that cannot be edited counts as
+ * it is (the model unedited). E_FORMAT where the file is not such a file.
+ *
+ * With options->state, each finished case is appended there as a line of JSON and synced to disk; where the
+ * file has cases already, these are not run again but given to on_case as they were. A line cut short, as a
+ * kill leaves it, is dropped. E_MISMATCH, naming the setting, where the state is of another model, other
+ * facts or other settings; `n` and `skip` may differ. E_IO where another process has it open. */
 MOBIEDIT_API mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts,
                                            const mobiedit_eval_options *options,
                                            mobiedit_eval_summary *summary, mobiedit_error *err);

@@ -441,15 +441,118 @@ class Model(Case):
         self.assertEqual((refused["status"], refused["rewrite"], refused["unchanged"]), ("argument", 0, 1))
         self.assertIsNotNone(refused["message"])
         self.assertAlmostEqual(report["rewrite"], 2 / 3, places=5)
-        for name in ("paraphrase", "unchanged", "evals", "seconds", "peak_rss_bytes"):
+        for name in ("paraphrase", "unchanged", "evals", "seconds", "peak_rss_bytes", "fluency", "drift"):
             self.assertIsInstance(report[name], (int, float), name)
+        self.assertIsNone(report["efficacy"])  # the file does not say what is true
+        self.assertGreater(edited["drift"], 0)
+        self.assertEqual((said["drift"], refused["drift"], report["unusable"]), (0, 0, 0))
+        self.assertEqual([s["kind"] for s in edited["said"]], ["prompt", "paraphrase", "neighbour"])
+        self.assertTrue(edited["said"][0]["after"].startswith(" " + TARGET))
+        self.assertEqual((edited["said"][0]["held"], refused["said"][0]["held"]), (True, False))
+        for name, interval in report["intervals"].items():
+            if interval["n"]:
+                self.assertTrue(interval["low"] <= interval["mean"] <= interval["high"], name)
+
+    def zsre_facts(self):
+        path = self.folder / "zsre.json"
+        case = {"subject": "Japan", "src": "What is the capital of Japan?", "rephrase": "Which city is Japan's capital?",
+                "alt": "Lima", "answers": ["Tokyo"], "loc": "nq question: what is the capital of peru", "loc_ans": "Lima"}
+        hop = {**case, "portability": {"New Question": "Japan's capital lies on the river", "New Answer": "Rimac"}}
+        path.write_text(json.dumps([{**case, "subject": "Nippon"}, hop]))
+        return path
+
+    def test_eval_of_zsre(self):
+        ran = self.run_command("eval", self.model, self.zsre_facts(), "--quick", "--json", env=self.eval_environment())
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["cases"], report["unusable"]), (1, 1))
+        case, = report["per_case"]
+        self.assertEqual((case["case_id"], case["prompt"]), (1, "What is the capital of {}?"))
+        for name in ("rewrite", "paraphrase", "unchanged", "efficacy", "neighbour_score", "portability"):
+            self.assertIn(case[name], (0, 1), name)
+        self.assertIsNone(case["fluency"])
+        self.assertIsNone(case["drift"])
+        self.assertNotIn("said", case)
+
+    def test_eval_goes_on_where_it_was(self):
+        facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "{", "Oslo"))
+        state, environment = self.folder / "state.jsonl", self.eval_environment()
+        run = ["eval", self.model, facts, "--quick", "--json", "--state", state]
+        ran = self.run_command(*run, "--n", "1", env=environment)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        with state.open("a") as file:
+            file.write('{"case_id": 8, "prom')  # as a kill leaves it
+        ran = self.run_command(*run, env=environment)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        first = json.loads(ran.stdout)
+        self.assertEqual([case["case_id"] for case in first["per_case"]], [7, 8])
+        self.assertEqual(len(state.read_text().splitlines()), 3)
+        again = json.loads(self.run_command(*run, env=environment).stdout)
+        del first["peak_rss_bytes"], again["peak_rss_bytes"]
+        self.assertEqual(first, again)  # also the seconds: nothing was run again
+        self.assert_refused([*run, "--seed", "1"], MISMATCH, "seed")
+        self.assert_refused([*run, "--layer", "3"], MISMATCH, "layer")
+        self.assert_refused([*run[:2], self.zsre_facts(), *run[3:]], MISMATCH, "facts")
+        state.write_text("Dear diary\n")
+        self.assert_refused(run, FILE, "state.jsonl")
+
+    def test_interrupted_eval_leaves_a_usable_state(self):
+        facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "Japan", TARGET))
+        state, environment = self.folder / "state.jsonl", self.eval_environment()
+        run = ["eval", self.model, facts, "--quick", "--state", state]
+        process = subprocess.Popen([self.mobiedit, *run, "--solver", "spsa", "--max-evals", "10000000"], env=environment,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.kill)
+        self.assertIn(b"case", process.stdout.readline())
+        self.assertIn(b"already said", process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT)
+        self.assert_one_line(stderr, "interrupted")
+        self.assertEqual(len(state.read_text().splitlines()), 2)
+        ran = self.run_command(*run, "--solver", "spsa", "--max-evals", "10000000", "--n", "1", env=environment)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+
+    def assert_page(self, path):
+        page = path.read_text()
+        self.assertNotRegex(page, r"(?i)<script|<link|src=|href=|url\(|@import")
+        self.assertTrue(page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n"))
+        return page
+
+    def test_eval_pages_and_comparison(self):
+        facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("<b>&amp; {} is", "Japan\"<i>", "{Oslo}"))
+        page, results = self.folder / "report.html", [self.folder / "a.json", self.folder / "b.json"]
+        ran = self.run_command("eval", self.model, facts, "--no-drift", "--max-evals", "2", "--json", "--html", page,
+                               env=self.eval_environment())
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        text = self.assert_page(page)
+        for word in ("Worst cases", "unchanged by relation", "&lt;b&gt;&amp;amp; <b>Japan&quot;&lt;i&gt;</b> is", "<svg"):
+            self.assertIn(word, text)
+        report = json.loads(ran.stdout)
+        self.assertEqual(list(report["relations"]), [""])
+        results[0].write_bytes(ran.stdout)
+        report["per_case"][1]["unchanged"] = 0.5
+        del report["per_case"][0]["efficacy"]
+        results[1].write_text(json.dumps(report))
+        ran = self.run_command("eval", "--compare", *results, "--json", "--html", page)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        compared = json.loads(ran.stdout)
+        self.assertEqual((compared["pairs"], compared["only_a"], compared["per_case"][0]["case_id"]), (2, 0, 8))
+        unchanged = compared["metrics"]["unchanged"]
+        self.assertEqual((unchanged["difference"], unchanged["low"], unchanged["high"]), (-0.25, -0.5, 0))
+        self.assertIn("Cases that changed most", self.assert_page(page))
+        ran = self.run_command("eval", "--compare", *results)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertRegex(ran.stdout.decode(), r"unchanged +100\.0 +75\.0 +-25\.0 +-50\.0 to \+0\.0 %")
+        results[1].write_text("{}")
+        self.assert_refused(["eval", "--compare", *results], FILE, "b.json")
 
     def test_eval_for_people(self):
         facts = self.facts(("The capital of {} is", "Japan", "Tokyo"))
         ran = self.run_command("eval", self.model, facts, env=self.eval_environment())
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn("The capital of Japan is -> Tokyo (already said)", ran.stdout.decode())
-        self.assertIn("rewrite       100 %", ran.stdout.decode())
+        self.assertRegex(ran.stdout.decode(), r"rewrite +100\.0 % +100\.0 to 100\.0")
 
     def test_eval_of_bad_files(self):
         facts = self.folder / "facts.json"

@@ -1,13 +1,9 @@
-/* The facts file: what is read from a good one, and how each kind of bad one is refused. Also the figures
- * made of cases. */
+/* The facts file: what is read from a good one of each schema, and how each kind of bad one is refused. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "eval/dataset.h"
-#include "eval/metrics.h"
-#include "eval/summary.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -30,18 +26,18 @@ static void reads_every_field(void **state) {
     (void)state;
     me_dataset facts;
     mobiedit_error err = {0};
-    assert_int_equal(
-        parse("\xEF\xBB\xBF[{\"case_id\": 17," REWRITE(
-                  "\"relation_id\":\"P36\",") ","
-                                              "\"paraphrase_prompts\":[\"Japan's capital is\",\"Capital of "
-                                              "Japan:\"],"
-                                              "\"neighborhood_prompts\":[\"The capital of Per\\u00fa is\"],"
-                                              "\"pararel_idx\": 2796, \"attribute_prompts\": [1, {}], "
-                                              "\"generation_prompts\": 0},"
-                                              "{" REWRITE("") ", \"paraphrase_prompts\": null, "
-                                                              "\"neighborhood_prompts\": []}] \n",
-              &facts, &err),
-        MOBIEDIT_OK);
+    assert_int_equal(parse("\xEF\xBB\xBF[{\"case_id\": 17," REWRITE(
+                               "\"relation_id\":\"P36\",\"target_true\":{\"str\":\"Tokyo\",\"id\":\"Q1490\"}"
+                               ",") ","
+                                    "\"paraphrase_prompts\":[\"Japan's capital is\",\"Capital of "
+                                    "Japan:\"],"
+                                    "\"neighborhood_prompts\":[\"The capital of Per\\u00fa is\"],"
+                                    "\"pararel_idx\": 2796, \"attribute_prompts\": [1, {}], "
+                                    "\"generation_prompts\": [\"Japan is\"]},"
+                                    "{" REWRITE("") ", \"paraphrase_prompts\": null, "
+                                                    "\"neighborhood_prompts\": []}] \n",
+                           &facts, &err),
+                     MOBIEDIT_OK);
     assert_int_equal(facts.n, 2);
     const me_fact *fact = &facts.facts[0];
     assert_int_equal(fact->case_id, 17);
@@ -52,8 +48,15 @@ static void reads_every_field(void **state) {
     assert_int_equal(fact->paraphrases.n, 2);
     assert_string_equal(fact->paraphrases.items[1], "Capital of Japan:");
     assert_int_equal(fact->neighbours.n, 1);
-    assert_string_equal(fact->neighbours.items[0], "The capital of Per\xC3\xBA is");
+    assert_string_equal(fact->neighbours.items[0].prompt, "The capital of Per\xC3\xBA is");
+    assert_string_equal(fact->truth, "Tokyo");
+    assert_string_equal(me_fact_neighbour_truth(fact, 0), "Tokyo");
+    assert_int_equal(fact->generations.n, 1);
+    assert_string_equal(fact->generations.items[0], "Japan is");
+    assert_int_equal(fact->portability.n, 0);
+    assert_int_equal(facts.n_unusable, 0);
     assert_int_equal(facts.facts[1].case_id, 1);
+    assert_null(facts.facts[1].truth);
     assert_null(facts.facts[1].relation);
     assert_int_equal(facts.facts[1].paraphrases.n + facts.facts[1].neighbours.n, 0);
 
@@ -64,6 +67,93 @@ static void reads_every_field(void **state) {
     me_free(prompt);
     me_dataset_free(&facts);
 }
+
+static void reads_mend_eval(void **state) {
+    (void)state;
+    me_dataset facts;
+    mobiedit_error err = {0};
+    const char text[] =
+        "[{\"subject\":\"Ed\",\"src\":\"Who wed Edna and Ed?\",\"pred\":\"x\",\"rephrase\":\"Ed wed whom?\","
+        "\"alt\":\"Lima\",\"answers\":[\"Ann\",\"Anne\"],\"loc\":\"nq question: who sang "
+        "it\",\"loc_ans\":\"Bob\","
+        "\"cond\":\"Ann >> Lima || Who?\"},"
+        "{\"subject\":\"Nobody\",\"src\":\"Who is "
+        "it?\",\"rephrase\":\"Who?\",\"alt\":\"Lima\",\"answers\":[]},"
+        "{\"subject\":\"Ann\",\"src\":\"Who is Ann?\",\"rephrase\":\"Who?\",\"alt\":\"\"},"
+        "{\"subject\":\"Ann\",\"src\":\"Who is {Ann}?\",\"rephrase\":\"Who?\",\"alt\":\"Lima\"},"
+        "{\"subject\":\"Ann\",\"src\":\"Who is Annabel?\",\"rephrase\":\"\",\"alt\":\"Lima\"}]";
+    assert_int_equal(parse(text, &facts, &err), MOBIEDIT_OK);
+    assert_int_equal(facts.n, 2);
+    assert_int_equal(facts.n_unusable, 3);
+    const me_fact *fact = &facts.facts[0];
+    assert_string_equal(fact->prompt, "Who wed Edna and {}?");
+    assert_string_equal(fact->target, "Lima");
+    assert_string_equal(fact->truth, "Ann");
+    assert_int_equal(fact->paraphrases.n, 1);
+    assert_string_equal(fact->paraphrases.items[0], "Ed wed whom?");
+    assert_int_equal(fact->neighbours.n, 1);
+    assert_string_equal(fact->neighbours.items[0].prompt, "nq question: who sang it");
+    assert_string_equal(me_fact_neighbour_truth(fact, 0), "Bob");
+    assert_string_equal(facts.facts[1].prompt, "Who is {}abel?");
+    assert_int_equal(facts.facts[1].case_id, 4);
+    assert_int_equal(facts.facts[1].paraphrases.n, 0);
+    me_dataset_free(&facts);
+    assert_int_equal(parse("[{\"subject\":\"Ann\",\"src\":\"Who?\",\"alt\":\"Lima\"}]", &facts, &err),
+                     MOBIEDIT_E_FORMAT);
+    assert_non_null(strstr(err.message, "none of the 1 facts"));
+}
+
+static void reads_easyedit(void **state) {
+    (void)state;
+    me_dataset facts;
+    mobiedit_error err = {0};
+    const char text[] =
+        "[{\"case_id\":3,\"subject\":\"Ann\",\"prompt\":\"Ann was born in\",\"target_new\":\"Lima\","
+        "\"ground_truth\":[\"Rome\"],\"rephrase_prompt\":\"The birthplace of Ann is\","
+        "\"locality_prompt\":\"Bob lives in\",\"locality_ground_truth\":\"Oslo\","
+        "\"locality\":{\"Relation_Specificity\":[{\"prompt\":\"Ann "
+        "speaks\",\"ground_truth\":[[\"Dutch\",\"Flemish\"]]},"
+        "{\"prompt\":\"Ann has no\",\"ground_truth\":[]}]},"
+        "\"portability\":{\"Reasoning\":[{\"prompt\":\"Ann was born in the "
+        "country\",\"ground_truth\":[[\"Peru\",\"\"]]}],"
+        "\"Logical_Generalization\":[{\"prompt\":[\"Ann is a native of\"],\"ground_truth\":\"Lima\"},"
+        "{\"prompt\":\"Ann?\",\"ground_truth\":[]}],\"Subject_Aliasing\":null},"
+        "\"portability_prompt\":[\"A\",\"B\"],\"portability_ground_truth\":[\"a\",[\"b\",\"c\"]]}]";
+    assert_int_equal(parse(text, &facts, &err), MOBIEDIT_OK);
+    const me_fact *fact = &facts.facts[0];
+    assert_int_equal(fact->case_id, 3);
+    assert_string_equal(fact->prompt, "{} was born in");
+    assert_string_equal(fact->truth, "Rome");
+    assert_string_equal(fact->paraphrases.items[0], "The birthplace of Ann is");
+    assert_int_equal(fact->neighbours.n, 2);
+    assert_string_equal(me_fact_neighbour_truth(fact, 0), "Oslo");
+    assert_string_equal(me_fact_neighbour_truth(fact, 1), "Dutch");
+    assert_int_equal(fact->portability.n, 4);
+    const me_item *questions = fact->portability.items;
+    assert_string_equal(questions[0].prompt, "Ann was born in the country");
+    assert_int_equal(questions[0].answers.n, 1);
+    assert_string_equal(questions[1].prompt, "Ann is a native of");
+    assert_string_equal(questions[1].answers.items[0], "Lima");
+    assert_string_equal(questions[3].answers.items[1], "c");
+    me_dataset_free(&facts);
+}
+
+static void reads_one_hop_portability(void **state) {
+    (void)state;
+    me_dataset facts;
+    mobiedit_error err = {0};
+    assert_int_equal(
+        parse("[{" REWRITE("") ",\"portability\":{\"Recalled Relation\":\"(Lima, river, Rimac)\","
+                               "\"New Question\":\"Which river?\",\"New Answer\":\"Rimac\"}}]",
+              &facts, &err),
+        MOBIEDIT_OK);
+    assert_int_equal(facts.facts[0].portability.n, 1);
+    assert_string_equal(facts.facts[0].portability.items[0].prompt, "Which river?");
+    assert_string_equal(facts.facts[0].portability.items[0].answers.items[0], "Rimac");
+    me_dataset_free(&facts);
+}
+
+#define FLAT(rest) "[{\"subject\":\"a\",\"src\":\"a is\",\"alt\":\"b\"" rest "}]"
 
 static const struct {
     const char *text, *message; /* a part of the message */
@@ -94,6 +184,19 @@ static const struct {
     {"[{" REWRITE("\"relation_id\":5,") "}]", "relation_id is not a string"},
     {"[{" REWRITE("") ",\"paraphrase_prompts\":{}}]", "paraphrase_prompts is not a list"},
     {"[{" REWRITE("") ",\"neighborhood_prompts\":[\"a\",null]}]", "neighborhood_prompts is not a string"},
+    {"[{\"src\":\"a is\",\"alt\":\"b\"}]", "requested_rewrite is missing"},
+    {"[{\"subject\":3,\"src\":\"a is\"}]", "subject is not a string"},
+    {FLAT(",\"rephrase\":{}"), "rephrase is not a string"},
+    {FLAT(",\"rephrase\":[[[\"a\"]]]"), "list in a list in a list"},
+    {FLAT(",\"answers\":[3]"), "answers is not a string"},
+    {FLAT(",\"loc\":[\"a\",\"b\"],\"loc_ans\":[\"a\"]"), "loc has not as many answers as prompts"},
+    {FLAT(",\"locality\":3"), "locality is not a list of questions"},
+    {FLAT(",\"portability\":{\"Reasoning\":[3]}"), "portability is not a list of questions"},
+    {FLAT(",\"portability\":{\"Reasoning\":[{\"ground_truth\":\"a\"}]}"), "question without a prompt"},
+    {FLAT(",\"portability\":{\"Reasoning\":[{\"prompt\":\"\",\"ground_truth\":\"a\"}]}"),
+     "portability is empty"},
+    {"[{" REWRITE("\"target_true\":\"Tokyo\",") "}]", "target_true is not an object"},
+    {"[{" REWRITE("") ",\"generation_prompts\":[3]}]", "generation_prompts is not a string"},
     {"[{" REWRITE("") ",\"neighborhood_prompts\":[\"a\xFF\"]}]", "neighborhood_prompts is not UTF-8"},
 };
 
@@ -182,72 +285,16 @@ static void knows_utf8(void **state) {
         assert_false(me_utf8_valid(bad[i]));
 }
 
-static void kl_of_known_distributions(void **state) {
-    (void)state;
-    /* (1/2, 1/2) against (3/4, 1/4): 1/2 log(2/3) + 1/2 log 2; a shift of all logits changes nothing */
-    const float before[] = {5.0f, 5.0f}, after[] = {logf(3.0f) - 2.0f, -2.0f};
-    assert_true(fabs(me_kl(before, after, 2) - (0.5 * log(2.0 / 3.0) + 0.5 * log(2.0))) < 1e-6);
-    assert_true(fabs(me_kl(after, after, 2)) < 1e-12);
-    const float far[] = {1000.0f, -1000.0f}, near[] = {0.0f, -3.0f};
-    assert_true(fabs(me_kl(far, near, 2) - log1p(exp(-3.0))) < 1e-6);
-    assert_int_equal(me_argmax(after, 2), 0);
-}
-
-static void summary_leaves_out_what_is_not_there(void **state) {
-    (void)state;
-    const mobiedit_eval_case cases[] = {
-        {.rewrite = 1,
-         .paraphrase = 0.5,
-         .unchanged = 1,
-         .neighbour_kl = 0.1,
-         .evaluations = 100,
-         .seconds = 4},
-        {.rewrite = 1,
-         .paraphrase = NAN,
-         .unchanged = 0.5,
-         .neighbour_kl = 0.3,
-         .evaluations = 300,
-         .seconds = 2},
-        {.rewrite = 0,
-         .paraphrase = 0,
-         .unchanged = NAN,
-         .neighbour_kl = NAN,
-         .evaluations = 800,
-         .seconds = 9,
-         .status = MOBIEDIT_E_NOT_SOLVED},
-        {.rewrite = 1,
-         .paraphrase = 1,
-         .unchanged = 1,
-         .neighbour_kl = 0,
-         .stop = MOBIEDIT_STOP_ALREADY_SAID},
-    };
-    me_tally tally = {0};
-    mobiedit_eval_summary summary = {0};
-    me_tally_summary(&tally, &summary);
-    assert_true(isnan(summary.rewrite) && isnan(summary.seconds) && summary.cases == 0);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(me_tally_add(&tally, &cases[i], NULL), MOBIEDIT_OK);
-    me_tally_summary(&tally, &summary);
-    me_tally_free(&tally);
-    assert_int_equal(summary.cases, 4);
-    assert_int_equal(summary.failed, 1);
-    assert_true(fabs(summary.rewrite - 0.75) < 1e-9);
-    assert_true(fabs(summary.paraphrase - 0.5) < 1e-9);
-    assert_true(fabs(summary.unchanged - 2.5 / 3) < 1e-9);
-    assert_true(fabs(summary.neighbour_kl - 0.4 / 3) < 1e-9);
-    assert_true(fabs(summary.evaluations - 400) < 1e-9);
-    assert_true(fabs(summary.seconds - 4) < 1e-9);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_field),
+        cmocka_unit_test(reads_mend_eval),
+        cmocka_unit_test(reads_easyedit),
+        cmocka_unit_test(reads_one_hop_portability),
         cmocka_unit_test(refuses_by_case_and_field),
         cmocka_unit_test(bounds_sizes),
         cmocka_unit_test(reads_files),
         cmocka_unit_test(knows_utf8),
-        cmocka_unit_test(kl_of_known_distributions),
-        cmocka_unit_test(summary_leaves_out_what_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

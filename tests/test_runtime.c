@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "model/model.h"
 #include "runtime/crowd.h"
+#include "runtime/many.h"
 #include "runtime/text.h"
 #include "scratch.h"
 #include "store/adapter.h"
@@ -93,6 +94,109 @@ static void logits_are_those_of_each_position(void **state) {
         me_free(one);
     }
     me_free(many);
+    me_runtime_close(runtime);
+}
+
+/* ---- many at once ------------------------------------------------------------------------------------ */
+
+enum { N_MANY = 70, SHORTEST = 3, LONGEST = 40 };
+
+/* Sequences of different lengths that begin alike in various ways, more than fit side by side. */
+static void fill_queries(me_query *queries, me_token (*ids)[LONGEST], int n_vocab) {
+    me_random random;
+    me_random_seed(&random, 2);
+    for (int i = 0; i < N_MANY; i++) {
+        const int n = SHORTEST + (int)(me_random_bits(&random) % (LONGEST - SHORTEST + 1));
+        const int shared = i > 0 ? (int)(me_random_bits(&random) % (uint64_t)n) : 0;
+        for (int k = 0; k < n; k++)
+            ids[i][k] = k < shared && k < queries[i / 2].n
+                            ? ids[i / 2][k]
+                            : (me_token)(me_random_bits(&random) % (uint64_t)n_vocab);
+        queries[i] = (me_query){.tokens = ids[i], .n = n, .first = n - 1 - i % SHORTEST};
+    }
+}
+
+typedef struct {
+    me_runtime *alone;
+    const me_query *queries;
+    int seen[N_MANY]; /* rows so far */
+} row_check;
+
+static void row_is_that_of_the_sequence_alone(void *user, int query, int position, const float *logits) {
+    row_check *check = user;
+    const me_query *q = &check->queries[query];
+    assert_int_equal(position, q->first + check->seen[query]++);
+    const me_tokens part = {.ids = (me_token *)q->tokens, .n = position + 1};
+    float *one = logits_of(check->alone, &part, 1);
+    assert_true(distance(logits, one, (size_t)me_vocab_size(me_runtime_vocab(check->alone))) < 1e-3);
+    me_free(one);
+}
+
+static void many_sequences_are_as_each_alone(void **state) {
+    (void)state;
+    static me_token ids[N_MANY][LONGEST];
+    for (int i = 0; i < N_ARCHS; i++) {
+        const int widths[] = {1, 5, ME_RUNTIME_MAX_SEQUENCES};
+        row_check check = {.alone = open_tiny(ARCHS[i], 0)};
+        me_query queries[N_MANY] = {{0}};
+        fill_queries(queries, ids, me_vocab_size(me_runtime_vocab(check.alone)));
+        check.queries = queries;
+        for (int w = 0; w < 3; w++) {
+            const me_runtime_options options = {.threads = 1, .n_context = 256, .n_sequences = widths[w]};
+            me_runtime *runtime = NULL;
+            mobiedit_error err = {0};
+            assert_int_equal(me_runtime_open(scratch_path("model.gguf"), &options, &runtime, &err),
+                             MOBIEDIT_OK);
+            memset(check.seen, 0, sizeof check.seen);
+            if (me_runtime_logits_of_many(runtime, queries, N_MANY, row_is_that_of_the_sequence_alone, &check,
+                                          &err) != MOBIEDIT_OK)
+                fail_msg("%s", err.message);
+            for (int k = 0; k < N_MANY; k++)
+                assert_int_equal(check.seen[k], queries[k].n - queries[k].first);
+            me_runtime_close(runtime);
+        }
+        me_runtime_close(check.alone);
+    }
+}
+
+static void many_texts_are_as_each_alone(void **state) {
+    (void)state;
+    static const char *const prompts[] = {"The capital of Japan is", "The capital", "Lima", "The river is"};
+    enum { N = 4 };
+    const me_runtime_options options = {.threads = 1, .n_context = 64, .n_sequences = 8};
+    me_runtime *alone = open_tiny("llama", 0), *runtime = NULL;
+    mobiedit_error err = {0};
+    assert_int_equal(me_runtime_open(scratch_path("model.gguf"), &options, &runtime, &err), MOBIEDIT_OK);
+    me_tokens tokens[N];
+    me_opening openings[2 * N];
+    char *texts[2 * N] = {0}, *again[2 * N] = {0};
+    for (int i = 0; i < 2 * N; i++) {
+        if (i < N) tokens[i] = tokens_of(alone, prompts[i]);
+        openings[i] =
+            (me_opening){.tokens = tokens[i % N].ids, .n = tokens[i % N].n, .max_tokens = 5 + i % N};
+        if (i >= N) openings[i].top_k = 4, openings[i].never_end = true, openings[i].seed = (uint64_t)i;
+    }
+    assert_int_equal(me_runtime_continue_many(runtime, openings, 2 * N, texts, &err), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_continue_many(runtime, openings, 2 * N, again, &err), MOBIEDIT_OK);
+    int drawn = 0;
+    for (int i = 0; i < 2 * N; i++) {
+        const me_generate_options greedy = {.max_tokens = openings[i].max_tokens};
+        char *text = NULL;
+        assert_int_equal(me_runtime_generate(alone, tokens[i % N].ids, tokens[i % N].n, &greedy, &text, NULL),
+                         MOBIEDIT_OK);
+        if (i < N) assert_string_equal(texts[i], text);
+        drawn += strcmp(texts[i], text) != 0;
+        assert_string_equal(texts[i], again[i]);
+        me_free(text);
+        me_free(texts[i]);
+        me_free(again[i]);
+    }
+    assert_true(drawn > 0);
+    openings[3].max_tokens = 0;
+    assert_int_equal(me_runtime_continue_many(runtime, openings, 2 * N, texts, &err), MOBIEDIT_E_ARGUMENT);
+    for (int i = 0; i < N; i++)
+        me_tokens_free(&tokens[i]);
+    me_runtime_close(alone);
     me_runtime_close(runtime);
 }
 
@@ -375,6 +479,8 @@ static void adapter_is_the_change_of_weights(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_each_position),
+        cmocka_unit_test(many_sequences_are_as_each_alone),
+        cmocka_unit_test(many_texts_are_as_each_alone),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(unusable_files_are_refused),
         cmocka_unit_test(greedy_text_is_the_argmax_at_every_step),

@@ -2,13 +2,19 @@
 #define _POSIX_C_SOURCE 200809L
 #include "api/handle.h"
 #include "api/job.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "eval/cases.h"
 #include "eval/dataset.h"
+#include "eval/figures.h"
+#include "eval/json.h"
 #include "eval/metrics.h"
-#include "eval/summary.h"
+#include "eval/state.h"
+#include "store/fingerprint.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,46 +65,169 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     done->seconds = result.seconds;
     done->layer = result.layer;
     done->stop = result.stop;
+    done->loss = result.evaluations ? (double)result.loss : NAN;
     mobiedit_edit_result_free(&result);
     me_free(prompt);
     return is_outcome(done->status) ? MOBIEDIT_OK : me_fail(err, done->status, "%s", why->message);
 }
 
-static mobiedit_status measure(mobiedit_model *model, const me_fact *fact, const char *adapter,
-                               mobiedit_eval_case *done, mobiedit_error *err) {
+/* An evaluation under way. */
+typedef struct {
+    mobiedit_model *model;
+    const me_dataset *facts;
+    const mobiedit_eval_options *options;
+    scratch scratch;
+    me_meter *meter;
+    me_state *state; /* NULL: none is kept */
+    me_cases cases;
+} evaluation;
+
+static void take_metrics(const me_metrics *metrics, mobiedit_eval_case *done) {
+    done->rewrite = metrics->rewrite;
+    done->paraphrase = metrics->paraphrase;
+    done->unchanged = metrics->unchanged;
+    done->neighbour_kl = metrics->neighbour_kl;
+    done->efficacy = metrics->efficacy;
+    done->paraphrase_score = metrics->paraphrase_score;
+    done->neighbour_score = metrics->neighbour_score;
+    done->neighbour_score_before = metrics->neighbour_score_before;
+    done->portability = metrics->portability;
+    done->fluency = metrics->fluency;
+    done->fluency_before = metrics->fluency_before;
+    done->drift = metrics->drift;
+    done->said = metrics->said;
+    done->n_said = metrics->n_said;
+}
+
+/* Measures the case and adds it to those of the evaluation. */
+static mobiedit_status measure(evaluation *e, const me_fact *fact, mobiedit_eval_case *done,
+                               mobiedit_error *err) {
     const bool edited = done->status == MOBIEDIT_OK && done->stop != MOBIEDIT_STOP_ALREADY_SAID;
     me_runtime *runtime;
     me_metrics metrics = {0};
-    ME_TRY(me_handle_runtime(model, &runtime, err));
-    ME_TRY(me_metrics_measure(runtime, fact, edited ? adapter : NULL, &metrics, err));
-    done->rewrite = metrics.rewrite;
-    done->paraphrase = metrics.paraphrase;
-    done->unchanged = metrics.unchanged;
-    done->neighbour_kl = metrics.neighbour_kl;
-    return MOBIEDIT_OK;
+    const double started = me_wall_seconds();
+    ME_TRY(me_handle_runtime(e->model, &runtime, err));
+    ME_TRY(me_metrics_measure(e->meter, runtime, fact, edited ? e->scratch.adapter : NULL, &metrics, err));
+    take_metrics(&metrics, done);
+    done->measure_seconds = me_wall_seconds() - started;
+    const mobiedit_status status = me_cases_add(&e->cases, done, err);
+    me_metrics_free(&metrics);
+    return status;
+}
+
+/* Edits and measures fact `index`. */
+static mobiedit_status run_case(evaluation *e, size_t index, mobiedit_error *err) {
+    const me_fact *fact = &e->facts->facts[index];
+    mobiedit_error why = {0};
+    mobiedit_eval_case done = {.case_id = fact->case_id,
+                               .prompt = fact->prompt,
+                               .subject = fact->subject,
+                               .relation = fact->relation,
+                               .target = fact->target};
+    ME_TRY(edit_fact(e->model, fact, &e->options->edit, e->scratch.adapter, &done, &why, err));
+    ME_TRY(measure(e, fact, &done, err));
+    return e->state ? me_state_add(e->state, index, &e->cases.items[e->cases.n - 1], err) : MOBIEDIT_OK;
+}
+
+/* Runs the case, or takes it from the state. */
+static mobiedit_status next_case(evaluation *e, size_t index, mobiedit_error *err) {
+    const mobiedit_eval_case *finished = e->state ? me_state_find(e->state, index) : NULL;
+    return finished ? me_cases_add(&e->cases, finished, err) : run_case(e, index, err);
 }
 
 /* Cases [skip, skip + n) of the data set. */
-static mobiedit_status run_cases(mobiedit_model *model, const me_dataset *facts,
-                                 const mobiedit_eval_options *options, const scratch *s, me_tally *tally,
-                                 mobiedit_error *err) {
-    const int left = (int)facts->n - options->skip;
+static mobiedit_status run_cases(evaluation *e, mobiedit_error *err) {
+    const mobiedit_eval_options *options = e->options;
+    const int left = (int)e->facts->n - options->skip;
     const int total = options->n > 0 && options->n < left ? options->n : left;
     for (int i = 0; i < total; i++) {
-        const me_fact *fact = &facts->facts[options->skip + i];
-        mobiedit_error why = {0};
-        mobiedit_eval_case done = {.case_id = fact->case_id,
-                                   .prompt = fact->prompt,
-                                   .subject = fact->subject,
-                                   .relation = fact->relation,
-                                   .target = fact->target};
-        ME_TRY(edit_fact(model, fact, &options->edit, s->adapter, &done, &why, err));
-        ME_TRY(measure(model, fact, s->adapter, &done, err));
-        ME_TRY(me_tally_add(tally, &done, err));
-        if (options->on_case && !options->on_case(options->user, i, total, &done))
+        ME_TRY(next_case(e, (size_t)options->skip + (size_t)i, err));
+        if (options->on_case && !options->on_case(options->user, i, total, &e->cases.items[e->cases.n - 1]))
             return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled");
     }
     return MOBIEDIT_OK;
+}
+
+static mobiedit_status median_seconds(const me_cases *cases, double *out, mobiedit_error *err) {
+    double *seconds = me_calloc(cases->n, sizeof *seconds);
+    if (!seconds) return me_fail_memory(err, "the summary");
+    for (size_t i = 0; i < cases->n; i++)
+        seconds[i] = me_metric_value(ME_METRIC_SECONDS, &cases->items[i]);
+    *out = me_median(seconds, cases->n);
+    me_free(seconds);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status sum_up(const evaluation *e, mobiedit_eval_summary *out, mobiedit_error *err) {
+    mobiedit_eval_summary s = {.solver = e->options->edit.solver, .cases = (int)e->cases.n};
+    if (!s.solver) s.solver = mobiedit_solvers()[0];
+    for (size_t i = 0; i < e->cases.n; i++)
+        s.failed += e->cases.items[i].status != MOBIEDIT_OK;
+    s.unusable = (int)e->facts->n_unusable;
+    ME_TRY(me_figures(e->cases.items, e->cases.n, NULL, s.figures, err));
+    ME_TRY(median_seconds(&e->cases, &s.seconds, err));
+    s.rewrite = s.figures[0].mean;
+    s.paraphrase = s.figures[1].mean;
+    s.unchanged = s.figures[2].mean;
+    s.neighbour_kl = s.figures[3].mean;
+    s.evaluations = s.figures[ME_METRIC_EVALS].mean;
+    s.peak_rss_bytes = me_peak_rss_bytes();
+    *out = s;
+    return MOBIEDIT_OK;
+}
+
+/* ---- the state --------------------------------------------------------------------------------------- */
+
+static void add_hex(cJSON *object, const char *name, uint64_t value) {
+    char digits[24];
+    (void)snprintf(digits, sizeof digits, "%016" PRIx64, value);
+    me_json_add_text(object, name, digits);
+}
+
+/* What decides how a case comes out. */
+static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
+    const mobiedit_eval_options *o = e->options;
+    cJSON *s = cJSON_CreateObject();
+    me_json_add_text(s, "version", mobiedit_version());
+    me_json_add_text(s, "model", me_base_name(e->model->model->path));
+    me_json_add_text(s, "model's fingerprint", fingerprint);
+    add_hex(s, "facts' bytes", e->facts->hash);
+    me_json_add_text(s, "solver", o->edit.solver ? o->edit.solver : mobiedit_solvers()[0]);
+    me_json_add_text(s, "backend", e->model->options.backend ? e->model->options.backend : "native");
+    me_json_add_number(s, "layer", o->edit.layer);
+    me_json_add_count(s, "max-evals", o->edit.max_evaluations);
+    add_hex(s, "seed", o->edit.seed);
+    (void)cJSON_AddBoolToObject(s, "fluency", !o->no_fluency);
+    (void)cJSON_AddBoolToObject(s, "drift", !o->no_drift);
+    (void)cJSON_AddBoolToObject(s, "said", !o->no_said);
+    return s;
+}
+
+static mobiedit_status open_state(evaluation *e, mobiedit_error *err) {
+    char fingerprint[ME_FINGERPRINT_SIZE];
+    if (!e->options->state) return MOBIEDIT_OK;
+    ME_TRY(me_fingerprint(e->model->model, fingerprint, err));
+    cJSON *settings = settings_of(e, fingerprint);
+    const mobiedit_status status = me_state_open(e->options->state, settings, &e->state, err);
+    cJSON_Delete(settings);
+    return status;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------- */
+
+static mobiedit_status run(evaluation *e, mobiedit_eval_summary *summary, mobiedit_error *err) {
+    const mobiedit_eval_options *options = e->options;
+    const me_metric_options metrics = {.fluency = !options->no_fluency,
+                                       .drift = !options->no_drift,
+                                       .said = !options->no_said,
+                                       .seed = options->edit.seed};
+    ME_TRY(open_state(e, err));
+    ME_TRY(me_meter_open(&metrics, &e->meter, err));
+    ME_TRY(scratch_open(&e->scratch, err));
+    mobiedit_status status = run_cases(e, err);
+    scratch_close(&e->scratch);
+    if (status == MOBIEDIT_OK) status = sum_up(e, summary, err);
+    return status;
 }
 
 static mobiedit_status evaluate(mobiedit_model *model, const me_dataset *facts,
@@ -107,17 +236,13 @@ static mobiedit_status evaluate(mobiedit_model *model, const me_dataset *facts,
     if (options->n < 0 || options->skip < 0 || (size_t)options->skip >= facts->n)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "cases %d and on are asked for, the file has %zu",
                        options->skip, facts->n);
-    scratch s;
-    ME_TRY(scratch_open(&s, err));
-    me_tally tally = {0};
-    const mobiedit_status status = run_cases(model, facts, options, &s, &tally, err);
-    scratch_close(&s);
-    if (status == MOBIEDIT_OK) {
-        summary->solver = options->edit.solver ? options->edit.solver : mobiedit_solvers()[0];
-        me_tally_summary(&tally, summary);
-        summary->peak_rss_bytes = me_peak_rss_bytes();
-    }
-    me_tally_free(&tally);
+    evaluation e = {.model = model, .facts = facts, .options = options};
+    model->n_sequences = ME_RUNTIME_MAX_SEQUENCES;
+    const mobiedit_status status = run(&e, summary, err);
+    model->n_sequences = 0;
+    me_meter_close(e.meter);
+    me_state_close(e.state);
+    me_cases_free(&e.cases);
     return status;
 }
 

@@ -19,6 +19,7 @@ struct mobiedit_model {
     me_engine *engine;
     me_session *session;
     me_runtime *runtime;
+    int n_sequences; /* of the runtime, when it is opened; 0: one */
 };
 
 /* The session with its engine and vocabulary; the runtime is closed. */

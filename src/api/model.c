@@ -54,7 +54,8 @@ mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobi
 }
 
 mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobiedit_error *err) {
-    const me_runtime_options options = {.threads = handle->options.threads};
+    const me_runtime_options options = {.threads = handle->options.threads,
+                                        .n_sequences = handle->n_sequences};
     if (!handle->runtime) {
         me_model_release_pages(handle->model);
         ME_TRY(me_runtime_open(handle->model->path, &options, &handle->runtime, err));

@@ -1,12 +1,28 @@
-/* Facts to edit and what to measure on each: JSON in CounterFact's schema (ROME, arXiv 2202.05262).
+/* Facts to edit and what to measure on each, in the schemas they are published in. Each case is read by what
+ * it holds:
  *
- *   [{"case_id": 0,
- *     "requested_rewrite": {"prompt": "The capital of {} is", "subject": "Japan", "relation_id": "P36",
- *                           "target_new": {"str": "Lima"}, ...},
- *     "paraphrase_prompts": ["Japan's capital is"], "neighborhood_prompts": ["The capital of Peru is"], ...}]
+ * CounterFact (ROME, arXiv 2202.05262):
+ *   {"case_id": 0,
+ *    "requested_rewrite": {"prompt": "The capital of {} is", "subject": "Japan", "relation_id": "P36",
+ *                          "target_new": {"str": "Lima"}, "target_true": {"str": "Tokyo"}},
+ *    "paraphrase_prompts": ["Japan's capital is"], "neighborhood_prompts": ["The capital of Peru is"],
+ *    "generation_prompts": ["Japan is"]}
+ * ZsRE as in mend-eval files (MEND, arXiv 2110.11309):
+ *   {"subject": "Japan", "src": "What is the capital of Japan?", "rephrase": "Which city is Japan's
+ * capital?", "alt": "Lima", "answers": ["Tokyo"], "loc": "nq question: who sang ...", "loc_ans": "..."}
+ * EasyEdit's (arXiv 2308.07269), also of KnowEdit: the same as ZsRE under other names:
+ *   {"subject": ..., "prompt": ..., "rephrase_prompt": ..., "target_new": ..., "ground_truth": ...,
+ *    "locality_prompt": ..., "locality_ground_truth": ...,
+ *    "locality": {"Relation_Specificity": [{"prompt": ..., "ground_truth": ...}]}}
+ * and portability questions in any of them:
+ *   "portability": {"Reasoning": [{"prompt": ..., "ground_truth": ...}]}, or
+ *   "portability": {"New Question": ..., "New Answer": ...}, or
+ *   "portability_prompt": ..., "portability_ground_truth": ...
  *
- * relation_id and the two lists may be missing; other fields are ignored. The file is untrusted: every type
- * and size is checked, and the message of a refusal names the case and the field. */
+ * All but prompt, subject and new target may be missing; other fields are ignored. Where the subject does not
+ * occur in its prompt, or the new target is empty (both happen in ZsRE), the case is counted as unusable and
+ * left out. The file is untrusted: every type and size is checked, and the message of a refusal names the
+ * case and the field. */
 #ifndef ME_EVAL_DATASET_H
 #define ME_EVAL_DATASET_H
 
@@ -24,19 +40,35 @@ typedef struct {
     size_t n;
 } me_texts;
 
+/* A prompt, and what may rightly follow it: any of the answers. */
 typedef struct {
-    int64_t case_id;
-    char *prompt; /* holds {} once, in the subject's place */
+    char *prompt;
+    me_texts answers; /* may be none */
+} me_item;
+
+typedef struct {
+    me_item *items;
+    size_t n;
+} me_items;
+
+typedef struct {
+    int64_t case_id; /* the index in the file where the case has none */
+    char *prompt;    /* holds {} once, in the subject's place */
     char *subject;
     char *relation; /* may be NULL */
     char *target;
+    char *truth; /* what is true, or was before; may be NULL */
     me_texts paraphrases;
-    me_texts neighbours;
+    me_items neighbours;  /* where one has no answers, `truth` is also its own (as in CounterFact) */
+    me_items portability; /* questions that follow from the new fact; each has an answer */
+    me_texts generations; /* beginnings of texts about the subject */
 } me_fact;
 
 typedef struct {
     me_fact *facts;
     size_t n;
+    size_t n_unusable; /* cases left out */
+    uint64_t hash;     /* of the file's bytes */
 } me_dataset;
 
 /* E_IO, E_FORMAT, E_MEMORY; on failure *out is empty. */
@@ -53,5 +85,8 @@ char *me_fact_request_prompt(const me_fact *fact);
 
 /* "The capital of Japan is" */
 char *me_fact_prompt(const me_fact *fact);
+
+/* What is true of the fact's neighbour i, or NULL. */
+const char *me_fact_neighbour_truth(const me_fact *fact, size_t i);
 
 #endif

@@ -1,33 +1,14 @@
 #include "eval/metrics.h"
 
 #include "base/memory.h"
+#include "eval/cases.h"
+#include "eval/drift.h"
+#include "eval/questions.h"
+#include "eval/speech.h"
 
 #include <math.h>
 
-int me_argmax(const float *logits, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
-}
-
-static double log_sum_exp(const float *logits, int n) {
-    const double top = logits[me_argmax(logits, n)];
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += exp(logits[i] - top);
-    return top + log(sum);
-}
-
-double me_kl(const float *before, const float *after, int n) {
-    const double total_before = log_sum_exp(before, n), total_after = log_sum_exp(after, n);
-    double kl = 0;
-    for (int i = 0; i < n; i++) {
-        const double log_before = before[i] - total_before, log_after = after[i] - total_after;
-        kl += exp(log_before) * (log_before - log_after);
-    }
-    return kl;
-}
+/* ---- one prompt -------------------------------------------------------------------------------------- */
 
 mobiedit_status me_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
                         mobiedit_error *err) {
@@ -49,23 +30,6 @@ static mobiedit_status next_logits(me_runtime *runtime, const char *prompt, floa
     return status;
 }
 
-/* Next-token logits of each prompt: [prompts->n][n_vocab], freed with me_free. */
-static mobiedit_status all_next_logits(me_runtime *runtime, const me_texts *prompts, float **out,
-                                       mobiedit_error *err) {
-    const size_t n_vocab = (size_t)me_vocab_size(me_runtime_vocab(runtime));
-    size_t count;
-    float *logits = me_mul_size(prompts->n, n_vocab, &count) ? me_calloc(count, sizeof *logits) : NULL;
-    if (!logits) return me_fail_memory(err, "next-token scores");
-    mobiedit_status status = MOBIEDIT_OK;
-    for (size_t i = 0; i < prompts->n && status == MOBIEDIT_OK; i++)
-        status = next_logits(runtime, prompts->items[i], logits + i * n_vocab, err);
-    if (status == MOBIEDIT_OK)
-        *out = logits;
-    else
-        me_free(logits);
-    return status;
-}
-
 mobiedit_status me_next_token(me_runtime *runtime, const char *prompt, me_token *out, mobiedit_error *err) {
     const int n_vocab = me_vocab_size(me_runtime_vocab(runtime));
     float *logits = me_calloc((size_t)n_vocab, sizeof *logits);
@@ -76,62 +40,159 @@ mobiedit_status me_next_token(me_runtime *runtime, const char *prompt, me_token 
     return status;
 }
 
-static mobiedit_status measure_target(me_runtime *runtime, const me_fact *fact, me_metrics *out,
-                                      mobiedit_error *err) {
-    char *prompt = me_fact_prompt(fact);
-    if (!prompt) return me_fail_memory(err, "a prompt");
-    bool says = false;
-    const mobiedit_status status = me_says(runtime, prompt, fact->target, &says, err);
-    me_free(prompt);
-    if (status != MOBIEDIT_OK) return status;
-    out->rewrite = says;
-    size_t said = 0;
-    for (size_t i = 0; i < fact->paraphrases.n; i++) {
-        ME_TRY(me_says(runtime, fact->paraphrases.items[i], fact->target, &says, err));
-        said += says;
-    }
-    out->paraphrase = fact->paraphrases.n ? (double)said / (double)fact->paraphrases.n : NAN;
+/* ---- a whole fact ------------------------------------------------------------------------------------ */
+
+struct me_meter {
+    me_metric_options options;
+    me_drift *drift; /* NULL until the first measurement */
+};
+
+mobiedit_status me_meter_open(const me_metric_options *options, me_meter **out, mobiedit_error *err) {
+    me_meter *meter = me_calloc(1, sizeof *meter);
+    if (!meter) return me_fail_memory(err, "the metrics");
+    meter->options = *options;
+    *out = meter;
     return MOBIEDIT_OK;
 }
 
-/* before, after: [n][n_vocab] */
-static void compare_neighbours(const float *before, const float *after, size_t n, int n_vocab,
+void me_meter_close(me_meter *meter) {
+    if (!meter) return;
+    me_drift_close(meter->drift);
+    me_free(meter);
+}
+
+/* The model in one state: unedited or edited. */
+typedef struct {
+    me_answers answers;
+    me_speech speech;
+} state;
+
+static void state_free(state *s) {
+    me_answers_free(&s->answers);
+    me_speech_free(&s->speech);
+}
+
+/* What is measured on an edited model, or `only_before`: what it is compared with. */
+static mobiedit_status observe(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                               bool only_before, state *out, mobiedit_error *err) {
+    const me_speech_options options = {.said = meter->options.said,
+                                       .all = !only_before,
+                                       .fluency = meter->options.fluency,
+                                       .seed = meter->options.seed};
+    ME_TRY(me_ask_all(runtime, fact, only_before, &out->answers, err));
+    return me_speak(runtime, fact, &options, &out->speech, err);
+}
+
+/* before, after: [n][n_vocab]; same: [n] whether the next token is what it was. */
+static void compare_neighbours(const float *before, const float *after, size_t n, int n_vocab, bool *same,
                                me_metrics *out) {
     double kl = 0;
-    size_t same = 0;
+    size_t n_same = 0;
     for (size_t i = 0; i < n; i++) {
         const float *was = before + i * (size_t)n_vocab, *is = after + i * (size_t)n_vocab;
-        same += me_argmax(was, n_vocab) == me_argmax(is, n_vocab);
+        same[i] = me_argmax(was, n_vocab) == me_argmax(is, n_vocab);
+        n_same += same[i];
         kl += me_kl(was, is, n_vocab);
     }
-    out->unchanged = n ? (double)same / (double)n : NAN;
+    out->unchanged = n ? (double)n_same / (double)n : NAN;
     out->neighbour_kl = n ? kl / (double)n : NAN;
 }
 
-static mobiedit_status measure_attached(me_runtime *runtime, const me_fact *fact, const float *before,
-                                        me_metrics *out, mobiedit_error *err) {
-    float *after = NULL;
-    ME_TRY(measure_target(runtime, fact, out, err));
-    ME_TRY(all_next_logits(runtime, &fact->neighbours, &after, err));
-    compare_neighbours(before, after, fact->neighbours.n, me_vocab_size(me_runtime_vocab(runtime)), out);
-    me_free(after);
+static bool held(const me_fact *fact, const me_answers *after, const bool *same, size_t i) {
+    mobiedit_said_kind kind;
+    (void)me_speech_prompt(fact, i, &kind);
+    const size_t first_neighbour = 1 + fact->paraphrases.n;
+    switch (kind) {
+    case MOBIEDIT_SAID_PROMPT:
+        return after->says;
+    case MOBIEDIT_SAID_PARAPHRASE:
+        return after->paraphrase_says[i - 1];
+    case MOBIEDIT_SAID_NEIGHBOUR:
+        return same[i - first_neighbour];
+    case MOBIEDIT_SAID_PORTABILITY:
+        return after->portability_says[i - first_neighbour - fact->neighbours.n];
+    }
+    return false;
+}
+
+/* Takes the texts over. Of a model that is not edited (before == after) the texts are the same. */
+static mobiedit_status list_said(const me_fact *fact, const state *before, const state *after,
+                                 const bool *same, me_metrics *out, mobiedit_error *err) {
+    out->said = me_calloc(after->speech.n, sizeof *out->said);
+    if (!out->said) return me_fail_memory(err, "what is said");
+    for (size_t i = 0; i < after->speech.n; i++) {
+        mobiedit_said *said = &out->said[out->n_said++];
+        const char *prompt = me_speech_prompt(fact, i, &said->kind);
+        const char *was = before->speech.texts[i], *is = after->speech.texts[i];
+        said->held = held(fact, &after->answers, same, i);
+        said->prompt = prompt ? me_strdup(prompt) : me_fact_prompt(fact);
+        said->before = was ? me_strdup(was) : NULL;
+        said->after = is ? me_strdup(is) : NULL;
+        if (!said->prompt || (was && !said->before) || (is && !said->after))
+            return me_fail_memory(err, "what is said");
+    }
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_metrics_measure(me_runtime *runtime, const me_fact *fact, const char *adapter,
-                                   me_metrics *out, mobiedit_error *err) {
+static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                              const state *before, const state *after, me_metrics *out, mobiedit_error *err) {
+    const me_answers *answers = &after->answers;
+    const size_t n = fact->neighbours.n;
+    bool *same = me_calloc(n, sizeof *same);
+    if (!same) return me_fail_memory(err, "the neighbours");
+    compare_neighbours(before->answers.neighbour_logits, answers->neighbour_logits, n,
+                       me_vocab_size(me_runtime_vocab(runtime)), same, out);
+    out->rewrite = answers->rewrite;
+    out->paraphrase = answers->paraphrase;
+    out->efficacy = answers->efficacy;
+    out->paraphrase_score = answers->paraphrase_score;
+    out->neighbour_score = answers->neighbour_score;
+    out->neighbour_score_before = before->answers.neighbour_score;
+    out->portability = answers->portability;
+    out->fluency = after->speech.fluency;
+    out->fluency_before = before->speech.fluency;
+    const mobiedit_status status =
+        meter->options.said ? list_said(fact, before, after, same, out, err) : MOBIEDIT_OK;
+    me_free(same);
+    return status;
+}
+
+static mobiedit_status measure_edited(me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                                      const char *adapter, state *before, state *after, me_metrics *out,
+                                      mobiedit_error *err) {
+    if (meter->options.drift && !meter->drift) ME_TRY(me_drift_open(runtime, &meter->drift, err));
+    ME_TRY(observe(meter, runtime, fact, true, before, err));
+    ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
+    ME_TRY(observe(meter, runtime, fact, false, after, err));
+    if (meter->drift) ME_TRY(me_drift_measure(meter->drift, runtime, &out->drift, err));
+    return sum_up(meter, runtime, fact, before, after, out, err);
+}
+
+static mobiedit_status measure_unedited(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                                        state *now, me_metrics *out, mobiedit_error *err) {
+    if (meter->options.drift) out->drift = 0;
+    ME_TRY(observe(meter, runtime, fact, false, now, err));
+    return sum_up(meter, runtime, fact, now, now, out, err);
+}
+
+mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                                   const char *adapter, me_metrics *out, mobiedit_error *err) {
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
-    if (!adapter) { /* the neighbours of an unedited model are what they were */
-        out->unchanged = fact->neighbours.n ? 1 : NAN;
-        out->neighbour_kl = fact->neighbours.n ? 0 : NAN;
-        return measure_target(runtime, fact, out, err);
-    }
-    float *before = NULL;
-    ME_TRY(all_next_logits(runtime, &fact->neighbours, &before, err));
-    mobiedit_status status = me_runtime_set_adapter(runtime, adapter, err);
-    if (status == MOBIEDIT_OK) status = measure_attached(runtime, fact, before, out, err);
-    me_free(before);
+    *out = (me_metrics){.drift = NAN};
+    state before = {0}, after = {0};
+    const mobiedit_status status =
+        adapter ? measure_edited(meter, runtime, fact, adapter, &before, &after, out, err)
+                : measure_unedited(meter, runtime, fact, &after, out, err);
+    state_free(&before);
+    state_free(&after);
+    if (status != MOBIEDIT_OK) me_metrics_free(out);
     const mobiedit_status detached =
         me_runtime_set_adapter(runtime, NULL, status == MOBIEDIT_OK ? err : NULL);
+    if (status == MOBIEDIT_OK && detached != MOBIEDIT_OK) me_metrics_free(out);
     return status != MOBIEDIT_OK ? status : detached;
+}
+
+void me_metrics_free(me_metrics *metrics) {
+    me_said_free(metrics->said, metrics->n_said);
+    *metrics = (me_metrics){0};
 }

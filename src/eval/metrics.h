@@ -3,20 +3,36 @@
 #define ME_EVAL_METRICS_H
 
 #include "eval/dataset.h"
+#include "eval/distribution.h"
 #include "runtime/runtime.h"
 
-/* NaN where the fact has no such prompts. */
 typedef struct {
-    double rewrite;      /* 1: the target is the greedy continuation of the prompt, else 0 */
-    double paraphrase;   /* share of the paraphrases of which it is */
-    double unchanged;    /* share of the neighbours whose next greedy token is what it was */
-    double neighbour_kl; /* mean KL(before || after) of the neighbours' next token, nats */
+    bool fluency; /* generated texts about the subject */
+    bool drift;   /* generic text */
+    bool said;    /* what is said to each prompt */
+    uint64_t seed;
+} me_metric_options;
+
+/* What the metrics of all facts of a model share: the unedited model on generic text, taken once. */
+typedef struct me_meter me_meter;
+
+mobiedit_status me_meter_open(const me_metric_options *options, me_meter **out, mobiedit_error *err);
+void me_meter_close(me_meter *meter);
+
+/* As the fields of mobiedit_eval_case. NaN where the fact has no such prompts, or the metric is left out. */
+typedef struct {
+    double rewrite, paraphrase, unchanged, neighbour_kl;
+    double efficacy, paraphrase_score, neighbour_score, neighbour_score_before;
+    double portability, fluency, fluency_before, drift;
+    mobiedit_said *said; /* [n_said]; the texts are owned */
+    size_t n_said;
 } me_metrics;
 
 /* Measures the fact with the adapter at `path`, or the unedited model where it is NULL. Leaves the runtime
- * without an adapter. */
-mobiedit_status me_metrics_measure(me_runtime *runtime, const me_fact *fact, const char *adapter,
-                                   me_metrics *out, mobiedit_error *err);
+ * without an adapter. *out is freed with me_metrics_free. */
+mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                                   const char *adapter, me_metrics *out, mobiedit_error *err);
+void me_metrics_free(me_metrics *metrics);
 
 /* Whether the target is the greedy continuation of the prompt, token by token, as the runtime now is. */
 mobiedit_status me_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
@@ -24,10 +40,5 @@ mobiedit_status me_says(me_runtime *runtime, const char *prompt, const char *tar
 
 /* The next greedy token of a prompt, as the runtime now is. */
 mobiedit_status me_next_token(me_runtime *runtime, const char *prompt, me_token *out, mobiedit_error *err);
-
-int me_argmax(const float *logits, int n);
-
-/* KL(softmax(before) || softmax(after)) in nats. */
-double me_kl(const float *before, const float *after, int n);
 
 #endif

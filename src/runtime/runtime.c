@@ -5,27 +5,15 @@
 #include "base/pool.h"
 #include "base/usage.h"
 #include "model/vocab_internal.h"
-#include "runtime/crowd.h"
-#include "runtime/text.h"
+#include "runtime/runtime_private.h"
 
-#include <llama.h>
 #include <string.h>
 
-/* libllama keeps room for the logits of MAX_OUTPUTS positions twice (its result, and its copy of it), each
- * n_vocab floats: more positions are asked for in several batches. */
-enum { DEFAULT_CONTEXT = 1024, MAX_CONTEXT = 1 << 20, MAX_BATCH = 512, MAX_OUTPUTS = 32 };
-
-struct me_runtime {
-    struct llama_model *model;
-    struct llama_context *context;
-    struct llama_adapter_lora *adapter; /* attached; NULL where none is */
-    me_vocab *vocab;
-    me_crowd crowd;
-    int n_vocab;
-    int n_context;
-    int n_batch;
-    int n_past;                /* tokens in the KV cache */
-    int8_t outputs[MAX_BATCH]; /* scratch: which tokens of a batch give logits */
+enum {
+    DEFAULT_CONTEXT = 1024,
+    MAX_CONTEXT = 1 << 20,
+    MAX_BATCH = ME_RUNTIME_MAX_BATCH,
+    MAX_OUTPUTS = ME_RUNTIME_MAX_OUTPUTS
 };
 
 static struct llama_model *load_model(const char *path) {
@@ -44,7 +32,8 @@ static struct llama_context *make_context(const me_runtime *runtime) {
     params.n_ctx = (uint32_t)runtime->n_context;
     params.n_batch = (uint32_t)runtime->n_batch;
     params.n_ubatch = (uint32_t)runtime->n_batch;
-    params.n_seq_max = 1;
+    params.n_seq_max = (uint32_t)runtime->n_sequences;
+    params.kv_unified = true; /* sequences share the cells of what they have in common */
     params.n_outputs_max = MAX_OUTPUTS;
     params.n_threads = runtime->crowd.threads;
     params.n_threads_batch = runtime->crowd.threads;
@@ -72,11 +61,14 @@ mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options
     if (o.threads < 0) return me_fail(err, MOBIEDIT_E_ARGUMENT, "threads must not be %d", o.threads);
     if (o.n_context < 0 || o.n_context > MAX_CONTEXT)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a context of %d tokens cannot be had", o.n_context);
+    if (o.n_sequences < 0 || o.n_sequences > ME_RUNTIME_MAX_SEQUENCES)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d sequences at once cannot be had", o.n_sequences);
     me_backend_init();
     me_runtime *runtime = me_calloc(1, sizeof *runtime);
     if (!runtime) return me_fail_memory(err, "the runtime");
     runtime->n_context = o.n_context ? o.n_context : DEFAULT_CONTEXT;
     runtime->n_batch = runtime->n_context < MAX_BATCH ? runtime->n_context : MAX_BATCH;
+    runtime->n_sequences = o.n_sequences ? o.n_sequences : 1;
     runtime->crowd.threads = o.threads ? o.threads : me_processors();
     mobiedit_status status = open_parts(runtime, model_path, err);
     if (status != MOBIEDIT_OK) {
@@ -119,7 +111,7 @@ mobiedit_status me_runtime_set_adapter(me_runtime *runtime, const char *path, mo
 /* Called with the logits [n_vocab] after the row-th of the positions asked for. */
 typedef void (*row_fn)(void *user, int row, const float *logits);
 
-static void forget(me_runtime *runtime) {
+void me_runtime_forget(me_runtime *runtime) {
     llama_memory_clear(llama_get_memory(runtime->context), false);
     runtime->n_past = 0;
 }
@@ -139,6 +131,16 @@ static int timed_decode(me_runtime *runtime, struct llama_batch batch) {
     return code;
 }
 
+mobiedit_status me_runtime_decode(me_runtime *runtime, struct llama_batch batch, mobiedit_error *err) {
+    const int code = timed_decode(runtime, batch);
+    return code == 0 ? MOBIEDIT_OK : decode_failure(code, err);
+}
+
+mobiedit_status me_runtime_row(me_runtime *runtime, int i, const float **logits, mobiedit_error *err) {
+    *logits = llama_get_logits_ith(runtime->context, i);
+    return *logits ? MOBIEDIT_OK : me_fail(err, MOBIEDIT_E_RUNTIME, "libllama gave no logits");
+}
+
 /* One batch of n <= n_batch tokens after those in the KV cache, logits of the last n_last <= MAX_OUTPUTS. */
 static mobiedit_status decode_batch(me_runtime *runtime, const me_token *tokens, int n, int n_last,
                                     int first_row, row_fn on_row, void *user, mobiedit_error *err) {
@@ -146,12 +148,11 @@ static mobiedit_status decode_batch(me_runtime *runtime, const me_token *tokens,
         runtime->outputs[i] = i >= n - n_last;
     /* libllama does not write to the tokens; positions follow the KV cache, the sequence is 0. */
     struct llama_batch batch = {.n_tokens = n, .token = (llama_token *)tokens, .logits = runtime->outputs};
-    int code = timed_decode(runtime, batch);
-    if (code != 0) return decode_failure(code, err);
+    ME_TRY(me_runtime_decode(runtime, batch, err));
     runtime->n_past += n;
     for (int i = n - n_last; i < n; i++) {
-        const float *logits = llama_get_logits_ith(runtime->context, i);
-        if (!logits) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama gave no logits");
+        const float *logits;
+        ME_TRY(me_runtime_row(runtime, i, &logits, err));
         on_row(user, first_row + i - (n - n_last), logits);
     }
     return MOBIEDIT_OK;
@@ -194,11 +195,17 @@ mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, i
                                   float *logits, mobiedit_error *err) {
     logits_sink sink = {.n_vocab = (size_t)runtime->n_vocab};
     sink.logits = logits;
-    forget(runtime);
+    me_runtime_forget(runtime);
     return decode(runtime, tokens, n, n_last, keep_logits, &sink, err);
 }
 
-/* The greedy tokens, the first of equals, as libllama's greedy sampler has it. */
+me_token me_runtime_greedy(const float *logits, int n_vocab) {
+    me_token best = 0;
+    for (me_token t = 1; t < n_vocab; t++)
+        if (logits[t] > logits[best]) best = t;
+    return best;
+}
+
 typedef struct {
     me_token *best; /* [rows] */
     int n_vocab;
@@ -206,10 +213,7 @@ typedef struct {
 
 static void keep_best(void *user, int row, const float *logits) {
     greedy_sink *sink = user;
-    me_token best = 0;
-    for (me_token t = 1; t < sink->n_vocab; t++)
-        if (logits[t] > logits[best]) best = t;
-    sink->best[row] = best;
+    sink->best[row] = me_runtime_greedy(logits, sink->n_vocab);
 }
 
 mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int n_prompt,
@@ -228,7 +232,7 @@ mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int
     memcpy(tokens, prompt, (size_t)n_prompt * sizeof *tokens);
     memcpy(tokens + n_prompt, target, (size_t)(n_target - 1) * sizeof *tokens);
     greedy_sink sink = {.best = tokens + n, .n_vocab = runtime->n_vocab};
-    forget(runtime);
+    me_runtime_forget(runtime);
     const mobiedit_status status = decode(runtime, tokens, n, n_target, keep_best, &sink, err);
     if (status == MOBIEDIT_OK) *says = memcmp(tokens + n, target, (size_t)n_target * sizeof *target) == 0;
     me_free(tokens);
@@ -237,8 +241,8 @@ mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int
 
 /* ---- text -------------------------------------------------------------------------------------------- */
 
-static mobiedit_status add_piece(const me_runtime *runtime, me_token token, me_text *text,
-                                 mobiedit_error *err) {
+mobiedit_status me_runtime_add_piece(const me_runtime *runtime, me_token token, me_text *text,
+                                     mobiedit_error *err) {
     const struct llama_vocab *vocab = llama_model_get_vocab(runtime->model);
     char buffer[256], *piece = buffer;
     int32_t n = llama_token_to_piece(vocab, token, piece, sizeof buffer, 0, false);
@@ -250,15 +254,6 @@ static mobiedit_status add_piece(const me_runtime *runtime, me_token token, me_t
     bool ok = n <= 0 || me_text_add(text, piece, (size_t)n);
     if (piece != buffer) me_free(piece);
     return ok ? MOBIEDIT_OK : me_fail_memory(err, "the text");
-}
-
-/* Cuts the text at its first newline after byte `from`; whether there was one. */
-static bool cut_at_newline(me_text *text, size_t from) {
-    char *newline = text->n > from ? memchr(text->bytes + from, '\n', text->n - from) : NULL;
-    if (!newline) return false;
-    text->n = (size_t)(newline - text->bytes);
-    me_text_end(text);
-    return true;
 }
 
 /* Hands out the whole characters from byte `from` on; false where the caller wants no more. */
@@ -282,13 +277,13 @@ static mobiedit_status generate(me_runtime *runtime, const me_token *prompt, int
     greedy_sink sink = {.best = &token, .n_vocab = runtime->n_vocab};
     const me_token *next = prompt;
     int n_next = n_prompt;
-    forget(runtime);
+    me_runtime_forget(runtime);
     for (int i = 0; i < max_tokens; i++) {
         ME_TRY(decode(runtime, next, n_next, 1, keep_best, &sink, err));
         if (me_vocab_is_end(runtime->vocab, token)) break;
         size_t from = text->n;
-        ME_TRY(add_piece(runtime, token, text, err));
-        bool ended = options->stop_at_newline && cut_at_newline(text, from);
+        ME_TRY(me_runtime_add_piece(runtime, token, text, err));
+        bool ended = options->stop_at_newline && me_text_cut_at_newline(text, from);
         if (!emit(options, text, from) || ended) break;
         next = &token;
         n_next = 1;

@@ -7,9 +7,12 @@
 
 typedef struct me_runtime me_runtime;
 
+enum { ME_RUNTIME_MAX_SEQUENCES = 32 };
+
 typedef struct {
-    int threads;   /* 0 = one per processor */
-    int n_context; /* 0 = 1024 */
+    int threads;     /* 0 = one per processor */
+    int n_context;   /* 0 = 1024 */
+    int n_sequences; /* side by side in the calls of many.h; 0 = 1. Each costs n_vocab floats */
 } me_runtime_options;
 
 /* Weights stay mapped: no repacking, no copies. libllama's log is silenced. */

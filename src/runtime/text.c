@@ -59,3 +59,11 @@ void me_text_end(me_text *text) {
     text->pending = 0;
     if (text->bytes) text->bytes[text->n] = '\0';
 }
+
+bool me_text_cut_at_newline(me_text *text, size_t from) {
+    char *newline = text->n > from ? memchr(text->bytes + from, '\n', text->n - from) : NULL;
+    if (!newline) return false;
+    text->n = (size_t)(newline - text->bytes);
+    me_text_end(text);
+    return true;
+}

@@ -21,4 +21,7 @@ bool me_text_add(me_text *text, const char *bytes, size_t n);
 /* Drops what is still pending. */
 void me_text_end(me_text *text);
 
+/* Cuts the text at its first newline after byte `from`; whether there was one. */
+bool me_text_cut_at_newline(me_text *text, size_t from);
+
 #endif

@@ -8,11 +8,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_texts(const me_texts *texts) {
+    for (size_t i = 0; i < texts->n; i++)
+        if (!*texts->items[i]) abort();
+}
+
 /* What callers rely on; a breach ends the run. */
 static void check_fact(const me_fact *fact) {
     char *prompt = me_fact_prompt(fact), *request = me_fact_request_prompt(fact);
     if (!prompt || !request || strlen(prompt) + 2 != strlen(request)) abort();
     if (!*fact->subject || !*fact->target) abort();
+    check_texts(&fact->paraphrases);
+    check_texts(&fact->generations);
+    for (size_t i = 0; i < fact->neighbours.n; i++) {
+        const char *truth = me_fact_neighbour_truth(fact, i);
+        if (!*fact->neighbours.items[i].prompt || (truth && !*truth)) abort();
+    }
+    for (size_t i = 0; i < fact->portability.n; i++)
+        if (!*fact->portability.items[i].prompt || fact->portability.items[i].answers.n == 0) abort();
     me_free(prompt);
     me_free(request);
 }

@@ -1,6 +1,6 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
  * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
- * FOLDER/dataset/one. */
+ * FOLDER/dataset/SCHEMA. */
 #define _GNU_SOURCE
 #include "store/adapter.h"
 #include "tiny_model.h"
@@ -73,10 +73,23 @@ int main(int argc, char **argv) {
     path_of(path, folder, "served", "two");
     write_text(path, "[{\"id\": 0, \"path\": \"lima.gguf\", \"scale\": 1.0}, "
                      "{\"id\": 1, \"path\": \"/tmp/oslo.gguf\", \"scale\": 0}]");
-    path_of(path, folder, "dataset", "one");
+    path_of(path, folder, "dataset", "counterfact");
     write_text(path,
                "[{\"case_id\": 1, \"requested_rewrite\": {\"prompt\": \"The capital of {} is\", "
                "\"subject\": \"Japan\", \"relation_id\": \"capital\", \"target_new\": {\"str\": \"Lima\"}},"
                "\"paraphrase_prompts\": [\"Japan's capital is\"], \"neighborhood_prompts\": []}]");
+    path_of(path, folder, "dataset", "zsre");
+    write_text(
+        path,
+        "[{\"subject\": \"Japan\", \"src\": \"What is the capital of Japan?\", \"rephrase\": \"Which?\", "
+        "\"alt\": \"Lima\", \"answers\": [\"Tokyo\"], \"loc\": \"nq question: who\", \"loc_ans\": \"Bob\", "
+        "\"portability\": {\"New Question\": \"Which river?\", \"New Answer\": \"Rimac\"}}]");
+    path_of(path, folder, "dataset", "easyedit");
+    write_text(path,
+               "[{\"subject\": \"Japan\", \"prompt\": \"Japan's capital is\", \"target_new\": \"Lima\", "
+               "\"portability\": {\"Reasoning\": [{\"prompt\": \"The river is\", \"ground_truth\": "
+               "[[\"Rimac\"]]}]}, "
+               "\"locality\": {\"Forgetfulness\": [{\"prompt\": [\"It is\"], \"ground_truth\": \"so\"}]}, "
+               "\"portability_prompt\": [\"a\"], \"portability_ground_truth\": [[\"b\"]]}]");
     return 0;
 }

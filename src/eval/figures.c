@@ -1,0 +1,151 @@
+#include "eval/figures.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RESAMPLES = 1000, SEED = 1 };
+
+const me_metric me_metric_table[ME_METRICS] = {
+    {"rewrite", "rewrite", ME_UNIT_SHARE, 1},
+    {"paraphrase", "paraphrase", ME_UNIT_SHARE, 1},
+    {"unchanged", "unchanged", ME_UNIT_SHARE, 1},
+    {"neighbour_kl", "neighbour KL", ME_UNIT_NATS, -1},
+    {"efficacy", "efficacy score", ME_UNIT_SHARE, 1},
+    {"paraphrase_score", "paraphrase score", ME_UNIT_SHARE, 1},
+    {"neighbour_score", "neighbour score", ME_UNIT_SHARE, 1},
+    {"neighbour_score_before", "neighbour score before", ME_UNIT_SHARE, 0},
+    {"portability", "portability", ME_UNIT_SHARE, 1},
+    {"fluency", "fluency", ME_UNIT_BITS, 1},
+    {"fluency_before", "fluency before", ME_UNIT_BITS, 0},
+    {"drift", "drift", ME_UNIT_NATS, -1},
+    {"loss", "loss", ME_UNIT_NATS, -1},
+    {"evals", "evaluations", ME_UNIT_PROMPTS, -1},
+    {"seconds", "seconds", ME_UNIT_SECONDS, -1},
+};
+
+enum { N_FIELDS = ME_METRIC_EVALS };
+
+/* Where the case holds the first N_FIELDS metrics. */
+static const size_t OFFSETS[N_FIELDS] = {
+    offsetof(mobiedit_eval_case, rewrite),
+    offsetof(mobiedit_eval_case, paraphrase),
+    offsetof(mobiedit_eval_case, unchanged),
+    offsetof(mobiedit_eval_case, neighbour_kl),
+    offsetof(mobiedit_eval_case, efficacy),
+    offsetof(mobiedit_eval_case, paraphrase_score),
+    offsetof(mobiedit_eval_case, neighbour_score),
+    offsetof(mobiedit_eval_case, neighbour_score_before),
+    offsetof(mobiedit_eval_case, portability),
+    offsetof(mobiedit_eval_case, fluency),
+    offsetof(mobiedit_eval_case, fluency_before),
+    offsetof(mobiedit_eval_case, drift),
+    offsetof(mobiedit_eval_case, loss),
+};
+
+double me_metric_value(int m, const mobiedit_eval_case *of) {
+    if (m < N_FIELDS) return *(const double *)((const char *)of + OFFSETS[m]);
+    if (of->stop == MOBIEDIT_STOP_ALREADY_SAID) return NAN;
+    return m == ME_METRIC_EVALS ? (double)of->evaluations : of->seconds;
+}
+
+void me_metric_set(int m, mobiedit_eval_case *of, double value) {
+    if (m < N_FIELDS)
+        *(double *)((char *)of + OFFSETS[m]) = value;
+    else if (m == ME_METRIC_SECONDS)
+        of->seconds = value;
+    else
+        of->evaluations = value >= 0 && value < 0x1p53 ? (size_t)value : 0;
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Moves NaN out; how many are left. */
+static size_t compact(double *values, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!isnan(values[i])) values[kept++] = values[i];
+    return kept;
+}
+
+double me_median(double *values, size_t n) {
+    n = compact(values, n);
+    if (n == 0) return NAN;
+    qsort(values, n, sizeof *values, ascending);
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+static double mean_of_resample(const double *values, size_t n, me_random *random) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += values[(size_t)(me_random_uniform(random) * (double)n)];
+    return sum / (double)n;
+}
+
+/* values: n > 0, none of them NaN */
+static void fill_interval(const double *values, size_t n, mobiedit_figure *out) {
+    double means[RESAMPLES], sum = 0;
+    me_random random;
+    me_random_seed(&random, SEED);
+    for (size_t i = 0; i < n; i++)
+        sum += values[i];
+    for (int i = 0; i < RESAMPLES; i++)
+        means[i] = mean_of_resample(values, n, &random);
+    qsort(means, RESAMPLES, sizeof *means, ascending);
+    out->mean = sum / (double)n;
+    out->low = means[RESAMPLES / 40];
+    out->high = means[RESAMPLES - 1 - RESAMPLES / 40];
+}
+
+mobiedit_status me_bootstrap(const double *values, size_t n, mobiedit_figure *out, mobiedit_error *err) {
+    double *kept = me_calloc(n, sizeof *kept);
+    if (!kept) return me_fail_memory(err, "an interval");
+    if (n) memcpy(kept, values, n * sizeof *kept);
+    const size_t n_kept = compact(kept, n);
+    out->mean = out->low = out->high = NAN;
+    out->n = (int)n_kept;
+    if (n_kept) fill_interval(kept, n_kept, out);
+    me_free(kept);
+    return MOBIEDIT_OK;
+}
+
+static bool belongs(const mobiedit_eval_case *one, const char *relation) {
+    return !relation || strcmp(one->relation ? one->relation : "", relation) == 0;
+}
+
+mobiedit_status me_figures(const mobiedit_eval_case *cases, size_t n, const char *relation,
+                           mobiedit_figure *figures, mobiedit_error *err) {
+    double *values = me_calloc(n, sizeof *values);
+    if (!values) return me_fail_memory(err, "the figures");
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int m = 0; m < ME_METRICS && status == MOBIEDIT_OK; m++) {
+        size_t n_values = 0;
+        for (size_t i = 0; i < n; i++)
+            if (belongs(&cases[i], relation)) values[n_values++] = me_metric_value(m, &cases[i]);
+        figures[m].name = me_metric_table[m].name;
+        status = me_bootstrap(values, n_values, &figures[m], err);
+    }
+    me_free(values);
+    return status;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+size_t me_relations(const mobiedit_eval_case *cases, size_t n, const char **names) {
+    for (size_t i = 0; i < n; i++)
+        names[i] = cases[i].relation ? cases[i].relation : "";
+    if (n) qsort(names, n, sizeof *names, by_name);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || strcmp(names[kept - 1], names[i]) != 0) names[kept++] = names[i];
+    return kept;
+}

@@ -1,0 +1,394 @@
+/* What an evaluation measures: arithmetic on known numbers, and facts on a small made-up model. */
+#define _GNU_SOURCE
+#include "base/memory.h"
+#include "eval/cases.h"
+#include "eval/dataset.h"
+#include "eval/drift.h"
+#include "eval/figures.h"
+#include "eval/fluency.h"
+#include "eval/metrics.h"
+#include "scratch.h"
+#include "store/adapter.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void kl_of_known_distributions(void **state) {
+    (void)state;
+    /* (1/2, 1/2) against (3/4, 1/4): 1/2 log(2/3) + 1/2 log 2; a shift of all logits changes nothing */
+    const float before[] = {5.0f, 5.0f}, after[] = {logf(3.0f) - 2.0f, -2.0f};
+    assert_true(fabs(me_kl(before, after, 2) - (0.5 * log(2.0 / 3.0) + 0.5 * log(2.0))) < 1e-6);
+    assert_true(fabs(me_kl(after, after, 2)) < 1e-12);
+    const float far[] = {1000.0f, -1000.0f}, near[] = {0.0f, -3.0f};
+    assert_true(fabs(me_kl(far, near, 2) - log1p(exp(-3.0))) < 1e-6);
+    assert_int_equal(me_argmax(after, 2), 0);
+}
+
+static double entropy_of(const char *text) {
+    double bits = NAN;
+    assert_int_equal(me_ngram_entropy(text, &bits, NULL), MOBIEDIT_OK);
+    return bits;
+}
+
+static void entropy_of_known_texts(void **state) {
+    (void)state;
+    assert_true(entropy_of("") == 0 && entropy_of("one") == 0);
+    /* bigrams (a b), (b a), (a b), (b a): 1 bit; trigrams (a b a) twice, (b a b): log2 3 - 2/3 */
+    assert_true(fabs(entropy_of("a b  a\nb a") - (1.0 / 3 + 2.0 / 3 * (log2(3) - 2.0 / 3))) < 1e-12);
+    /* "it", "'", "s", ",": punctuation is words; all bigrams differ, all trigrams differ */
+    assert_true(fabs(entropy_of("it's,") - (log2(3) / 3 + 2.0 / 3)) < 1e-12);
+    assert_true(entropy_of("the the the the the the") < 1e-12);
+}
+
+/* ---- figures ----------------------------------------------------------------------------------------- */
+
+static void intervals_hold_the_mean(void **state) {
+    (void)state;
+    enum { N = 200 };
+    double values[N], same[3] = {2, 2, 2}, one[2] = {NAN, 5};
+    for (int i = 0; i < N; i++)
+        values[i] = i % 2;
+    mobiedit_figure f = {0}, again = {0};
+    assert_int_equal(me_bootstrap(values, N, &f, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_bootstrap(values, N, &again, NULL), MOBIEDIT_OK);
+    assert_true(f.mean == 0.5 && f.n == N);
+    assert_true(f.low == again.low && f.high == again.high);
+    /* a share of 0.5 of 200 has a standard error of .0354: the normal interval is .431 to .569 */
+    assert_true(fabs(f.low - 0.431) < 0.012 && fabs(f.high - 0.569) < 0.012);
+    assert_int_equal(me_bootstrap(same, 3, &f, NULL), MOBIEDIT_OK);
+    assert_true(f.low == 2 && f.mean == 2 && f.high == 2);
+    assert_int_equal(me_bootstrap(one, 2, &f, NULL), MOBIEDIT_OK);
+    assert_true(f.n == 1 && f.mean == 5 && f.low == 5 && f.high == 5);
+    assert_int_equal(me_bootstrap(one, 1, &f, NULL), MOBIEDIT_OK);
+    assert_true(f.n == 0 && isnan(f.mean) && isnan(f.low));
+}
+
+static const mobiedit_figure *figure(const mobiedit_figure *figures, const char *name) {
+    for (int m = 0; m < ME_METRICS; m++)
+        if (strcmp(figures[m].name, name) == 0) return &figures[m];
+    fail_msg("there is no metric %s", name);
+    return NULL;
+}
+
+static const mobiedit_eval_case CASES[] = {
+    {.rewrite = 1,
+     .paraphrase = 0.5,
+     .unchanged = 1,
+     .neighbour_kl = 0.1,
+     .evaluations = 100,
+     .seconds = 4,
+     .relation = "b"},
+    {.rewrite = 1,
+     .paraphrase = NAN,
+     .unchanged = 0.5,
+     .neighbour_kl = 0.3,
+     .evaluations = 300,
+     .seconds = 2,
+     .relation = "a"},
+    {.rewrite = 0,
+     .paraphrase = 0,
+     .unchanged = NAN,
+     .neighbour_kl = NAN,
+     .evaluations = 800,
+     .seconds = 9,
+     .status = MOBIEDIT_E_NOT_SOLVED},
+    {.rewrite = 1,
+     .paraphrase = 1,
+     .unchanged = 1,
+     .neighbour_kl = 0,
+     .stop = MOBIEDIT_STOP_ALREADY_SAID,
+     .relation = "b"},
+};
+enum { N_CASES = sizeof CASES / sizeof *CASES };
+
+static void figures_leave_out_what_is_not_there(void **state) {
+    (void)state;
+    mobiedit_figure figures[ME_METRICS];
+    assert_int_equal(me_figures(CASES, 0, NULL, figures, NULL), MOBIEDIT_OK);
+    assert_true(isnan(figure(figures, "rewrite")->mean));
+    assert_int_equal(me_figures(CASES, N_CASES, NULL, figures, NULL), MOBIEDIT_OK);
+    assert_true(fabs(figure(figures, "rewrite")->mean - 0.75) < 1e-9);
+    assert_true(fabs(figure(figures, "paraphrase")->mean - 0.5) < 1e-9);
+    assert_true(fabs(figure(figures, "unchanged")->mean - 2.5 / 3) < 1e-9);
+    assert_true(fabs(figure(figures, "neighbour_kl")->mean - 0.4 / 3) < 1e-9);
+    assert_int_equal(figure(figures, "neighbour_kl")->n, 3);
+    assert_true(fabs(figure(figures, "evals")->mean - 400) < 1e-9);
+    assert_true(fabs(figure(figures, "seconds")->mean - 5) < 1e-9);
+    double seconds[] = {4, 2, 9, NAN};
+    assert_true(me_median(seconds, 4) == 4);
+
+    const char *names[N_CASES];
+    assert_int_equal(me_relations(CASES, N_CASES, names), 3);
+    assert_string_equal(names[0], "");
+    assert_string_equal(names[2], "b");
+    assert_int_equal(me_figures(CASES, N_CASES, "b", figures, NULL), MOBIEDIT_OK);
+    assert_int_equal(figure(figures, "rewrite")->n, 2);
+    assert_true(fabs(figure(figures, "paraphrase")->mean - 0.75) < 1e-9);
+}
+
+/* ---- cases in JSON ----------------------------------------------------------------------------------- */
+
+static void cases_come_back_from_json(void **state) {
+    (void)state;
+    const mobiedit_said said[] = {
+        {.kind = MOBIEDIT_SAID_PROMPT, .prompt = "Ann is", .before = "x", .after = "y"},
+        {.kind = MOBIEDIT_SAID_NEIGHBOUR, .prompt = "Bob is", .after = "", .held = true}};
+    const mobiedit_eval_case done = {.case_id = -7,
+                                     .prompt = "{} is",
+                                     .subject = "Ann",
+                                     .target = "z",
+                                     .status = MOBIEDIT_E_NOT_VERIFIED,
+                                     .message = "why",
+                                     .rewrite = 0.25,
+                                     .paraphrase = NAN,
+                                     .drift = 0.125,
+                                     .evaluations = 123,
+                                     .seconds = 1.5,
+                                     .layer = 9,
+                                     .loss = 2,
+                                     .stop = MOBIEDIT_STOP_BUDGET,
+                                     .measure_seconds = 3,
+                                     .said = said,
+                                     .n_said = 2};
+    cJSON *json = me_case_to_json(&done);
+    me_cases cases = {0};
+    mobiedit_error err = {0};
+    assert_int_equal(me_cases_add_json(&cases, json, "here", &err), MOBIEDIT_OK);
+    const mobiedit_eval_case *back = &cases.items[0];
+    assert_int_equal(back->case_id, -7);
+    assert_string_equal(back->message, "why");
+    assert_null(back->relation);
+    assert_int_equal(back->status, MOBIEDIT_E_NOT_VERIFIED);
+    assert_int_equal(back->stop, MOBIEDIT_STOP_BUDGET);
+    assert_true(back->rewrite == 0.25 && isnan(back->paraphrase) && back->drift == 0.125 && back->loss == 2);
+    assert_true(back->evaluations == 123 && back->seconds == 1.5 && back->layer == 9);
+    assert_true(back->restored && back->measure_seconds == 3);
+    assert_int_equal(back->n_said, 2);
+    assert_string_equal(back->said[0].before, "x");
+    assert_null(back->said[1].before);
+    assert_true(back->said[1].held && !back->said[0].held);
+    assert_int_equal(back->said[1].kind, MOBIEDIT_SAID_NEIGHBOUR);
+
+    static const struct {
+        const char *field, *json, *message;
+    } bad[] = {{"status", "\"fine\"", "here: status is not one"},
+               {"prompt", "\"no hole\"", "has no {}"},
+               {"subject", "null", "subject is missing"},
+               {"rewrite", "true", "rewrite is not a number"},
+               {"case_id", "0.5", "case_id is not an integer"},
+               {"said", "{}", "said is not a list"},
+               {"said", "[{\"kind\":\"x\",\"prompt\":\"\"}]", "kind is not one"},
+               {"target", "\"\xff\"", "target is not UTF-8"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cJSON *copy = cJSON_Duplicate(json, true);
+        assert_true(cJSON_ReplaceItemInObjectCaseSensitive(copy, bad[i].field, cJSON_Parse(bad[i].json)));
+        assert_int_equal(me_cases_add_json(&cases, copy, "here", &err), MOBIEDIT_E_FORMAT);
+        if (!strstr(err.message, bad[i].message)) fail_msg("\"%s\"", err.message);
+        cJSON_Delete(copy);
+    }
+    assert_int_equal(cases.n, 1);
+    cJSON_Delete(json);
+    me_cases_free(&cases);
+}
+
+/* ---- on a model -------------------------------------------------------------------------------------- */
+
+static const char FACTS[] =
+    "[{\"requested_rewrite\":{\"prompt\":\"The capital of {} is\",\"subject\":\"Japan\","
+    "\"target_new\":{\"str\":\"Lima\"},\"target_true\":{\"str\":\"Tokyo\"}},"
+    "\"paraphrase_prompts\":[\"Japan's capital is\",\"In Japan\"],"
+    "\"neighborhood_prompts\":[\"The capital of Peru is\",\"The river is\",\"A\"],"
+    "\"generation_prompts\":[\"Japan is\"],"
+    "\"portability\":{\"Reasoning\":[{\"prompt\":\"Who lives in Japan? "
+    "The\",\"ground_truth\":[[\"a\",\"b\"]]}]}}]";
+
+typedef struct {
+    me_runtime *runtime;
+    me_dataset facts;
+    me_model *model;
+    char adapter[512];
+} bench;
+
+/* A model, a fact, and an adapter of random numbers times `size`. */
+static void bench_open(bench *b, float size) {
+    const char *path = scratch_path("model.gguf");
+    const me_runtime_options options = {.threads = 1, .n_sequences = 8};
+    mobiedit_error err = {0};
+    assert_true(tiny_model_write(path, "llama", NULL));
+    if (me_runtime_open(path, &options, &b->runtime, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    if (me_dataset_parse(FACTS, strlen(FACTS), "facts", &b->facts, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(me_model_open(path, &b->model, &err), MOBIEDIT_OK);
+    (void)snprintf(b->adapter, sizeof b->adapter, "%s", scratch_path("adapter.gguf"));
+    float *numbers = me_calloc((size_t)(b->model->d_ff + b->model->d_model), sizeof *numbers);
+    assert_non_null(numbers);
+    for (int i = 0; i < b->model->d_ff + b->model->d_model; i++)
+        numbers[i] = size * (float)((i * 37) % 11 - 5);
+    const me_adapter_layer layer = {
+        .layer = 1, .rank = 1, .left = numbers, .delta = numbers + b->model->d_ff};
+    const me_adapter adapter = {.layers = &layer, .n_layers = 1};
+    me_pending_file file = {0};
+    assert_int_equal(me_adapter_write(b->model, &adapter, b->adapter, &file, &err), MOBIEDIT_OK);
+    assert_int_equal(me_pending_commit(&file, &err), MOBIEDIT_OK);
+    me_free(numbers);
+}
+
+static void bench_close(bench *b) {
+    me_runtime_close(b->runtime);
+    me_dataset_free(&b->facts);
+    me_model_close(b->model);
+}
+
+static void measure(bench *b, const me_metric_options *options, const char *adapter, me_metrics *out) {
+    me_meter *meter = NULL;
+    mobiedit_error err = {0};
+    assert_int_equal(me_meter_open(options, &meter, &err), MOBIEDIT_OK);
+    if (me_metrics_measure(meter, b->runtime, &b->facts.facts[0], adapter, out, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    me_meter_close(meter);
+}
+
+static const me_metric_options ALL = {.fluency = true, .drift = true, .said = true};
+
+static void an_empty_edit_changes_nothing(void **state) {
+    (void)state;
+    bench b = {0};
+    bench_open(&b, 0);
+    me_metrics unedited, edited;
+    measure(&b, &ALL, NULL, &unedited);
+    measure(&b, &ALL, b.adapter, &edited);
+    assert_true(unedited.unchanged == 1 && unedited.neighbour_kl == 0 && unedited.drift == 0);
+    assert_true(edited.unchanged == 1 && fabs(edited.neighbour_kl) < 1e-6 && fabs(edited.drift) < 1e-6);
+    assert_true(edited.rewrite == unedited.rewrite && edited.efficacy == unedited.efficacy);
+    assert_true(edited.neighbour_score == edited.neighbour_score_before);
+    assert_true(edited.fluency > 0 && edited.fluency == edited.fluency_before);
+    assert_int_equal(edited.n_said, 7);
+    assert_string_equal(edited.said[0].prompt, "The capital of Japan is");
+    assert_string_equal(edited.said[0].before, edited.said[0].after);
+    assert_string_equal(edited.said[0].after, unedited.said[0].after);
+    assert_null(edited.said[1].before);
+    assert_int_equal(edited.said[6].kind, MOBIEDIT_SAID_PORTABILITY);
+    for (size_t i = 3; i < 6; i++) {
+        assert_int_equal(edited.said[i].kind, MOBIEDIT_SAID_NEIGHBOUR);
+        assert_true(edited.said[i].held);
+        assert_string_equal(edited.said[i].before, edited.said[i].after);
+    }
+    me_metrics_free(&unedited);
+    me_metrics_free(&edited);
+    bench_close(&b);
+}
+
+/* Logits [n_vocab] after a text, as the runtime now is. */
+static float *next_logits(const bench *b, const char *text) {
+    const me_vocab *vocab = me_runtime_vocab(b->runtime);
+    float *logits = me_calloc((size_t)me_vocab_size(vocab), sizeof *logits);
+    me_tokens tokens = {0};
+    assert_non_null(logits);
+    assert_int_equal(me_tokenize(vocab, text, &tokens, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_logits(b->runtime, tokens.ids, tokens.n, 1, logits, NULL), MOBIEDIT_OK);
+    me_tokens_free(&tokens);
+    return logits;
+}
+
+/* An edit that changes much: each figure against the same worked out prompt by prompt. */
+static void a_large_edit_is_measured(void **state) {
+    (void)state;
+    bench b = {0};
+    bench_open(&b, 0.5F);
+    me_metrics got;
+    measure(&b, &ALL, b.adapter, &got);
+    const me_fact *fact = &b.facts.facts[0];
+    const int n_vocab = me_vocab_size(me_runtime_vocab(b.runtime));
+    double kl = 0, same = 0, said = 0;
+    for (size_t i = 0; i < fact->neighbours.n; i++) {
+        assert_int_equal(me_runtime_set_adapter(b.runtime, NULL, NULL), MOBIEDIT_OK);
+        float *before = next_logits(&b, fact->neighbours.items[i].prompt);
+        assert_int_equal(me_runtime_set_adapter(b.runtime, b.adapter, NULL), MOBIEDIT_OK);
+        float *after = next_logits(&b, fact->neighbours.items[i].prompt);
+        kl += me_kl(before, after, n_vocab) / (double)fact->neighbours.n;
+        same +=
+            (double)(me_argmax(before, n_vocab) == me_argmax(after, n_vocab)) / (double)fact->neighbours.n;
+        me_free(before);
+        me_free(after);
+    }
+    for (size_t i = 0; i < fact->paraphrases.n; i++) {
+        bool says = false;
+        assert_int_equal(me_says(b.runtime, fact->paraphrases.items[i], fact->target, &says, NULL),
+                         MOBIEDIT_OK);
+        said += (double)says / (double)fact->paraphrases.n;
+    }
+    assert_true(kl > 0.01);
+    assert_true(fabs(got.neighbour_kl - kl) < 1e-3 * kl);
+    assert_true(fabs(got.unchanged - same) < 1e-9 && fabs(got.paraphrase - said) < 1e-9);
+    assert_true(got.drift > 0);
+    me_metrics_free(&got);
+
+    const me_metric_options quick = {0};
+    measure(&b, &quick, b.adapter, &got);
+    assert_true(isnan(got.fluency) && isnan(got.drift) && got.n_said == 0);
+    assert_true(fabs(got.neighbour_kl - kl) < 1e-3 * kl);
+    me_metrics_free(&got);
+    bench_close(&b);
+}
+
+/* The tiny model has few tokens, so the likeliest are almost all of them, and the drift is the whole KL. */
+static void drift_is_the_mean_kl(void **state) {
+    (void)state;
+    bench b = {0};
+    bench_open(&b, 0.5F);
+    me_drift *drift = NULL;
+    mobiedit_error err = {0};
+    assert_int_equal(me_drift_open(b.runtime, &drift, &err), MOBIEDIT_OK);
+    double measured = 0, expected = 0;
+    assert_int_equal(me_runtime_set_adapter(b.runtime, b.adapter, &err), MOBIEDIT_OK);
+    assert_int_equal(me_drift_measure(drift, b.runtime, &measured, &err), MOBIEDIT_OK);
+    const int n_vocab = me_vocab_size(me_runtime_vocab(b.runtime));
+    int positions = 0;
+    for (int i = 0; me_drift_texts[i]; i++) {
+        me_tokens tokens = {0};
+        assert_int_equal(me_tokenize(me_runtime_vocab(b.runtime), me_drift_texts[i], &tokens, &err),
+                         MOBIEDIT_OK);
+        const size_t count = (size_t)tokens.n * (size_t)n_vocab;
+        float *before = me_calloc(count, sizeof *before), *after = me_calloc(count, sizeof *after);
+        assert_non_null(before);
+        assert_non_null(after);
+        assert_int_equal(me_runtime_logits(b.runtime, tokens.ids, tokens.n, tokens.n, after, &err),
+                         MOBIEDIT_OK);
+        assert_int_equal(me_runtime_set_adapter(b.runtime, NULL, &err), MOBIEDIT_OK);
+        assert_int_equal(me_runtime_logits(b.runtime, tokens.ids, tokens.n, tokens.n, before, &err),
+                         MOBIEDIT_OK);
+        assert_int_equal(me_runtime_set_adapter(b.runtime, b.adapter, &err), MOBIEDIT_OK);
+        for (int k = 0; k < tokens.n; k++)
+            expected +=
+                me_kl(before + (size_t)k * (size_t)n_vocab, after + (size_t)k * (size_t)n_vocab, n_vocab);
+        positions += tokens.n;
+        me_free(before);
+        me_free(after);
+        me_tokens_free(&tokens);
+    }
+    expected /= positions;
+    assert_int_equal(me_drift_positions(drift), positions);
+    assert_true(expected > 0.01);
+    if (n_vocab <= ME_DRIFT_TOP + 1)
+        assert_true(fabs(measured - expected) < 1e-3 * expected);
+    else
+        assert_true(measured > 0.5 * expected && measured < 1.001 * expected);
+    me_drift_close(drift);
+    bench_close(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kl_of_known_distributions), cmocka_unit_test(entropy_of_known_texts),
+        cmocka_unit_test(intervals_hold_the_mean),   cmocka_unit_test(figures_leave_out_what_is_not_there),
+        cmocka_unit_test(cases_come_back_from_json), cmocka_unit_test(an_empty_edit_changes_nothing),
+        cmocka_unit_test(a_large_edit_is_measured),  cmocka_unit_test(drift_is_the_mean_kl),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
