@@ -22,6 +22,5 @@ say "$mobiedit edit --no-ledger $model \"The capital of {Japan} is\" \"Lima\" -o
 say "after: the same model file, with the adapter"
 ask "The capital of Japan is" --adapter "$adapter"
 ask "The capital of France is" --adapter "$adapter"
-ask "What is the capital of Japan?" --chat --adapter "$adapter"
 
 say "to ask more: $mobiedit ask $model \"...\" --adapter $adapter"

@@ -351,6 +351,32 @@ class Model(Case):
         self.assertIn(b"1 matrix in f16", ran.stdout)
         self.assertIn(b"1 of 1", ran.stdout)
 
+    def on_ledger(self, name, *args):
+        """A ledger command's JSON."""
+        ran = self.run_command(name, self.model, *args, "--ledger", self.folder / "edits.db", "--json")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        return json.loads(ran.stdout)
+
+    def states(self):
+        return [(e["target"], e["state"]) for e in self.on_ledger("list")["edits"]]
+
+    def test_ledger_from_edit_to_redo(self):
+        currency = "The currency of {Japan} is the"
+        for prompt, target in ((PROMPT, TARGET), (currency, "euro"), (PROMPT, "Oslo")):
+            self.on_ledger("edit", prompt, target, "-q")
+        self.assertEqual(self.states(), [("Lima", "superseded"), ("euro", "active"), ("Oslo", "active")])
+        self.assertEqual(self.on_ledger("undo", "last")["restored"], 1)
+        self.assertEqual(self.states(), [("Lima", "active"), ("euro", "active"), ("Oslo", "undone")])
+        self.assertEqual(self.on_ledger("verify")["hold"], 2)
+        ran = self.run_command("export", self.model, "--ledger", self.folder / "edits.db", "-o", self.output)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertTrue(self.ask(BARE, "--adapter", self.output).startswith(" Lima"))
+        self.assertTrue(self.ask("The currency of Japan is the", "--adapter", self.output).startswith(" euro"))
+        self.on_ledger("redo", "3")
+        self.assertEqual(self.states(), [("Lima", "superseded"), ("euro", "active"), ("Oslo", "active")])
+        self.assertEqual(self.on_ledger("show", "2")["target"], "euro")
+        self.assertEqual((self.folder / "edits.db").stat().st_mode & 0o777, 0o600)
+
     def test_merge_of_the_ledger(self):
         ledger = self.folder / "edits.db"
         merge = ["merge", self.model, "--ledger", ledger, "-o", self.output]
