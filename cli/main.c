@@ -1,6 +1,7 @@
 /* The mobiedit command: finds the subcommand and runs it. */
 #include "command.h"
 
+#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +49,9 @@ static int run(int argc, const char **argv) {
 }
 
 int main(int argc, char **argv) {
+    /* The solver's dense products are small, and between them OpenBLAS's threads spin on the processors that
+     * the engine's threads need: a second one doubles the time of an edit on a busy machine. */
+    openblas_set_num_threads(1);
     guard_streams();
     catch_interrupts();
     return finish_output(run(argc, (const char **)argv));

@@ -225,8 +225,8 @@ static mobiedit_status attempt(edit_job *job, int number, mobiedit_error *err) {
     return write_and_verify(job, err);
 }
 
-/* Whether another attempt, with more margin or at another layer, may do what the last did not: at a layer that
- * the caller names, a solver that found nothing would find nothing again. */
+/* Whether another attempt, with more margin or at another layer, may do what the last did not: at a layer
+ * that the caller names, a solver that found nothing would find nothing again. */
 static bool worth_a_try(const edit_job *job, mobiedit_status last) {
     const mobiedit_stop stop = job->solved.stop;
     if (last != MOBIEDIT_E_NOT_SOLVED && last != MOBIEDIT_E_NOT_VERIFIED) return false;
