@@ -22,6 +22,7 @@ me_probe_options me_probe_defaults(void) {
                               .stop_margin = 1.0F,
                               .worth = 0.07F,
                               .patience = 5,
+                              .late_patience = 1,
                               .max_norm = 16.0F,
                               .vocabulary = 400};
 }
@@ -319,7 +320,8 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         t->gain = 1 - t->at.loss / before;
         stalled = accepted && t->gain > 0.02F ? 0 : stalled + 1;
         /* A round without progress says nothing of the next one's directions. */
-        if (stalled > t->o->patience) {
+        const bool all_in = t->p->n_alike < t->p->n_all && t->p->n_carriers == t->p->n_all;
+        if (stalled > (all_in ? t->o->late_patience : t->o->patience)) {
             out->stop = ME_STOP_NO_PROGRESS;
             out->rounds++;
             break;
