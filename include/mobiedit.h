@@ -403,17 +403,13 @@ typedef struct {
     const char *subject;
     const char *relation; /* may be NULL */
     const char *target;
-    mobiedit_status
-        status;          /* of the edit; the metrics hold for the model as it then is (unedited on failure) */
     const char *message; /* why it failed, or NULL */
     double rewrite;      /* 1: the target is the greedy continuation of the prompt */
     double paraphrase;   /* share of paraphrase prompts likewise; NaN where there are none */
     double unchanged; /* share of neighbour prompts whose next greedy token is what it was; NaN where none */
     double neighbour_kl; /* mean KL(before || after) of the next token there, nats */
     size_t evaluations;
-    double seconds; /* the edit alone */
-    int layer;
-    mobiedit_stop stop;
+    double seconds;          /* the edit alone */
     double efficacy;         /* 1: the target is likelier than what was true, after the prompt */
     double paraphrase_score; /* share of paraphrase prompts likewise */
     double
@@ -427,6 +423,10 @@ typedef struct {
     double measure_seconds; /* spent on the metrics */
     const mobiedit_said *said;
     size_t n_said;
+    mobiedit_status
+        status; /* of the edit; the metrics hold for the model as it then is: unedited on failure */
+    mobiedit_stop stop;
+    int layer;
     bool restored; /* not measured now: taken from the state file */
 } mobiedit_eval_case;
 

@@ -37,19 +37,20 @@ typedef int (*truncate64_fn)(int, off64_t);
 typedef int (*rename_fn)(const char *, const char *);
 typedef int (*unlink_fn)(const char *);
 
-ssize_t write(int fd, const void *bytes, size_t n) {
+/* The parameters have the C library's names, as its declarations do. */
+ssize_t write(int fd, const void *buf, size_t n) {
     count(fd);
-    return REAL(write_fn, "write")(fd, bytes, n);
+    return REAL(write_fn, "write")(fd, buf, n);
 }
 
-ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at) {
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset) {
     count(fd);
-    return REAL(pwrite_fn, "pwrite")(fd, bytes, n, at);
+    return REAL(pwrite_fn, "pwrite")(fd, buf, n, offset);
 }
 
-ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at) {
+ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset) {
     count(fd);
-    return REAL(pwrite64_fn, "pwrite64")(fd, bytes, n, at);
+    return REAL(pwrite64_fn, "pwrite64")(fd, buf, n, offset);
 }
 
 int fsync(int fd) {
@@ -57,29 +58,29 @@ int fsync(int fd) {
     return REAL(fd_fn, "fsync")(fd);
 }
 
-int fdatasync(int fd) {
-    count(fd);
-    return REAL(fd_fn, "fdatasync")(fd);
+int fdatasync(int fildes) {
+    count(fildes);
+    return REAL(fd_fn, "fdatasync")(fildes);
 }
 
-int ftruncate(int fd, off_t size) {
+int ftruncate(int fd, off_t length) {
     count(fd);
-    return REAL(truncate_fn, "ftruncate")(fd, size);
+    return REAL(truncate_fn, "ftruncate")(fd, length);
 }
 
-int ftruncate64(int fd, off64_t size) {
+int ftruncate64(int fd, off64_t length) {
     count(fd);
-    return REAL(truncate64_fn, "ftruncate64")(fd, size);
+    return REAL(truncate64_fn, "ftruncate64")(fd, length);
 }
 
-int rename(const char *from, const char *to) {
+int rename(const char *old, const char *new) {
     count(-1);
-    return REAL(rename_fn, "rename")(from, to);
+    return REAL(rename_fn, "rename")(old, new);
 }
 
-int unlink(const char *path) {
+int unlink(const char *name) {
     count(-1);
-    return REAL(unlink_fn, "unlink")(path);
+    return REAL(unlink_fn, "unlink")(name);
 }
 
 __attribute__((destructor)) static void tell(void) {
