@@ -426,8 +426,8 @@ class Model(Case):
                     time.sleep(wait)
                     process.send_signal(number)
                     process.communicate(timeout=300)
-            # -SIGINT: interrupted while the program was still being loaded.
-            self.assertIn(process.returncode, (DONE, -signal.SIGKILL, -signal.SIGINT, 128 + signal.SIGINT))
+                    # -SIGINT: interrupted while the program was still being loaded.
+                    self.assertIn(process.returncode, (DONE, -signal.SIGKILL, -signal.SIGINT, 128 + signal.SIGINT))
                     if number == signal.SIGINT:
                         self.assertEqual(os.listdir(self.folder), [self.output.name])
                     if self.output.stat().st_size > 3:
