@@ -2,9 +2,11 @@
 #ifndef ME_TESTS_SCRATCH_H
 #define ME_TESTS_SCRATCH_H
 
+#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static char scratch_folder[256];
 
@@ -35,6 +37,17 @@ static inline const char *scratch_path(const char *name) {
     static char path[512];
     (void)snprintf(path, sizeof path, "%s/%s", scratch_folder, name);
     return path;
+}
+
+/* Files in the folder, hidden ones too; -1 where it cannot be read. */
+static inline int files_in_scratch(void) {
+    int n = 0;
+    DIR *folder = opendir(scratch_folder);
+    if (!folder) return -1;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+    closedir(folder);
+    return n;
 }
 
 #endif

@@ -7,7 +7,6 @@
 #include "scratch.h"
 #include "tiny_model.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <gguf.h>
 #include <math.h>
@@ -49,16 +48,6 @@ static int tear_down(void **state) {
     me_free(left);
     me_free(delta);
     return scratch_close(state);
-}
-
-static int files_in_scratch(void) {
-    int n = 0;
-    DIR *folder = opendir(scratch_folder);
-    assert_non_null(folder);
-    for (struct dirent *entry; (entry = readdir(folder));)
-        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
-    closedir(folder);
-    return n;
 }
 
 static mobiedit_status write_adapter(const char *path, me_pending_file *pending, mobiedit_error *err) {

@@ -9,7 +9,6 @@
 #include "store/grid.h"
 #include "tiny_model.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <gguf.h>
 #include <math.h>
@@ -393,16 +392,6 @@ static void notes_add_up(void **state) {
     expect_note(first.temporary, "first -> A");
     me_pending_discard(&first);
     bench_close(&b);
-}
-
-static int files_in_scratch(void) {
-    int n = 0;
-    DIR *folder = opendir(scratch_folder);
-    assert_non_null(folder);
-    for (struct dirent *entry; (entry = readdir(folder));)
-        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
-    closedir(folder);
-    return n;
 }
 
 /* A limit on the size of files stands for a full disk: in the metadata, in tensors, in the last byte. */

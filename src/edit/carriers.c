@@ -306,12 +306,14 @@ static mobiedit_status add_answers(carrier_maker *m, const char *chat, mobiedit_
 static mobiedit_status add_chat(carrier_maker *m, const char *words, mobiedit_error *err) {
     char *question = filled(me_texts_question, "[]", words), *chat = NULL;
     if (!question) return me_fail_memory(err, "a carrier");
-    mobiedit_status status = me_vocab_chat(m->vocab, question, &chat, err);
-    if (status == MOBIEDIT_OK) status = add_answers(m, chat, err);
+    /* A model without a chat form is not asked in it: that is no error, and leaves no message of one. */
+    mobiedit_status status = me_vocab_chat(m->vocab, question, &chat, NULL);
     me_free(question);
+    if (status == MOBIEDIT_E_UNSUPPORTED) return MOBIEDIT_OK;
+    if (status != MOBIEDIT_OK) return me_fail_memory(err, "a carrier");
+    status = add_answers(m, chat, err);
     me_free(chat);
-    /* A model without a chat form is not asked in it. */
-    return status == MOBIEDIT_E_UNSUPPORTED ? MOBIEDIT_OK : status;
+    return status;
 }
 
 /* The prompt's content words in other wordings and in chat form. */
