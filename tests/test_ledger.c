@@ -467,37 +467,53 @@ static void a_full_disk_loses_nothing(void **state) {
 
 static void add_many(int first, int n) {
     me_ledger *l = NULL;
-    for (int i = first; i < first + n; i++) {
+    mobiedit_error err = {0};
+    mobiedit_status status = me_ledger_open(path, model, fingerprint, true, &l, &err);
+    for (int i = first; status == MOBIEDIT_OK && i < first + n; i++) {
         char prompt[32];
         int64_t id;
         (void)snprintf(prompt, sizeof prompt, "{%d}", i);
-        if (!l && me_ledger_open(path, model, fingerprint, true, &l, NULL) != MOBIEDIT_OK) _exit(1);
-        if (try_add(l, prompt, "x", &id, NULL) != MOBIEDIT_OK) _exit(2);
+        status = try_add(l, prompt, "x", &id, &err);
+    }
+    if (status != MOBIEDIT_OK) {
+        print_error("%s\n", err.message);
+        _exit(1);
     }
     me_ledger_close(l);
     _exit(0);
 }
 
-/* From the very making of the file. */
-static void processes_at_once_lose_nothing(void **state) {
-    (void)state;
-    enum { PROCESSES = 4, EDITS = 25 };
-    pid_t children[PROCESSES];
-    for (int i = 0; i < PROCESSES; i++) {
+static void processes_add(int processes, int edits) {
+    pid_t children[16];
+    assert_true(processes <= 16);
+    for (int i = 0; i < processes; i++) {
         children[i] = fork();
-        if (children[i] == 0) add_many(i * EDITS, EDITS);
+        if (children[i] == 0) add_many(i * edits, edits);
         assert_true(children[i] > 0);
     }
-    for (int i = 0; i < PROCESSES; i++) {
+    for (int i = 0; i < processes; i++) {
         int status;
         assert_int_equal(waitpid(children[i], &status, 0), children[i]);
         assert_int_equal(status, 0);
     }
     me_ledger *l = open_ledger(false);
     me_records records = read_all(l);
-    assert_int_equal(records.n, PROCESSES * EDITS);
+    assert_int_equal(records.n, processes * edits);
     me_records_free(&records);
     me_ledger_close(l);
+}
+
+static void processes_at_once_lose_nothing(void **state) {
+    (void)state;
+    processes_add(4, 25);
+}
+
+/* Who makes the file, and who finds it half made, is another one each time. */
+static void processes_can_make_it_at_once(void **state) {
+    for (int round = 0; round < 40; round++) {
+        assert_int_equal(fresh(state), 0);
+        processes_add(16, 1);
+    }
 }
 
 /* A process that dies at any moment of its adding leaves every edit that it has told of. */
@@ -573,6 +589,7 @@ int main(void) {
         cmocka_unit_test_setup(flipped_bytes_are_noticed_or_harmless, fresh),
         cmocka_unit_test_setup(a_full_disk_loses_nothing, fresh),
         cmocka_unit_test_setup(processes_at_once_lose_nothing, fresh),
+        cmocka_unit_test_setup(processes_can_make_it_at_once, fresh),
         cmocka_unit_test_setup(killed_processes_lose_nothing, fresh),
         cmocka_unit_test_setup(a_read_only_folder_can_be_read, fresh),
     };

@@ -169,6 +169,7 @@ static mobiedit_status open_to_write(me_ledger *l, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
+/* Inside a transaction: the numbers belong together. */
 static mobiedit_status check_kind(const me_ledger *l, int64_t *version, mobiedit_error *err) {
     int64_t application, tables;
     ME_TRY(query_number(l, "PRAGMA user_version", 0, version, err));
@@ -213,18 +214,32 @@ static mobiedit_status migrate_locked(const me_ledger *l, const char *fingerprin
     return run(l, pragmas, err);
 }
 
+/* SQLite asks no busy handler here, as two processes that wait for each other's read lock would for ever. */
+static mobiedit_status use_wal(const me_ledger *l, mobiedit_error *err) {
+    enum { PAUSE_MS = 10 };
+    int code = SQLITE_BUSY;
+    for (int waited = 0; code == SQLITE_BUSY && waited < BUSY_MS; waited += PAUSE_MS) {
+        if (waited > 0) (void)sqlite3_sleep(PAUSE_MS);
+        code = sqlite3_exec(l->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    }
+    return code == SQLITE_OK ? MOBIEDIT_OK : fail(l, err);
+}
+
 static mobiedit_status migrate(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
     int64_t version;
-    ME_TRY(check_kind(l, &version, err));
+    ME_TRY(run(l, "BEGIN", err));
+    mobiedit_status status = check_kind(l, &version, err);
+    me_ledger_rollback(l);
+    if (status != MOBIEDIT_OK) return status;
     if (version == me_ledger_version) return MOBIEDIT_OK;
     if (!l->write)
         return version == 0
                    ? me_fail(err, MOBIEDIT_E_IO, "the ledger %s is empty: nothing has been recorded", l->path)
                    : me_fail(err, MOBIEDIT_E_UNSUPPORTED,
                              "the ledger %s is of an older version and cannot be written", l->path);
-    ME_TRY(run(l, "PRAGMA journal_mode = WAL", err));
+    ME_TRY(use_wal(l, err));
     ME_TRY(me_ledger_begin(l, err));
-    const mobiedit_status status = migrate_locked(l, fingerprint, err);
+    status = migrate_locked(l, fingerprint, err);
     if (status == MOBIEDIT_OK) return me_ledger_commit(l, err);
     me_ledger_rollback(l);
     return status;
