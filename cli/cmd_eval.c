@@ -12,6 +12,7 @@
 static const struct poptOption TABLE[] = {
     {"n", 'n', POPT_ARG_STRING, NULL, OPTION_N, "cases (all)", "N"},
     {"skip", 0, POPT_ARG_STRING, NULL, OPTION_SKIP, "cases to leave out at the start", "N"},
+    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "measure this adapter; edit nothing", "FILE"},
     {"state", 0, POPT_ARG_STRING, NULL, OPTION_STATE, "keeps finished cases, and goes on where it was",
      "FILE"},
     {"html", 0, POPT_ARG_STRING, NULL, OPTION_HTML, "a report with plots and the worst cases", "FILE.html"},
@@ -47,6 +48,7 @@ static bool on_case(void *user, int index, int total, const mobiedit_eval_case *
 static int write_page(const evaluation *e, const mobiedit_eval_summary *summary, int status) {
     const html_evaluation what = {.model = me_base_name(e->o->positional[0]),
                                   .facts = me_base_name(e->o->positional[1]),
+                                  .adapter = e->o->adapter ? me_base_name(e->o->adapter) : NULL,
                                   .summary = summary,
                                   .cases = &e->cases};
     mobiedit_error err = {0};
@@ -65,6 +67,7 @@ static int evaluate(evaluation *e, mobiedit_model *model) {
                                                 .n = o->n,
                                                 .skip = o->skip,
                                                 .state = o->state,
+                                                .adapter = o->adapter,
                                                 .no_fluency = o->no_fluency,
                                                 .no_drift = o->no_drift,
                                                 .no_said = o->no_said,
@@ -81,7 +84,7 @@ static int evaluate(evaluation *e, mobiedit_model *model) {
     if (o->json)
         done = report_eval_json(o, &summary, &e->cases);
     else
-        report_eval(&summary);
+        report_eval(o, &summary);
     return write_page(e, &summary, done);
 }
 

@@ -120,6 +120,7 @@ static void put_summary(FILE *out, const html_evaluation *e) {
     put_row(out, "model", e->model);
     put_row(out, "facts", e->facts);
     put_row(out, "solver", s->solver);
+    put_row(out, "adapter", e->adapter);
     (void)snprintf(text, sizeof text, "%d, %d not edited, %d unusable", s->cases, s->failed, s->unusable);
     put_row(out, "cases", text);
     put_row(out, "mobiedit", mobiedit_version());

@@ -133,9 +133,13 @@ static const char *nats(double kl, char text[16]) {
 void report_case(const mobiedit_eval_case *c) {
     char paraphrase[16], unchanged[16], kl[16];
     const char *hole = strstr(c->prompt, "{}");
-    (void)printf("%6lld  %-7s  %10s  %9s  %12s  %11zu  %7.2f  ", (long long)c->case_id,
-                 c->rewrite > 0 ? "yes" : "no", percent(c->paraphrase, paraphrase),
-                 percent(c->unchanged, unchanged), nats(c->neighbour_kl, kl), c->evaluations, c->seconds);
+    (void)printf("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id, c->rewrite > 0 ? "yes" : "no",
+                 percent(c->paraphrase, paraphrase), percent(c->unchanged, unchanged),
+                 nats(c->neighbour_kl, kl));
+    if (isnan(c->seconds))
+        (void)printf("%11s  %7s  ", "-", "-");
+    else
+        (void)printf("%11zu  %7.2f  ", c->evaluations, c->seconds);
     (void)printf("%.*s%s%s -> %s", (int)(hole - c->prompt), c->prompt, c->subject, hole + 2, c->target);
     if (c->message) (void)printf(" (%s)", c->message);
     if (c->stop == MOBIEDIT_STOP_ALREADY_SAID) (void)fputs(" (already said)", stdout);
@@ -152,8 +156,11 @@ static void print_figure(const me_metric *metric, const mobiedit_figure *f) {
                  unit_value(metric->unit, f->high, high));
 }
 
-void report_eval(const mobiedit_eval_summary *s) {
-    (void)printf("\n%-23s %8d, %d not edited (solver %s)\n", "cases", s->cases, s->failed, s->solver);
+void report_eval(const options *o, const mobiedit_eval_summary *s) {
+    if (o->adapter)
+        (void)printf("\n%-23s %8d, with %s\n", "cases", s->cases, o->adapter);
+    else
+        (void)printf("\n%-23s %8d, %d not edited (solver %s)\n", "cases", s->cases, s->failed, s->solver);
     if (s->unusable)
         (void)printf("%-23s %8d, left out: no subject in the prompt, or no new target\n", "unusable",
                      s->unusable);
@@ -194,6 +201,7 @@ int report_eval_json(const options *o, const mobiedit_eval_summary *s, const me_
     json_add_text(object, "model", me_base_name(o->positional[0]));
     json_add_text(object, "facts", me_base_name(o->positional[1]));
     json_add_text(object, "solver", s->solver);
+    json_add_text(object, "adapter", o->adapter ? me_base_name(o->adapter) : NULL);
     json_add_number(object, "cases", s->cases);
     json_add_number(object, "failed", s->failed);
     json_add_number(object, "unusable", s->unusable);

@@ -19,8 +19,8 @@ int report_merge(const options *o, const mobiedit_merge_result *result);
 void report_case_header(void);
 void report_case(const mobiedit_eval_case *c);
 
-void report_eval(const mobiedit_eval_summary *summary);
 /* positional: model, facts. */
+void report_eval(const options *o, const mobiedit_eval_summary *summary);
 int report_eval_json(const options *o, const mobiedit_eval_summary *summary, const me_cases *cases);
 
 #endif

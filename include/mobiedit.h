@@ -409,7 +409,7 @@ typedef struct {
     double unchanged; /* share of neighbour prompts whose next greedy token is what it was; NaN where none */
     double neighbour_kl; /* mean KL(before || after) of the next token there, nats */
     size_t evaluations;
-    double seconds;          /* the edit alone */
+    double seconds;          /* the edit alone; NaN where none was made */
     double efficacy;         /* 1: the target is likelier than what was true, after the prompt */
     double paraphrase_score; /* share of paraphrase prompts likewise */
     double
@@ -440,7 +440,7 @@ typedef struct {
 enum { MOBIEDIT_EVAL_FIGURES = 15 };
 
 typedef struct {
-    const char *solver;
+    const char *solver; /* NULL where an adapter was given */
     int cases;
     int failed;   /* cases whose edit was not written */
     int unusable; /* cases left out: no subject in the prompt, no target */
@@ -460,15 +460,17 @@ typedef struct {
     int skip; /* cases to leave out at the start */
     mobiedit_eval_fn on_case;
     void *user;
-    bool no_fluency;   /* leave out what takes longest: generated texts about the subject, */
-    bool no_drift;     /* generic text, */
-    bool no_said;      /* and the continuations in mobiedit_eval_case.said */
-    const char *state; /* a file that keeps each finished case, or NULL */
+    bool no_fluency;     /* leave out what takes longest: generated texts about the subject, */
+    bool no_drift;       /* generic text, */
+    bool no_said;        /* and the continuations in mobiedit_eval_case.said */
+    const char *state;   /* a file that keeps each finished case, or NULL */
+    const char *adapter; /* measured with every fact as it is: nothing is edited. NULL: each fact's own */
 } mobiedit_eval_options;
 
 /* Edits each fact of a JSON file by itself, and measures it through libllama with the adapter attached. The
  * file is in CounterFact's, ZsRE's (mend-eval) or EasyEdit's schema. A fact that cannot be edited counts as
- * it is (the model unedited). E_FORMAT where the file is not such a file.
+ * it is (the model unedited). E_FORMAT where the file is not such a file; of options->adapter, what
+ * mobiedit_ask says of its own.
  *
  * With options->state, each finished case is appended there as a line of JSON and synced to disk; where the
  * file has cases already, these are not run again but given to on_case as they were. A line cut short, as a

@@ -480,6 +480,34 @@ class Model(Case):
             if interval["n"]:
                 self.assertTrue(interval["low"] <= interval["mean"] <= interval["high"], name)
 
+    def test_eval_of_an_adapter(self):
+        facts, page = self.facts(("The capital of {} is", "Japan", TARGET), ("The capital of {} is", "Chile", "Oslo")), self.folder / "a.html"
+        state, environment = self.folder / "state.jsonl", self.eval_environment()
+        run = ["eval", self.model, facts, "--adapter", self.adapter, "--no-fluency", "--state", state]
+        ran = self.run_command(*run, "--json", "--html", page, env={**environment, "TMPDIR": "/none"})  # none is needed
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["cases"], report["failed"], report["rewrite"]), (2, 0, 0.5))
+        self.assertEqual((report["adapter"], report["solver"]), (self.adapter.name, None))
+        held, other = report["per_case"]
+        self.assertEqual((held["rewrite"], other["rewrite"]), (1, 0))
+        self.assertTrue(held["said"][0]["after"].startswith(" " + TARGET))
+        self.assertFalse(held["said"][0]["before"].startswith(" " + TARGET))
+        self.assertGreater(held["drift"], 0)
+        self.assertEqual(held["drift"], other["drift"])
+        for name in ("stop", "loss", "seconds"):
+            self.assertIsNone(other[name], name)
+        for name in ("loss", "seconds", "evals"):
+            self.assertIsNone(report[name], name)
+        self.assertIn(self.adapter.name, self.assert_page(page))
+        again = json.loads(self.run_command(*run, "--json", env=environment).stdout)
+        self.assertEqual(again["per_case"], report["per_case"])  # restored: the measuring time is the same
+        ran = self.run_command(*run, env=environment)
+        self.assertRegex(ran.stdout.decode(), r"- +- +The capital of Chile is -> Oslo")
+        self.assertIn(f"2, with {self.adapter}", ran.stdout.decode())
+        self.assert_refused([*run[:3], *run[5:]], MISMATCH, "adapter")
+        self.assert_refused([*run[:3], "--adapter", facts], FILE, "facts.json")
+
     def zsre_facts(self):
         path = self.folder / "zsre.json"
         case = {"subject": "Japan", "src": "What is the capital of Japan?", "rephrase": "Which city is Japan's capital?",

@@ -1,8 +1,9 @@
-/* mobiedit_eval: each fact edited by itself, and measured. */
+/* mobiedit_eval: each fact edited by itself, or with an adapter that is there, and measured. */
 #define _POSIX_C_SOURCE 200809L
 #include "api/handle.h"
 #include "api/job.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "eval/cases.h"
@@ -20,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define MAX_ADAPTER ((size_t)1 << 32)
 
 /* A private folder for the adapter of the case at hand. */
 typedef struct {
@@ -71,12 +74,20 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     return is_outcome(done->status) ? MOBIEDIT_OK : me_fail(err, done->status, "%s", why->message);
 }
 
+/* Nothing is edited where an adapter is given. */
+static void leave_unedited(mobiedit_eval_case *done) {
+    done->layer = -1;
+    done->loss = NAN;
+    done->seconds = NAN;
+}
+
 /* An evaluation under way. */
 typedef struct {
     mobiedit_model *model;
     const me_dataset *facts;
     const mobiedit_eval_options *options;
     scratch scratch;
+    const char *adapter; /* the one that is given, else the scratch file's */
     me_meter *meter;
     me_state *state; /* NULL: none is kept */
     me_cases cases;
@@ -107,7 +118,7 @@ static mobiedit_status measure(evaluation *e, const me_fact *fact, mobiedit_eval
     me_metrics metrics = {0};
     const double started = me_wall_seconds();
     ME_TRY(me_handle_runtime(e->model, &runtime, err));
-    ME_TRY(me_metrics_measure(e->meter, runtime, fact, edited ? e->scratch.adapter : NULL, &metrics, err));
+    ME_TRY(me_metrics_measure(e->meter, runtime, fact, edited ? e->adapter : NULL, &metrics, err));
     take_metrics(&metrics, done);
     done->measure_seconds = me_wall_seconds() - started;
     const mobiedit_status status = me_cases_add(&e->cases, done, err);
@@ -115,7 +126,7 @@ static mobiedit_status measure(evaluation *e, const me_fact *fact, mobiedit_eval
     return status;
 }
 
-/* Edits and measures fact `index`. */
+/* Measures fact `index`, edited first unless an adapter is given. */
 static mobiedit_status run_case(evaluation *e, size_t index, mobiedit_error *err) {
     const me_fact *fact = &e->facts->facts[index];
     mobiedit_error why = {0};
@@ -124,7 +135,10 @@ static mobiedit_status run_case(evaluation *e, size_t index, mobiedit_error *err
                                .subject = fact->subject,
                                .relation = fact->relation,
                                .target = fact->target};
-    ME_TRY(edit_fact(e->model, fact, &e->options->edit, e->scratch.adapter, &done, &why, err));
+    if (e->options->adapter)
+        leave_unedited(&done);
+    else
+        ME_TRY(edit_fact(e->model, fact, &e->options->edit, e->adapter, &done, &why, err));
     ME_TRY(measure(e, fact, &done, err));
     return e->state ? me_state_add(e->state, index, &e->cases.items[e->cases.n - 1], err) : MOBIEDIT_OK;
 }
@@ -161,6 +175,7 @@ static mobiedit_status median_seconds(const me_cases *cases, double *out, mobied
 static mobiedit_status sum_up(const evaluation *e, mobiedit_eval_summary *out, mobiedit_error *err) {
     mobiedit_eval_summary s = {.solver = e->options->edit.solver, .cases = (int)e->cases.n};
     if (!s.solver) s.solver = mobiedit_solvers()[0];
+    if (e->options->adapter) s.solver = NULL;
     for (size_t i = 0; i < e->cases.n; i++)
         s.failed += e->cases.items[i].status != MOBIEDIT_OK;
     s.unusable = (int)e->facts->n_unusable;
@@ -182,6 +197,20 @@ static void add_hex(cJSON *object, const char *name, uint64_t value) {
     char digits[24];
     (void)snprintf(digits, sizeof digits, "%016" PRIx64, value);
     me_json_add_text(object, name, digits);
+}
+
+/* Which adapter is given, as a text of its bytes or null. */
+static mobiedit_status add_adapter(cJSON *settings, const char *path, mobiedit_error *err) {
+    static const char name[] = "adapter's bytes";
+    char *bytes = NULL;
+    size_t length = 0;
+    if (path) ME_TRY(me_read_file(path, MAX_ADAPTER, &bytes, &length, err));
+    if (path)
+        add_hex(settings, name, me_hash(bytes, length));
+    else
+        (void)cJSON_AddNullToObject(settings, name);
+    me_free(bytes);
+    return MOBIEDIT_OK;
 }
 
 /* What decides how a case comes out. */
@@ -208,7 +237,8 @@ static mobiedit_status open_state(evaluation *e, mobiedit_error *err) {
     if (!e->options->state) return MOBIEDIT_OK;
     ME_TRY(me_fingerprint(e->model->model, fingerprint, err));
     cJSON *settings = settings_of(e, fingerprint);
-    const mobiedit_status status = me_state_open(e->options->state, settings, &e->state, err);
+    mobiedit_status status = add_adapter(settings, e->options->adapter, err);
+    if (status == MOBIEDIT_OK) status = me_state_open(e->options->state, settings, &e->state, err);
     cJSON_Delete(settings);
     return status;
 }
@@ -220,12 +250,14 @@ static mobiedit_status run(evaluation *e, mobiedit_eval_summary *summary, mobied
     const me_metric_options metrics = {.fluency = !options->no_fluency,
                                        .drift = !options->no_drift,
                                        .said = !options->no_said,
+                                       .one_adapter = options->adapter != NULL,
                                        .seed = options->edit.seed};
     ME_TRY(open_state(e, err));
     ME_TRY(me_meter_open(&metrics, &e->meter, err));
-    ME_TRY(scratch_open(&e->scratch, err));
+    if (!options->adapter) ME_TRY(scratch_open(&e->scratch, err));
+    e->adapter = options->adapter ? options->adapter : e->scratch.adapter;
     mobiedit_status status = run_cases(e, err);
-    scratch_close(&e->scratch);
+    if (!options->adapter) scratch_close(&e->scratch);
     if (status == MOBIEDIT_OK) status = sum_up(e, summary, err);
     return status;
 }
@@ -253,6 +285,7 @@ mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mo
     me_dataset dataset;
     ME_TRY(me_check_text(facts, "the path of the facts", err));
     ME_TRY(me_check_edit_options(model, &options->edit, err));
+    if (options->adapter) ME_TRY(me_adapter_check(model->model, options->adapter, err));
     ME_TRY(me_dataset_read(facts, &dataset, err));
     const mobiedit_status status = evaluate(model, &dataset, options, summary, err);
     me_dataset_free(&dataset);

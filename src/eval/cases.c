@@ -113,7 +113,7 @@ cJSON *me_case_to_json(const mobiedit_eval_case *done) {
     me_json_add_text(object, "target", done->target);
     me_json_add_text(object, "status", mobiedit_status_name(done->status));
     me_json_add_text(object, "message", done->message);
-    me_json_add_text(object, "stop", mobiedit_stop_name(done->stop));
+    me_json_add_text(object, "stop", isnan(done->seconds) ? NULL : mobiedit_stop_name(done->stop));
     me_json_add_number(object, "layer", done->layer);
     for (int m = 0; m < ME_METRIC_EVALS; m++)
         me_json_add_number(object, me_metric_table[m].name, me_metric_value(m, done));

@@ -49,7 +49,7 @@ static const size_t OFFSETS[N_FIELDS] = {
 
 double me_metric_value(int m, const mobiedit_eval_case *of) {
     if (m < N_FIELDS) return *(const double *)((const char *)of + OFFSETS[m]);
-    if (of->stop == MOBIEDIT_STOP_ALREADY_SAID) return NAN;
+    if (of->stop == MOBIEDIT_STOP_ALREADY_SAID || isnan(of->seconds)) return NAN;
     return m == ME_METRIC_EVALS ? (double)of->evaluations : of->seconds;
 }
 

@@ -20,8 +20,8 @@ enum {
 };
 extern const me_metric me_metric_table[ME_METRICS];
 
-/* Metric m of a case; NaN where it has none. A case whose target the model said by itself is no edit: it has
- * no evaluations, seconds and loss. */
+/* Metric m of a case; NaN where it has none. A case whose target the model said by itself, or that was
+ * measured with a given adapter, is no edit: it has no evaluations, seconds and loss. */
 double me_metric_value(int m, const mobiedit_eval_case *of);
 /* Sets a metric of a case that is read from a file. */
 void me_metric_set(int m, mobiedit_eval_case *of, double value);

@@ -7,9 +7,10 @@
 #include "runtime/runtime.h"
 
 typedef struct {
-    bool fluency; /* generated texts about the subject */
-    bool drift;   /* generic text */
-    bool said;    /* what is said to each prompt */
+    bool fluency;     /* generated texts about the subject */
+    bool drift;       /* generic text */
+    bool said;        /* what is said to each prompt */
+    bool one_adapter; /* all facts are measured with the same one: so is its drift, once */
     uint64_t seed;
 } me_metric_options;
 
