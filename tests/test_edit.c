@@ -203,6 +203,48 @@ static void problem_counts_and_scores(void **state) {
     me_problem_close(b.problem);
 }
 
+static void check_near(const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(a[i] - b[i]) < 1e-4F)) fail_msg("%zu: %.6f and %.6f", i, (double)a[i], (double)b[i]);
+}
+
+/* With an offset, a delta is what the sum of both is without. */
+static void offset_stands_under_every_delta(void **state) {
+    (void)state;
+    enum { WIDTH = FAKE_TARGETS * FAKE_D };
+    bench plain, lifted;
+    bench_open(&plain, 1);
+    bench_open(&lifted, 1);
+    float offset[FAKE_D], deltas[2 * FAKE_D], sums[2 * FAKE_D], base[FAKE_D] = {0};
+    float want[2 * FAKE_CARRIERS * WIDTH], got[2 * FAKE_CARRIERS * WIDTH];
+    for (int i = 0; i < FAKE_D; i++)
+        offset[i] = sinf((float)i) / 4;
+    for (int i = 0; i < 2 * FAKE_D; i++) {
+        deltas[i] = i < FAKE_D ? 0 : cosf((float)i) / 4;
+        sums[i] = deltas[i] + offset[i % FAKE_D];
+    }
+    assert_int_equal(me_problem_set_offset(lifted.problem, offset, NULL), MOBIEDIT_OK);
+    assert_int_equal(lifted.problem->evaluations, FAKE_CARRIERS);
+    assert_int_equal(me_problem_hidden(plain.problem, sums, 2, NULL, 0, want, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_hidden(lifted.problem, deltas, 2, NULL, 0, got, NULL), MOBIEDIT_OK);
+    check_near(got, want, sizeof got / sizeof *got);
+    check_near(lifted.problem->carriers->hidden, want,
+               (size_t)FAKE_CARRIERS * WIDTH); /* where solvers begin */
+    assert_int_equal(me_problem_responses(plain.problem, offset, sums, 2, 1, want, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_responses(lifted.problem, base, deltas, 2, 1, got, NULL), MOBIEDIT_OK);
+    check_near(got, want, 2 * WIDTH);
+    /* It is copied, and another takes its place. */
+    memset(offset, 0, sizeof offset);
+    assert_int_equal(me_problem_hidden(lifted.problem, deltas, 1, NULL, 0, got, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_hidden(plain.problem, sums, 1, NULL, 0, want, NULL), MOBIEDIT_OK);
+    check_near(got, want, (size_t)FAKE_CARRIERS * WIDTH);
+    assert_int_equal(me_problem_set_offset(lifted.problem, offset, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_hidden(lifted.problem, sums, 1, NULL, 0, got, NULL), MOBIEDIT_OK);
+    check_near(got, want, (size_t)FAKE_CARRIERS * WIDTH);
+    me_problem_close(plain.problem);
+    me_problem_close(lifted.problem);
+}
+
 /* Scores of the solution's delta on all carriers. */
 static void score_delta(const bench *b, me_score scores[FAKE_CARRIERS]) {
     float hidden[FAKE_CARRIERS * FAKE_TARGETS * FAKE_D];
@@ -224,6 +266,29 @@ static void probe_solves_and_stays_in_budget(void **state) {
     for (int c = 0; c < FAKE_CARRIERS; c++)
         assert_true(scores[c].says && scores[c].margin >= b.options.stop_margin);
     assert_true(sqrtf(dot(b.delta, b.delta, FAKE_D)) <= b.options.max_norm * b.problem->value_norm * 1.0001F);
+    me_problem_close(b.problem);
+}
+
+/* The target is said by offset and delta together. */
+static void probe_solves_on_top_of_an_offset(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 1);
+    float offset[FAKE_D];
+    for (int i = 0; i < FAKE_D; i++)
+        offset[i] = (i % 2 ? 0.2F : -0.2F);
+    assert_int_equal(me_problem_set_offset(b.problem, offset, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+    assert_int_equal(b.solution.stop, ME_STOP_SOLVED);
+    bench plain;
+    bench_open(&plain, 1);
+    for (int i = 0; i < FAKE_D; i++)
+        plain.delta[i] = b.delta[i] + offset[i];
+    me_score scores[FAKE_CARRIERS];
+    score_delta(&plain, scores);
+    for (int c = 0; c < FAKE_CARRIERS; c++)
+        assert_true(scores[c].says);
+    me_problem_close(plain.problem);
     me_problem_close(b.problem);
 }
 
@@ -331,7 +396,9 @@ int main(void) {
         cmocka_unit_test(key_bears_a_giant_negative),
         cmocka_unit_test(key_refuses_contradiction),
         cmocka_unit_test(problem_counts_and_scores),
+        cmocka_unit_test(offset_stands_under_every_delta),
         cmocka_unit_test(probe_solves_and_stays_in_budget),
+        cmocka_unit_test(probe_solves_on_top_of_an_offset),
         cmocka_unit_test(probe_says_when_nothing_helps),
         cmocka_unit_test(probe_stops_at_the_budget),
         cmocka_unit_test(probe_takes_what_is_asked_otherwise_last),
