@@ -90,9 +90,13 @@ typedef struct {
     size_t memory_bytes; /* budget for batches; 0 = the default. The batch shrinks to fit; E_MEMORY if one
                             column cannot */
     const char *kernels; /* table name for tests and benchmarks; NULL = the fastest */
+    int activation_bits; /* 16 or 8: the arithmetic of a mobile NPU (native/profile.h); 0: the kernels' own */
+    const me_sequence *calibration; /* [n_calibration], with activation_bits: texts whose activations are the
+                                       largest that are represented; all their positions are read */
+    int n_calibration;
 } me_native_options;
 
-/* model and pool must outlive the engine. */
+/* model and pool must outlive the engine, the calibration need not. */
 mobiedit_status me_native_open(const me_model *model, me_pool *pool, const me_native_options *options,
                                me_engine **out, mobiedit_error *err);
 

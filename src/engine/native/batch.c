@@ -49,6 +49,7 @@ void me_batch_free(me_batch *batch) {
     me_free(batch->act.d);
     me_free(batch->act.s);
     me_free(batch->act.half_sums);
+    me_free(batch->fixed);
     *batch = (me_batch){0};
 }
 
@@ -68,9 +69,10 @@ static mobiedit_status allocate(me_native *engine, int n_columns, mobiedit_error
     batch->act.d = me_calloc(blocks, sizeof(float));
     batch->act.s = me_calloc(blocks, sizeof(float));
     batch->act.half_sums = me_calloc(blocks, 2 * sizeof(int16_t));
-    if (!batch->position || !batch->span_of || !batch->base_row || !batch->spans || !batch->x || !batch->h ||
-        !batch->wide || !batch->out || !batch->act.q || !batch->act.d || !batch->act.s ||
-        !batch->act.half_sums) {
+    if (engine->profile) batch->fixed = me_calloc(n, engine->h_width * sizeof *batch->fixed);
+    if ((engine->profile && !batch->fixed) || !batch->position || !batch->span_of || !batch->base_row ||
+        !batch->spans || !batch->x || !batch->h || !batch->wide || !batch->out || !batch->act.q ||
+        !batch->act.d || !batch->act.s || !batch->act.half_sums) {
         me_batch_free(batch);
         return me_fail_memory(err, "a batch of columns");
     }

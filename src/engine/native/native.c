@@ -1,6 +1,7 @@
 #include "engine/native/native.h"
 
 #include "base/memory.h"
+#include "engine/native/profile.h"
 
 #include <math.h>
 #include <string.h>
@@ -86,6 +87,7 @@ static void native_close(me_engine *base) {
     me_ropes_close(engine);
     me_free(engine->kernel_scratch);
     me_free(engine->scores);
+    me_profile_close(engine->profile);
     me_batch_free(&engine->batch);
     me_free(engine);
 }
@@ -246,6 +248,8 @@ mobiedit_status me_native_open(const me_model *model, me_pool *pool, const me_na
     engine->kernels = kernels;
     engine->budget = options && options->memory_bytes ? options->memory_bytes : default_budget;
     mobiedit_status status = open_parts(engine, err);
+    if (status == MOBIEDIT_OK && options && options->activation_bits)
+        status = me_profile_open(engine, options, err);
     if (status != MOBIEDIT_OK) {
         native_close(&engine->base);
         return status;

@@ -45,6 +45,7 @@ typedef struct {
     me_span *spans;
     float *x, *h, *wide, *out;
     me_activations act; /* h, quantised */
+    int16_t *fixed;     /* h in the steps of a profile; NULL: the engine has none */
 } me_batch;
 
 /* Norm weights and biases of a layer as floats; NULL: the layer has none. */
@@ -75,7 +76,8 @@ typedef struct {
     size_t kernel_scratch_bytes;
     unsigned char *kernel_scratch; /* [threads][kernel_scratch_bytes] */
     size_t scores_width;
-    float *scores; /* [threads][scores_width]: attention of one query and head */
+    float *scores;              /* [threads][scores_width]: attention of one query and head */
+    struct me_profile *profile; /* NULL: the kernels' arithmetic */
     me_batch batch;
 } me_native;
 
@@ -132,7 +134,7 @@ typedef struct {
 
 /* In a batch of variations, h does not survive: only the difference from the base's row goes through the
  * weights, quantised at its own scale, and the base's outputs are added. Rounding errors are then in
- * proportion to the difference, not to h. */
+ * proportion to the difference, not to h. Under a profile variations are rows like all others. */
 void me_products(me_native *engine, const me_product *products, int n);
 
 /* ---- norm.c, rope.c, attention.c --------------------------------------------------------------------- */

@@ -1,14 +1,8 @@
+#include "engine/native/clones.h"
 #include "engine/native/native.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Code for wider vectors beside the base instruction set, chosen when the library is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && __GNUC__ >= 12 && !defined(__clang__)
-#define ME_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define ME_CLONES
-#endif
 
 /* Partial sums of a reduction: independent chains that the vectoriser can keep in registers. */
 enum { LANES = 16 };

@@ -1,4 +1,5 @@
 #include "engine/native/native.h"
+#include "engine/native/profile.h"
 
 /* Tasks a thread gets of one loop: enough that threads finish together, few enough to be cheap. */
 enum { TASKS_PER_THREAD = 6, MAX_ROWS_PER_TASK = 32 };
@@ -29,9 +30,16 @@ void me_act_shape(me_native *engine, int64_t n_in, int n_rows) {
     act->n_blocks = ((int)n_in + ME_BLOCK - 1) / ME_BLOCK;
 }
 
+/* Whether rows with a base go through the weights as differences from it. */
+static bool as_differences(const me_native *engine) {
+    return engine->batch.varied && !engine->profile;
+}
+
 void me_act_done(me_native *engine, int first, int last) {
-    /* Variations need their base's row, which another thread may still be writing. */
-    if (!engine->batch.varied) engine->kernels->quantize(&engine->batch.act, first, last);
+    /* Variations need their base's row, which another thread may still be writing; a profile needs to know
+     * what they are multiplied with. */
+    if (!as_differences(engine) && !me_profile_computes(engine))
+        engine->kernels->quantize(&engine->batch.act, first, last);
 }
 
 typedef struct {
@@ -79,8 +87,11 @@ static void run_product(void *context, size_t task, int thread) {
         task -= tasks;
     int64_t first = (int64_t)task * job->rows_per_task, last = first + job->rows_per_task;
     if (last > product->weight->n_out) last = product->weight->n_out;
-    engine->kernels->matmul(product->weight, &engine->batch.act, first, last, product->y, product->ldy,
-                            engine->kernel_scratch + (size_t)thread * engine->kernel_scratch_bytes);
+    if (me_profile_computes(engine))
+        me_profile_product(engine, product, first, last, thread);
+    else
+        engine->kernels->matmul(product->weight, &engine->batch.act, first, last, product->y, product->ldy,
+                                engine->kernel_scratch + (size_t)thread * engine->kernel_scratch_bytes);
 }
 
 void me_products(me_native *engine, const me_product *products, int n) {
@@ -92,7 +103,8 @@ void me_products(me_native *engine, const me_product *products, int n) {
     size_t tasks = 0;
     for (int i = 0; i < n; i++)
         tasks += tasks_of(&products[i], job.rows_per_task);
-    if (engine->batch.varied) me_for_rows(engine, engine->batch.n_rows, subtract_base_rows, &job);
+    if (engine->profile) me_profile_input(engine, products->weight);
+    if (as_differences(engine)) me_for_rows(engine, engine->batch.n_rows, subtract_base_rows, &job);
     me_pool_run(engine->pool, tasks, run_product, &job);
-    if (engine->batch.varied) me_for_rows(engine, engine->batch.n_rows, add_base_rows, &job);
+    if (as_differences(engine)) me_for_rows(engine, engine->batch.n_rows, add_base_rows, &job);
 }
