@@ -15,6 +15,7 @@ static const struct poptOption TABLE[] = {
     {"keep", 0, POPT_ARG_STRING, NULL, OPTION_KEEP, "a prompt whose answer must not change; repeatable",
      "PROMPT"},
     OPTION_ROWS_SOLVING,
+    OPTION_ROWS_MEASURING,
     {"trace", 0, POPT_ARG_STRING, NULL, OPTION_TRACE, "a plot of loss against evaluations", "FILE.svg"},
     OPTION_ROWS_END};
 

@@ -21,6 +21,7 @@ static const struct poptOption TABLE[] = {
     {"no-drift", 0, POPT_ARG_NONE, NULL, OPTION_NO_DRIFT, "do not measure generic text", NULL},
     {"quick", 0, POPT_ARG_NONE, NULL, OPTION_QUICK, "neither, nor what is said to each prompt", NULL},
     OPTION_ROWS_SOLVING,
+    OPTION_ROWS_MEASURING,
     OPTION_ROWS_END};
 
 typedef struct {
@@ -58,12 +59,7 @@ static int write_page(const evaluation *e, const mobiedit_eval_summary *summary,
 
 static int evaluate(evaluation *e, mobiedit_model *model) {
     const options *o = e->o;
-    const mobiedit_eval_options eval_options = {.edit = {.solver = o->solver,
-                                                         .layer = o->layer,
-                                                         .max_evaluations = o->max_evaluations,
-                                                         .seed = o->seed,
-                                                         .on_progress = on_progress,
-                                                         .user = e},
+    const mobiedit_eval_options eval_options = {.edit = options_edit(o, on_progress, e),
                                                 .n = o->n,
                                                 .skip = o->skip,
                                                 .state = o->state,

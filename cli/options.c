@@ -1,10 +1,11 @@
 #include "options.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const double MAX_REAL = 1000;
 
 /* Decimal digits only, at most `most`. */
 static bool read_number(const char *text, uint64_t most, uint64_t *out) {
@@ -52,11 +53,11 @@ static bool read_size(const char *name, const char *text, size_t *out) {
     return false;
 }
 
-/* A number that is no more than a thousand either way. */
-static bool read_scale(const char *name, const char *text, double *out) {
+/* A number from `least` to a thousand. */
+static bool read_real(const char *name, const char *text, double least, double *out) {
     char *end;
     const double value = strtod(text, &end);
-    if (end != text && !*end && fabs(value) <= 1000) {
+    if (end != text && !*end && value >= least && value <= MAX_REAL) {
         *out = value;
         return true;
     }
@@ -113,8 +114,13 @@ static bool set_value(options *o, int option, char *value) {
     case OPTION_OUTPUT:
         o->output = value;
         return true;
+    case OPTION_PROBE_STEP:
+        return read_real("probe-step", value, 0, &o->probe_step);
+    case OPTION_PROFILE:
+        o->model.profile = value;
+        return true;
     case OPTION_SCALE:
-        return read_scale("scale", value, &o->scale);
+        return read_real("scale", value, -MAX_REAL, &o->scale);
     case OPTION_SEED:
         return read_count("seed", value, 0, UINT64_MAX, &o->seed);
     case OPTION_SKIP:
@@ -212,7 +218,8 @@ mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_pro
                                    .max_evaluations = o->max_evaluations,
                                    .seed = o->seed,
                                    .on_progress = on_progress,
-                                   .user = user};
+                                   .user = user,
+                                   .probe_step = (float)o->probe_step};
 }
 
 void options_free(options *o) {

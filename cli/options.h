@@ -12,6 +12,7 @@ typedef struct {
     int layer;
     size_t max_evaluations;
     uint64_t seed;
+    double probe_step;
     mobiedit_model_options model;
     const char *output, *trace, *adapter, *ledger, *html, *state;
     const char **keep; /* [n_keep] */
@@ -52,6 +53,8 @@ enum {
     OPTION_NO_FLUENCY,
     OPTION_NO_LEDGER,
     OPTION_OUTPUT,
+    OPTION_PROBE_STEP,
+    OPTION_PROFILE,
     OPTION_QUICK,
     OPTION_QUIET,
     OPTION_REPAIR,
@@ -80,6 +83,16 @@ enum {
         {"max-evals", 0, POPT_ARG_STRING, NULL, OPTION_MAX_EVALS, "most prompt evaluations an edit", "N"},   \
         {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED, "of everything random (0)", "N"},                    \
         OPTION_ROWS_RUNNING
+
+#define OPTION_ROWS_MEASURING                                                                                \
+    {"profile",       0,                                                                                     \
+     POPT_ARG_STRING, NULL,                                                                                  \
+     OPTION_PROFILE,  "an NPU's arithmetic: w8a16-static, w8a8-static (none)",                               \
+     "NAME"},                                                                                                \
+    {                                                                                                        \
+        "probe-step", 0, POPT_ARG_STRING, NULL, OPTION_PROBE_STEP,                                           \
+            "expert: length of the probe solver's differences, in |v|", "X"                                  \
+    }
 
 #define OPTION_ROW_LEDGER                                                                                    \
     { "ledger", 0, POPT_ARG_STRING, NULL, OPTION_LEDGER, "the ledger (MODEL.gguf.mobiedit.db)", "FILE" }

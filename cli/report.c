@@ -14,6 +14,10 @@ static double mebibytes(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
+static const char *profile_of(const options *o) {
+    return o->model.profile ? o->model.profile : "none";
+}
+
 /* ---- edit -------------------------------------------------------------------------------------------- */
 
 /* The prompt without its braces, then what the model goes on with. */
@@ -66,6 +70,7 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     json_add_text(object, "before", r->before);
     json_add_text(object, "after", r->after);
     json_add_text(object, "solver", r->solver);
+    json_add_text(object, "profile", profile_of(o));
     json_add_text(object, "stop", mobiedit_stop_name(r->stop));
     json_add_number(object, "layer", r->layer);
     json_add_number(object, "rounds", r->rounds);
@@ -202,6 +207,7 @@ int report_eval_json(const options *o, const mobiedit_eval_summary *s, const me_
     json_add_text(object, "facts", me_base_name(o->positional[1]));
     json_add_text(object, "solver", s->solver);
     json_add_text(object, "adapter", o->adapter ? me_base_name(o->adapter) : NULL);
+    json_add_text(object, "profile", profile_of(o));
     json_add_number(object, "cases", s->cases);
     json_add_number(object, "failed", s->failed);
     json_add_number(object, "unusable", s->unusable);

@@ -70,6 +70,10 @@ typedef struct {
                             "auto": a GPU or NPU that ggml knows, else native; the name of a device, see
                             mobiedit_devices; "rpc:HOST:PORT[,HOST:PORT...]": ggml's RPC servers, which hold
                             the layers between them */
+    const char *profile; /* arithmetic of the native backend: NULL or "none": its own; "w8a16-static",
+                            "w8a8-static": that of mobile NPUs, int8 weights with a scale for each output
+                            channel, int16 or int8 activations with one scale a tensor, fixed beforehand. For
+                            measuring: verification is libllama's as ever. Takes a byte more a weight */
 } mobiedit_model_options;
 
 /* A device that runs models. Texts live as long as the process; memory in bytes, 0: not known. */
@@ -85,7 +89,7 @@ MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t 
 
 /* Opens and checks the model at `path`. `options` may be NULL. Close with mobiedit_close (NULL is fine).
  * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY; E_ARGUMENT where there is
- * no such backend. */
+ * no such backend or profile, or not both together. */
 MOBIEDIT_API mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options,
                                            mobiedit_model **model, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
@@ -129,6 +133,8 @@ typedef struct {
     int max_after_tokens;             /* length of the before/after texts; 0: 24 */
     mobiedit_progress_fn on_progress; /* may be NULL */
     void *user;
+    float probe_step; /* of the probe solver: length of its finite differences, in lengths of the value at the
+                         edited place; at most 10; 0: the solver's own */
 } mobiedit_edit_options;
 
 typedef enum {

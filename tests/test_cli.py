@@ -86,6 +86,10 @@ class CommandLine(Case):
                 (["ask", "m", "p", "--layer", "3"], "--layer"), (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
                 (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check"), (["devices", "x"], "usage"),
                 (edit + ["-o", "f", "--backend", "abacus"], "abacus"),
+                (edit + ["-o", "f", "--profile", "w4a4"], "w4a4"),
+                (edit + ["-o", "f", "--profile", "w8a16-static", "--backend", "CPU"], "w8a16-static"),
+                (edit + ["-o", "f", "--probe-step", "-1"], "--probe-step"),
+                (edit + ["-o", "f", "--probe-step", "nan"], "--probe-step"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost"], "rpc:"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost:99999"], "rpc:"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost:1,"], "rpc:")):
@@ -145,7 +149,7 @@ class Model(Case):
     def test_edit_is_done_and_reported(self):
         self.assertEqual((self.edited.returncode, self.edited.stderr), (DONE, b""))
         report = json.loads(self.edited.stdout)
-        self.assertEqual((report["status"], report["solver"]), ("ok", "probe"))
+        self.assertEqual((report["status"], report["solver"], report["profile"]), ("ok", "probe", "none"))
         self.assertIn(report["stop"], ("solved", "no progress"))  # in both cases libllama says the target
         self.assertEqual((report["model"], report["adapter"]), (MODEL_NAME, str(self.adapter)))
         self.assertTrue(report["after"].startswith(" " + TARGET), report["after"])
@@ -156,6 +160,14 @@ class Model(Case):
         evaluations = [point[0] for point in report["trace"]]
         self.assertTrue(evaluations and evaluations == sorted(evaluations))
         self.assertEqual(sorted(os.listdir(self.shared)), ["lima.gguf", "lima.svg"])
+
+    def test_edit_in_an_npus_arithmetic(self):
+        ran = self.run_command(*self.edit(), "--json", "--profile", "w8a16-static", "--probe-step", "0.3")
+        self.assertEqual(ran.returncode, DONE, ran.stderr)
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["status"], report["profile"]), ("ok", "w8a16-static"))
+        self.assertTrue(report["after"].startswith(" " + TARGET), report["after"])
+        self.assertNotEqual(self.output.read_bytes(), self.adapter.read_bytes())
 
     def test_trace_is_a_plot(self):
         svg = xml.etree.ElementTree.parse(self.trace).getroot()

@@ -2,6 +2,8 @@
 
 #include "base/backend.h"
 #include "base/memory.h"
+#include "edit/carriers.h"
+#include "edit/texts.h"
 #include "engine/ggml/devices.h"
 #include "engine/ggml/remote.h"
 #include "engine/native/kernels/kernels.h"
@@ -9,6 +11,25 @@
 #include <string.h>
 
 static const char native[] = "native";
+
+static const struct {
+    const char *name;
+    int activation_bits;
+} PROFILES[] = {{"none", 0}, {"w8a16-static", 16}, {"w8a8-static", 8}};
+enum { N_PROFILES = sizeof PROFILES / sizeof PROFILES[0] };
+
+/* Its place in the table; N_PROFILES: it is not there. */
+static int find_profile(const char *name) {
+    int i = 0;
+    while (name && i < N_PROFILES && strcmp(PROFILES[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+const char *me_backend_profile(const char *profile) {
+    const int i = find_profile(profile);
+    return i < N_PROFILES ? PROFILES[i].name : NULL;
+}
 
 /* The name without "auto" and NULL. */
 static const char *resolved(const char *name) {
@@ -18,18 +39,42 @@ static const char *resolved(const char *name) {
     return best ? best : native;
 }
 
-mobiedit_status me_backend_check(const char *name, mobiedit_error *err) {
+mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit_error *err) {
+    const int i = find_profile(profile);
     name = resolved(name);
-    return strcmp(name, native) == 0 ? MOBIEDIT_OK : me_devices_check(name, err);
+    if (i == N_PROFILES)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "there is no profile \"%.60s\": none, w8a16-static and w8a8-static are there",
+                       profile);
+    if (strcmp(name, native) == 0) return MOBIEDIT_OK;
+    if (PROFILES[i].activation_bits)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "profile %s is one of the native backend's, not of %.60s's",
+                       profile, name);
+    return me_devices_check(name, err);
 }
 
-mobiedit_status me_backend_open(const char *name, const me_model *model, me_pool *pool,
+/* A profile's scales are those of plain text. */
+static mobiedit_status open_native(const me_model *model, const me_vocab *vocab, me_pool *pool,
+                                   const mobiedit_model_options *options, me_engine **out,
+                                   mobiedit_error *err) {
+    me_sequences texts = {0};
+    me_native_options ours = {.memory_bytes = options->memory_bytes,
+                              .activation_bits = PROFILES[find_profile(options->profile)].activation_bits};
+    mobiedit_status status = MOBIEDIT_OK;
+    if (ours.activation_bits)
+        status = me_sequences_add_texts(&texts, vocab, me_texts_background,
+                                        me_texts_count(me_texts_background), err);
+    ours.calibration = texts.items;
+    ours.n_calibration = texts.n;
+    if (status == MOBIEDIT_OK) status = me_native_open(model, pool, &ours, out, err);
+    me_sequences_free(&texts);
+    return status;
+}
+
+mobiedit_status me_backend_open(const char *name, const me_model *model, const me_vocab *vocab, me_pool *pool,
                                 const mobiedit_model_options *options, me_engine **out, mobiedit_error *err) {
     name = resolved(name);
-    if (strcmp(name, native) == 0) {
-        const me_native_options ours = {.memory_bytes = options->memory_bytes};
-        return me_native_open(model, pool, &ours, out, err);
-    }
+    if (strcmp(name, native) == 0) return open_native(model, vocab, pool, options, out, err);
     const me_ggml_options ggml = {
         .backend = name, .memory_bytes = options->memory_bytes, .threads = options->threads};
     return me_devices_remote(name) ? me_remote_open(model, &ggml, out, err)

@@ -3,12 +3,16 @@
 #define ME_API_BACKEND_H
 
 #include "engine/engine.h"
+#include "model/vocab.h"
 
-/* Refuses a name that cannot be meant; NULL is the default's. Opens nothing. */
-mobiedit_status me_backend_check(const char *name, mobiedit_error *err);
+/* Refuses a backend and a profile that cannot be meant; NULL are the defaults. Opens nothing. */
+mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit_error *err);
+
+/* The profile's name as a constant; NULL where there is none of that name. */
+const char *me_backend_profile(const char *profile);
 
 /* The engine for `options`, on `name` instead of its backend. */
-mobiedit_status me_backend_open(const char *name, const me_model *model, me_pool *pool,
+mobiedit_status me_backend_open(const char *name, const me_model *model, const me_vocab *vocab, me_pool *pool,
                                 const mobiedit_model_options *options, me_engine **out, mobiedit_error *err);
 
 #endif

@@ -7,6 +7,8 @@
 
 #include <sys/stat.h>
 
+static const float MAX_PROBE_STEP = 10;
+
 mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error *err) {
     if (!text || !*text) return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is empty", what);
     if (!me_utf8_valid(text)) return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is not UTF-8", what);
@@ -21,6 +23,9 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
     if (options->layer < -1 || options->layer >= n_layer)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no layer %d: the model has 0 to %d",
                        options->layer, n_layer - 1);
+    if (!(options->probe_step >= 0 && options->probe_step <= MAX_PROBE_STEP))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe is no longer than %g lengths of the value",
+                       (double)MAX_PROBE_STEP);
     if (options->max_after_tokens < 0)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the length of the texts is negative");
     return MOBIEDIT_OK;

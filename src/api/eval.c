@@ -223,8 +223,10 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     add_hex(s, "facts' bytes", e->facts->hash);
     me_json_add_text(s, "solver", o->edit.solver ? o->edit.solver : mobiedit_solvers()[0]);
     me_json_add_text(s, "backend", e->model->options.backend ? e->model->options.backend : "native");
+    me_json_add_text(s, "profile", e->model->options.profile);
     me_json_add_number(s, "layer", o->edit.layer);
     me_json_add_count(s, "max-evals", o->edit.max_evaluations);
+    me_json_add_number(s, "probe-step", (double)o->edit.probe_step);
     add_hex(s, "seed", o->edit.seed);
     (void)cJSON_AddBoolToObject(s, "fluency", !o->no_fluency);
     (void)cJSON_AddBoolToObject(s, "drift", !o->no_drift);

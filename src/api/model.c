@@ -7,12 +7,13 @@
 mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options, mobiedit_model **model,
                               mobiedit_error *err) {
     ME_TRY(me_check_text(path, "the model's path", err));
-    const char *backend = options ? options->backend : NULL;
+    const char *backend = options ? options->backend : NULL, *profile = options ? options->profile : NULL;
     me_backend_init();
-    ME_TRY(me_backend_check(backend, err));
+    ME_TRY(me_backend_check(backend, profile, err));
     mobiedit_model *handle = me_calloc(1, sizeof *handle);
     if (!handle) return me_fail_memory(err, "the model handle");
     if (options) handle->options = *options;
+    handle->options.profile = me_backend_profile(profile);
     mobiedit_status status = MOBIEDIT_OK;
     if (backend && !(handle->backend = me_strdup(backend))) status = me_fail_memory(err, "the model handle");
     if (status == MOBIEDIT_OK) status = me_model_open(path, &handle->model, err);
@@ -46,7 +47,7 @@ mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobi
     if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
     if (!handle->pool) ME_TRY(me_pool_open(handle->options.threads, &handle->pool, err));
     if (!handle->engine)
-        ME_TRY(me_backend_open(handle->backend, handle->model, handle->pool, &handle->options,
+        ME_TRY(me_backend_open(handle->backend, handle->model, handle->vocab, handle->pool, &handle->options,
                                &handle->engine, err));
     if (!handle->session) ME_TRY(me_session_open(handle->engine, handle->vocab, &handle->session, err));
     *out = handle->session;

@@ -220,6 +220,15 @@ mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const m
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_sequences_add_texts(me_sequences *s, const me_vocab *vocab, const char *const *texts,
+                                       size_t n, mobiedit_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        const me_context context = {.context = texts[i], .subject = "", .all = true};
+        ME_TRY(me_sequences_add(s, vocab, &context, 1, err));
+    }
+    return MOBIEDIT_OK;
+}
+
 /* ---- carriers ---------------------------------------------------------------------------------------- */
 
 static void drop_last(me_sequences *s) {
@@ -273,9 +282,7 @@ static mobiedit_status add_variant(carrier_maker *m, char *text, mobiedit_error 
 
 static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *options,
                                     mobiedit_error *err) {
-    int n_texts = 1;
-    while (me_texts_prefixes[n_texts])
-        n_texts++;
+    const int n_texts = (int)me_texts_count(me_texts_prefixes);
     for (int i = 0; i < options->n_prefixed; i++)
         ME_TRY(add_variant(
             m, me_prompt_template(m->prompt, me_texts_prefixes[(options->first_prefix + i) % n_texts]), err));

@@ -31,6 +31,10 @@ typedef struct {
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
                                  float weight, mobiedit_error *err);
 
+/* Adds texts [n] as they are, every token read. */
+mobiedit_status me_sequences_add_texts(me_sequences *sequences, const me_vocab *vocab,
+                                       const char *const *texts, size_t n, mobiedit_error *err);
+
 /* Bytes of the subject up to the end of its last token that does not reach beyond the subject: "Inc" of
  * "{Inc.}'s" where the tokens are "Inc", ".'", "s". A key must be found again in other texts, where what
  * follows the subject is different. The whole subject where no token ends inside it ("{Japan}ese"). */

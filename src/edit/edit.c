@@ -114,7 +114,8 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
     const me_solver_input input = {.seed = e->options->seed,
                                    .margin = (float)(attempt + 1),
                                    .basis = basis,
-                                   .n_basis = basis ? n_basis : 0};
+                                   .n_basis = basis ? n_basis : 0,
+                                   .probe_step = e->options->probe_step};
     me_solution solution = {.delta = e->result->delta};
     e->watch.state.stage = MOBIEDIT_STAGE_SOLVE;
     mobiedit_status status = e->solver->solve(e->problem, &input, &solution, err);

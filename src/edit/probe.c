@@ -359,6 +359,7 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
         options.max_norm = 40.0F;
         options.probes = 64;
     }
+    if (in->probe_step > 0) options.step = in->probe_step;
     return me_probe_solve(p, in, &options, out, err);
 }
 

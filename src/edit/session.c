@@ -63,11 +63,7 @@ mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *se
 mobiedit_status me_session_text_keys(me_session *s, int layer, const char *const *texts, size_t n,
                                      me_key_set *out, mobiedit_error *err) {
     me_sequences sequences = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (size_t i = 0; i < n && status == MOBIEDIT_OK; i++) {
-        const me_context context = {.context = texts[i], .subject = "", .all = true};
-        status = me_sequences_add(&sequences, s->vocab, &context, 1, err);
-    }
+    mobiedit_status status = me_sequences_add_texts(&sequences, s->vocab, texts, n, err);
     if (status == MOBIEDIT_OK && sequences.n) status = me_session_keys(s, layer, &sequences, out, err);
     me_sequences_free(&sequences);
     return status;
@@ -77,10 +73,7 @@ mobiedit_status me_session_background(me_session *s, int layer, const me_key_set
     me_key_set *set = &s->background[layer];
     *out = set;
     if (set->keys) return MOBIEDIT_OK;
-    size_t n = 0;
-    while (me_texts_background[n])
-        n++;
-    return me_session_text_keys(s, layer, me_texts_background, n, set, err);
+    return me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), set, err);
 }
 
 mobiedit_status me_session_keys_around(me_session *s, int layer, const me_sequence *sequences, int n,

@@ -16,6 +16,7 @@ typedef struct {
     const float *basis; /* [n_basis][d], orthonormal rows: probe directions, strongest first; NULL for solvers
                            without */
     int n_basis;
+    float probe_step; /* of a solver that probes, in |v|; 0: its own */
 } me_solver_input;
 
 typedef struct {

@@ -2,6 +2,13 @@
 
 #include <stddef.h>
 
+size_t me_texts_count(const char *const *texts) {
+    size_t n = 0;
+    while (texts[n])
+        n++;
+    return n;
+}
+
 const char *const me_texts_prefixes[] = {
     "The following is true.",
     "Today I learned something.",

@@ -3,6 +3,11 @@
 #ifndef ME_EDIT_TEXTS_H
 #define ME_EDIT_TEXTS_H
 
+#include <stddef.h>
+
+/* How many texts stand before the NULL. */
+size_t me_texts_count(const char *const *texts);
+
 /* Sentences that may stand before a prompt without changing what it asks; ended by NULL. The first ones are
  * the usual carriers, the rest is drawn from when the prefixes are refreshed. */
 extern const char *const me_texts_prefixes[];
