@@ -65,6 +65,14 @@ static bool read_real(const char *name, const char *text, double least, double *
     return false;
 }
 
+/* Watts, or "measure"; nothing is subtracted where nothing can be measured. */
+static bool read_idle_watts(const char *text, double *out) {
+    if (strcmp(text, "measure") != 0) return read_real("idle-watts", text, 0, out);
+    const double watts = mobiedit_idle_watts(1);
+    *out = watts <= MAX_REAL ? watts : 0;
+    return true;
+}
+
 static void set_flag(options *o, int option) {
     if (option == OPTION_CHAT) o->chat = true;
     if (option == OPTION_COMPARE) o->compare = true;
@@ -93,6 +101,8 @@ static bool set_value(options *o, int option, char *value) {
     case OPTION_HTML:
         o->html = value;
         return true;
+    case OPTION_IDLE_WATTS:
+        return read_idle_watts(value, &o->idle_watts);
     case OPTION_KEEP:
         o->keep[o->n_keep++] = value;
         return true;
@@ -219,6 +229,7 @@ mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_pro
                                    .seed = o->seed,
                                    .on_progress = on_progress,
                                    .user = user,
+                                   .idle_watts = o->idle_watts,
                                    .probe_step = (float)o->probe_step};
 }
 

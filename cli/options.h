@@ -12,7 +12,7 @@ typedef struct {
     int layer;
     size_t max_evaluations;
     uint64_t seed;
-    double probe_step;
+    double probe_step, idle_watts;
     mobiedit_model_options model;
     const char *output, *trace, *adapter, *ledger, *html, *state;
     const char **keep; /* [n_keep] */
@@ -40,6 +40,7 @@ enum {
     OPTION_COMPARE,
     OPTION_HELP,
     OPTION_HTML,
+    OPTION_IDLE_WATTS,
     OPTION_JSON,
     OPTION_KEEP,
     OPTION_KEEP_FLOAT,
@@ -85,13 +86,18 @@ enum {
         OPTION_ROWS_RUNNING
 
 #define OPTION_ROWS_MEASURING                                                                                \
-    {"profile",       0,                                                                                     \
-     POPT_ARG_STRING, NULL,                                                                                  \
-     OPTION_PROFILE,  "an NPU's arithmetic: w8a16-static, w8a8-static (none)",                               \
+    {"profile", 0, POPT_ARG_STRING, NULL, OPTION_PROFILE, "w8a16-static, w8a8-static: as an NPU computes",   \
      "NAME"},                                                                                                \
+        {"probe-step",                                                                                       \
+         0,                                                                                                  \
+         POPT_ARG_STRING,                                                                                    \
+         NULL,                                                                                               \
+         OPTION_PROBE_STEP,                                                                                  \
+         "expert: length of probe's differences, in |v|",                                                    \
+         "X"},                                                                                               \
     {                                                                                                        \
-        "probe-step", 0, POPT_ARG_STRING, NULL, OPTION_PROBE_STEP,                                           \
-            "expert: length of the probe solver's differences, in |v|", "X"                                  \
+        "idle-watts", 0, POPT_ARG_STRING, NULL, OPTION_IDLE_WATTS,                                           \
+            "not counted as energy; measure: for a second", "W"                                              \
     }
 
 #define OPTION_ROW_LEDGER                                                                                    \

@@ -20,6 +20,15 @@ static const char *profile_of(const options *o) {
 
 /* ---- edit -------------------------------------------------------------------------------------------- */
 
+static void print_energy(const options *o, const mobiedit_edit_result *r) {
+    char idle[48] = "";
+    if (o->idle_watts > 0) (void)snprintf(idle, sizeof idle, ", less %.1f W for idleness", o->idle_watts);
+    if (isnan(r->joules))
+        (void)printf("%-13s not measurable here\n", "energy");
+    else
+        (void)printf("%-13s %.1f J (%s%s)\n", "energy", r->joules, r->energy_source, idle);
+}
+
 /* The prompt without its braces, then what the model goes on with. */
 static void print_text(const char *label, const char *prompt, const char *text) {
     (void)printf("%-13s ", label);
@@ -43,7 +52,7 @@ void report_edit(const options *o, const mobiedit_edit_result *r, const mobiedit
                  r->layer, r->rounds, (double)r->loss, (double)r->delta_ratio);
     (void)printf("%-13s %zu prompts, %zu tokens\n", "evaluations", r->evaluations, r->token_passes);
     (void)printf("%-13s %.2f s wall, %.2f s CPU\n", "time", r->seconds, r->cpu_seconds);
-    if (!isnan(r->joules)) (void)printf("%-13s %.1f J\n", "energy", r->joules);
+    print_energy(o, r);
     (void)printf("%-13s %.0f MiB\n", "peak memory", mebibytes(r->peak_rss_bytes));
 }
 
@@ -81,6 +90,8 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     json_add_number(object, "seconds", r->seconds);
     json_add_number(object, "cpu_seconds", r->cpu_seconds);
     json_add_number(object, "joules", r->joules);
+    json_add_text(object, "energy_source", r->energy_source);
+    json_add_number(object, "idle_watts", o->idle_watts);
     json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
     if (change) change_add_json(object, change);
@@ -172,6 +183,8 @@ void report_eval(const options *o, const mobiedit_eval_summary *s) {
     (void)printf("%-23s %8s%-8s  %s\n", "", "mean", "", "95 % interval");
     for (int m = 0; m < ME_METRICS; m++)
         print_figure(&me_metric_table[m], &s->figures[m]);
+    if (s->figures[ME_METRIC_JOULES].n == 0 && !o->adapter)
+        (void)printf("%-23s not measurable here\n", "energy");
     (void)printf("%-23s %8.0f MiB\n", "peak memory", mebibytes(s->peak_rss_bytes));
 }
 

@@ -133,6 +133,7 @@ typedef struct {
     int max_after_tokens;             /* length of the before/after texts; 0: 24 */
     mobiedit_progress_fn on_progress; /* may be NULL */
     void *user;
+    double idle_watts; /* what the machine takes without the work: not counted in the result's joules */
     float probe_step; /* of the probe solver: length of its finite differences, in lengths of the value at the
                          edited place; at most 10; 0: the solver's own */
 } mobiedit_edit_options;
@@ -160,8 +161,9 @@ typedef struct {
     size_t token_passes; /* tokens through the layers above the edited one */
     double seconds;      /* wall clock, of mobiedit_edit */
     double cpu_seconds;
-    double joules;         /* NaN where the machine has no readable counter */
-    size_t peak_rss_bytes; /* of the process so far */
+    double joules; /* that the machine used, verification included; NaN where it has no readable counter */
+    const char *energy_source; /* "rapl", "battery", or NULL */
+    size_t peak_rss_bytes;     /* of the process so far */
     char *before; /* greedy continuation of the prompt without and with the adapter, through libllama */
     char *after;  /* NULL where nothing was written */
     mobiedit_trace_point *trace; /* [n_trace] loss against evaluations */
@@ -178,6 +180,10 @@ MOBIEDIT_API mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit
                                            mobiedit_edit_result *result, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_edit_result_free(mobiedit_edit_result *result);
 MOBIEDIT_API const char *mobiedit_stop_name(mobiedit_stop stop);
+
+/* Watts that the machine takes while the calling thread sleeps for so long, for idle_watts; NaN where the
+ * machine has no readable counter. */
+MOBIEDIT_API double mobiedit_idle_watts(double seconds);
 
 /* Names of the solvers, ended by NULL. */
 MOBIEDIT_API const char *const *mobiedit_solvers(void);
@@ -426,6 +432,8 @@ typedef struct {
     double fluency_before;
     double drift;           /* mean KL(before || after) of the next token in generic text, nats */
     double loss;            /* of the edit, nats a token; NaN where none was solved */
+    double cpu_seconds;     /* the edit alone, as its seconds; NaN where nothing was edited */
+    double joules;          /* likewise; NaN also where the machine has no readable counter */
     double measure_seconds; /* spent on the metrics */
     const mobiedit_said *said;
     size_t n_said;
@@ -443,7 +451,7 @@ typedef struct {
     int n;
 } mobiedit_figure;
 
-enum { MOBIEDIT_EVAL_FIGURES = 15 };
+enum { MOBIEDIT_EVAL_FIGURES = 17 };
 
 typedef struct {
     const char *solver; /* NULL where an adapter was given */

@@ -90,6 +90,7 @@ class CommandLine(Case):
                 (edit + ["-o", "f", "--profile", "w8a16-static", "--backend", "CPU"], "w8a16-static"),
                 (edit + ["-o", "f", "--probe-step", "-1"], "--probe-step"),
                 (edit + ["-o", "f", "--probe-step", "nan"], "--probe-step"),
+                (edit + ["-o", "f", "--idle-watts", "much"], "--idle-watts"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost"], "rpc:"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost:99999"], "rpc:"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost:1,"], "rpc:")):
@@ -156,6 +157,8 @@ class Model(Case):
         self.assertFalse(report["before"].startswith(" " + TARGET), report["before"])
         for name in ("evals", "token_passes", "seconds", "cpu_seconds", "peak_rss_bytes", "delta_ratio"):
             self.assertGreater(report[name], 0, name)
+        self.assertIn(report["energy_source"], (None, "rapl", "battery"))
+        self.assertEqual(report["energy_source"] is None, report["joules"] is None)
         self.assertTrue(report["joules"] is None or report["joules"] >= 0)
         evaluations = [point[0] for point in report["trace"]]
         self.assertTrue(evaluations and evaluations == sorted(evaluations))
@@ -192,7 +195,7 @@ class Model(Case):
         self.output.write_text("old")
         ran = self.run_command(*self.edit(), "-q", "--keep", "The capital of France is", "--threads", "2")
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
-        for word in (f"after         {BARE} {TARGET}", "before", "evaluations", "s wall", "peak memory"):
+        for word in (f"after         {BARE} {TARGET}", "before", "evaluations", "s wall", "energy", "peak memory"):
             self.assertIn(word, ran.stdout.decode())
         self.assertEqual(self.output.read_bytes()[:4], b"GGUF")
         self.assertEqual(os.listdir(self.folder), [self.output.name])
@@ -480,7 +483,7 @@ class Model(Case):
         self.assertEqual((refused["status"], refused["rewrite"], refused["unchanged"]), ("argument", 0, 1))
         self.assertIsNotNone(refused["message"])
         self.assertAlmostEqual(report["rewrite"], 2 / 3, places=5)
-        for name in ("paraphrase", "unchanged", "evals", "seconds", "peak_rss_bytes", "fluency", "drift"):
+        for name in ("paraphrase", "unchanged", "evals", "seconds", "cpu_seconds", "peak_rss_bytes", "fluency", "drift"):
             self.assertIsInstance(report[name], (int, float), name)
         self.assertIsNone(report["efficacy"])  # the file does not say what is true
         self.assertGreater(edited["drift"], 0)

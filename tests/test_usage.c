@@ -1,4 +1,4 @@
-/* Checked writing, and what the process has used: with counters of a made-up /sys tree. */
+/* Checked writing, and what the process has used. */
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/memory.h"
@@ -28,12 +28,6 @@ static void put(const char *zone, const char *file, const char *text) {
     assert_true(fd >= 0);
     assert_true(me_write_all(fd, text, strlen(text)));
     assert_int_equal(close(fd), 0);
-}
-
-static void put_zone(const char *zone, const char *name, const char *range, const char *energy) {
-    put(zone, "name", name);
-    put(zone, "max_energy_range_uj", range);
-    put(zone, "energy_uj", energy);
 }
 
 static void writing_to_a_full_device_fails(void **state) {
@@ -68,41 +62,6 @@ static void only_regular_files_open(void **state) {
     assert_string_equal(me_base_name("file"), "file");
 }
 
-static void energy_sums_zones_and_wraps(void **state) {
-    (void)state;
-    put_zone("intel-rapl:0", "package-0\n", "262143328850\n", "262143000000\n");
-    put_zone("intel-rapl:0:0", "core\n", "262143328850\n", "5\n");
-    put_zone("intel-rapl:0:1", "dram\n", "1000000\n", "400000\n");
-    put_zone("intel-rapl:1", "psys\n", "1000000\n", "7\n");
-    put_zone("intel-rapl-mmio:0", "package-0\n", "262143328850\n", "0\n");
-    me_energy *energy = me_energy_open(scratch_folder);
-    assert_non_null(energy);
-    assert_true(me_energy_joules(energy) == 0.0);
-    put("intel-rapl:0:0", "energy_uj", "900000\n");
-    put("intel-rapl:0:1", "energy_uj", "900000\n");
-    assert_true(fabs(me_energy_joules(energy) - 0.5) < 1e-9);
-    /* The package's counter passes its end: 328851 steps to 0, 671149 more. */
-    put("intel-rapl:0", "energy_uj", "671149\n");
-    assert_true(fabs(me_energy_joules(energy) - 1.5) < 1e-9);
-    put("intel-rapl:0", "energy_uj", "damaged\n");
-    assert_true(isnan(me_energy_joules(energy)));
-    me_energy_close(energy);
-}
-
-static void energy_is_nan_where_there_is_no_counter(void **state) {
-    (void)state;
-    me_energy *energy = me_energy_open("/no/such/folder");
-    assert_true(isnan(me_energy_joules(energy)));
-    me_energy_close(energy);
-    put("empty", "name", "package-0\n");
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/empty", scratch_folder);
-    energy = me_energy_open(path);
-    assert_true(isnan(me_energy_joules(energy)));
-    me_energy_close(energy);
-    assert_true(isnan(me_energy_joules(NULL)));
-}
-
 static void time_and_memory_grow(void **state) {
     (void)state;
     enum { BYTES = 32 << 20 };
@@ -126,8 +85,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writing_to_a_full_device_fails),
         cmocka_unit_test(only_regular_files_open),
-        cmocka_unit_test(energy_sums_zones_and_wraps),
-        cmocka_unit_test(energy_is_nan_where_there_is_no_counter),
         cmocka_unit_test(time_and_memory_grow),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

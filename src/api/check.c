@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 static const float MAX_PROBE_STEP = 10;
+static const double MAX_IDLE_WATTS = 1000;
 
 mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error *err) {
     if (!text || !*text) return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is empty", what);
@@ -26,6 +27,9 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
     if (!(options->probe_step >= 0 && options->probe_step <= MAX_PROBE_STEP))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe is no longer than %g lengths of the value",
                        (double)MAX_PROBE_STEP);
+    if (!(options->idle_watts >= 0 && options->idle_watts <= MAX_IDLE_WATTS))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "no machine takes %g W when it is idle",
+                       options->idle_watts);
     if (options->max_after_tokens < 0)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the length of the texts is negative");
     return MOBIEDIT_OK;

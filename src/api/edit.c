@@ -1,6 +1,7 @@
 /* mobiedit_edit: from a request to a verified adapter. */
 #include "api/handle.h"
 #include "api/job.h"
+#include "base/energy.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/solver.h"
@@ -22,6 +23,7 @@ typedef struct {
     me_pending_file pending;
     mobiedit_progress last; /* as last told to the caller */
     double started;         /* wall clock, seconds */
+    me_energy *energy;
     mobiedit_edit_result *result;
 } edit_job;
 
@@ -31,6 +33,7 @@ typedef struct {
 static bool pass_progress(void *user, const mobiedit_progress *progress) {
     edit_job *job = user;
     job->last = *progress;
+    me_energy_sample(job->energy);
     job->last.seconds = me_wall_seconds() - job->started;
     const mobiedit_edit_options *caller = job->ask->options;
     return !caller->on_progress || caller->on_progress(caller->user, &job->last);
@@ -296,8 +299,11 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_ed
                            mobiedit_error *err) {
     ME_TRY(check(model, ask, err));
     const double cpu = me_cpu_seconds();
-    me_energy *energy = me_energy_open(NULL);
-    edit_job job = {.handle = model, .ask = ask, .options = *ask->options, .result = result};
+    edit_job job = {.handle = model,
+                    .ask = ask,
+                    .options = *ask->options,
+                    .result = result,
+                    .energy = me_energy_open(NULL, ask->options->idle_watts)};
     job.started = me_wall_seconds();
     job.options.on_progress = pass_progress;
     job.options.user = &job;
@@ -308,9 +314,10 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_ed
         ask->options->solver ? me_solver_find(ask->options->solver)->name : mobiedit_solvers()[0];
     result->seconds = me_wall_seconds() - job.started;
     result->cpu_seconds = me_cpu_seconds() - cpu;
-    result->joules = me_energy_joules(energy);
+    result->joules = me_energy_joules(job.energy);
+    result->energy_source = me_energy_source(job.energy);
     result->peak_rss_bytes = me_peak_rss_bytes();
-    me_energy_close(energy);
+    me_energy_close(job.energy);
     me_edit_result_free(&job.solved);
     me_prompt_free(&job.prompt);
     return status;
@@ -324,6 +331,10 @@ mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *req
         .request = request, .options = options ? options : &defaults, .output = output, .with_texts = true};
     *result = (mobiedit_edit_result){.joules = NAN};
     return me_job_run(model, &ask, result, err);
+}
+
+double mobiedit_idle_watts(double seconds) {
+    return me_energy_idle_watts(NULL, seconds);
 }
 
 void mobiedit_edit_result_free(mobiedit_edit_result *result) {

@@ -65,9 +65,11 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     done->status = me_job_run(model, &ask, &result, why);
     done->message = done->status == MOBIEDIT_OK ? NULL : why->message;
     done->evaluations = result.evaluations;
-    done->seconds = result.seconds;
-    done->layer = result.layer;
     done->stop = result.stop;
+    done->seconds = result.seconds;
+    done->cpu_seconds = done->stop == MOBIEDIT_STOP_ALREADY_SAID ? NAN : result.cpu_seconds;
+    done->joules = done->stop == MOBIEDIT_STOP_ALREADY_SAID ? NAN : result.joules;
+    done->layer = result.layer;
     done->loss = result.evaluations ? (double)result.loss : NAN;
     mobiedit_edit_result_free(&result);
     me_free(prompt);
@@ -78,7 +80,7 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
 static void leave_unedited(mobiedit_eval_case *done) {
     done->layer = -1;
     done->loss = NAN;
-    done->seconds = NAN;
+    done->seconds = done->cpu_seconds = done->joules = NAN;
 }
 
 /* An evaluation under way. */

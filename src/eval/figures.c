@@ -24,6 +24,8 @@ const me_metric me_metric_table[ME_METRICS] = {
     {"fluency_before", "fluency before", ME_UNIT_BITS, 0},
     {"drift", "drift", ME_UNIT_NATS, -1},
     {"loss", "loss", ME_UNIT_NATS, -1},
+    {"cpu_seconds", "CPU seconds", ME_UNIT_SECONDS, -1},
+    {"joules", "energy", ME_UNIT_JOULES, -1},
     {"evals", "evaluations", ME_UNIT_PROMPTS, -1},
     {"seconds", "seconds", ME_UNIT_SECONDS, -1},
 };
@@ -45,6 +47,8 @@ static const size_t OFFSETS[N_FIELDS] = {
     offsetof(mobiedit_eval_case, fluency_before),
     offsetof(mobiedit_eval_case, drift),
     offsetof(mobiedit_eval_case, loss),
+    offsetof(mobiedit_eval_case, cpu_seconds),
+    offsetof(mobiedit_eval_case, joules),
 };
 
 double me_metric_value(int m, const mobiedit_eval_case *of) {

@@ -4,7 +4,14 @@
 
 #include "base/error.h"
 
-typedef enum { ME_UNIT_SHARE, ME_UNIT_NATS, ME_UNIT_BITS, ME_UNIT_PROMPTS, ME_UNIT_SECONDS } me_unit;
+typedef enum {
+    ME_UNIT_SHARE,
+    ME_UNIT_NATS,
+    ME_UNIT_BITS,
+    ME_UNIT_PROMPTS,
+    ME_UNIT_SECONDS,
+    ME_UNIT_JOULES
+} me_unit;
 
 typedef struct {
     const char *name;  /* in JSON */
@@ -16,7 +23,8 @@ typedef struct {
 enum {
     ME_METRICS = MOBIEDIT_EVAL_FIGURES,
     ME_METRIC_SECONDS = ME_METRICS - 1,
-    ME_METRIC_EVALS = ME_METRICS - 2
+    ME_METRIC_EVALS = ME_METRICS - 2,
+    ME_METRIC_JOULES = ME_METRICS - 3
 };
 extern const me_metric me_metric_table[ME_METRICS];
 
