@@ -1,10 +1,13 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
  * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
- * FOLDER/dataset/SCHEMA. */
+ * FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two edits of which one is undone. */
 #define _GNU_SOURCE
+#include "ledger_seed.h"
 #include "store/adapter.h"
+#include "store/ledger.h"
 #include "tiny_model.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -47,6 +50,39 @@ static void write_adapter(const char *model_path, const char *path) {
     me_model_close(model);
 }
 
+/* SQLite's own error is of no use here. */
+static void run_sql(const char *path, const char *sql) {
+    sqlite3 *db = NULL;
+    require(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK,
+            path);
+    (void)sqlite3_close(db);
+}
+
+static void write_ledger(const char *path, bool small) {
+    static const char *const keep[] = {"c"};
+    const me_model model = ledger_model();
+    float delta[LEDGER_D_MODEL] = {1, -2}, keys[2 * LEDGER_D_FF] = {3, 4, 5, -6, 7, 8};
+    me_record record = {.about = {.target = "b", .keep = keep, .n_keep = 1, .solver = "probe"},
+                        .delta = delta,
+                        .keys = keys,
+                        .n_keys = 2};
+    me_ledger *ledger = NULL;
+    int64_t id;
+    (void)unlink(path);
+    require(me_ledger_open(path, &model, LEDGER_FINGERPRINT, true, &ledger, NULL) == MOBIEDIT_OK &&
+                me_ledger_begin(ledger, NULL) == MOBIEDIT_OK,
+            path);
+    record.about.prompt = "{a} is";
+    require(me_ledger_add(ledger, &record, &id, NULL) == MOBIEDIT_OK, path);
+    record.about.prompt = "{d} was";
+    require(me_ledger_add(ledger, &record, &id, NULL) == MOBIEDIT_OK, path);
+    require(me_ledger_set_state(ledger, id, MOBIEDIT_RECORD_UNDONE, 0, NULL) == MOBIEDIT_OK &&
+                me_ledger_commit(ledger, NULL) == MOBIEDIT_OK,
+            path);
+    me_ledger_close(ledger);
+    if (small) run_sql(path, "PRAGMA journal_mode = DELETE; PRAGMA page_size = 512; VACUUM");
+}
+
 static void write_text(const char *path, const char *text) {
     FILE *file = fopen(path, "w");
     require(file && fputs(text, file) >= 0, path);
@@ -66,6 +102,10 @@ int main(int argc, char **argv) {
         if (i == 3) write_adapter(path, adapter);
         cut_to_metadata(path);
     }
+    path_of(path, folder, "ledger", "wal");
+    write_ledger(path, false);
+    path_of(path, folder, "ledger", "small");
+    write_ledger(path, true);
     path_of(path, folder, "prompt", "plain");
     write_text(path, "The capital of {Japan} is\nLima");
     path_of(path, folder, "csv", "one");
