@@ -184,6 +184,25 @@ static void offset_is_what_others_add(void **state) {
     me_joint_free(&joint);
 }
 
+static void a_longer_delta_is_all_that_differs(void **state) {
+    (void)state;
+    me_joint_edit longer[N];
+    float *twice = me_calloc((size_t)model->d_model, sizeof *twice);
+    memcpy(longer, edits, sizeof longer);
+    for (int j = 0; j < model->d_model; j++)
+        twice[j] = 2 * deltas[3][j];
+    longer[3].delta = twice;
+    me_joint want = solve(longer, N), joint = solve(edits, N);
+    me_joint_add(model, &joint, 3, 1, deltas[3]);
+    const size_t n = (size_t)joint.layers[0].n_units;
+    assert_memory_equal(joint.layers[0].left, want.layers[0].left, n * (size_t)model->d_ff * sizeof(float));
+    for (size_t j = 0; j < n * (size_t)model->d_model; j++)
+        assert_true(fabsf(joint.layers[0].delta[j] - want.layers[0].delta[j]) < 1e-5F);
+    me_free(twice);
+    me_joint_free(&want);
+    me_joint_free(&joint);
+}
+
 /* A prompt to keep is not answered to, unless it names what is edited. */
 static void what_is_kept_is_silent(void **state) {
     (void)state;
@@ -209,6 +228,7 @@ int main(void) {
         cmocka_unit_test(taking_away_is_as_if_it_had_not_been),
         cmocka_unit_test(layers_are_solved_apart),
         cmocka_unit_test(offset_is_what_others_add),
+        cmocka_unit_test(a_longer_delta_is_all_that_differs),
         cmocka_unit_test(what_is_kept_is_silent),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -263,17 +263,87 @@ mobiedit_status me_book_look(mobiedit_model *model, me_book *b, const char *adap
     return me_runtime_set_adapter(runtime, NULL, err);
 }
 
-mobiedit_status me_book_solve_lost(mobiedit_model *model, me_book *b, const mobiedit_edit_options *options,
-                                   mobiedit_error *err) {
+mobiedit_status me_book_try(mobiedit_ledger *ledger, me_book *b, int *n_lost, mobiedit_error *err) {
+    me_pending_file pending;
+    ME_TRY(me_book_write(ledger->model, b, ledger->path, &pending, err));
+    const mobiedit_status status = me_book_look(ledger->model, b, pending.temporary, n_lost, err);
+    me_pending_discard(&pending);
+    return status;
+}
+
+/* ---- repair ------------------------------------------------------------------------------------------ */
+
+/* How long the delta of a lost edit is made, in turn. Among others its key answers a little less to its
+ * prompt than by itself, and most of what is lost has lost only its margin. */
+static const float LENGTHS[] = {1.2F, 1.45F, 1.75F};
+
+static bool is_lost(const me_book *b, int i) {
+    return b->looked_at[i] && b->records.items[i].about.holds == 0;
+}
+
+/* lengths [records.n] of those that are looked at: 1 at first, then those that hold with. */
+static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_book *b, float *lengths,
+                                    mobiedit_error *err) {
+    int n_lost = 1;
+    for (size_t t = 0; t < sizeof LENGTHS / sizeof *LENGTHS && n_lost; t++) {
+        for (int i = 0; i < b->records.n; i++) {
+            if (!is_lost(b, i)) continue;
+            me_joint_add(ledger->model->model, &b->joint, i, LENGTHS[t] - lengths[i],
+                         b->records.items[i].delta);
+            lengths[i] = LENGTHS[t];
+        }
+        ME_TRY(me_book_try(ledger, b, &n_lost, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+static void take_length(me_book *b, int i, const me_model *model, float length) {
+    me_record *r = &b->records.items[i];
+    cblas_sscal(model->d_model, length, r->delta, 1);
+    r->about.delta_ratio *= length;
+    b->solved_anew[i] = true;
+}
+
+/* Only lost edits are looked at meanwhile. */
+static mobiedit_status lengthen(mobiedit_ledger *ledger, me_book *b, mobiedit_error *err) {
+    const me_model *model = ledger->model->model;
+    const size_t n = (size_t)b->records.n;
+    float *lengths = me_calloc(n, sizeof *lengths);
+    bool *looked_at = me_calloc(n, sizeof *looked_at);
+    mobiedit_status status = lengths && looked_at ? MOBIEDIT_OK : me_fail_memory(err, "the lost edits");
+    if (status == MOBIEDIT_OK) {
+        memcpy(looked_at, b->looked_at, n * sizeof *looked_at);
+        for (int i = 0; i < b->records.n; i++) {
+            b->looked_at[i] = is_lost(b, i);
+            lengths[i] = 1;
+        }
+        status = find_lengths(ledger, b, lengths, err);
+        for (int i = 0; i < b->records.n; i++)
+            if (b->looked_at[i] && is_lost(b, i))
+                me_joint_add(model, &b->joint, i, 1 - lengths[i], b->records.items[i].delta);
+            else if (b->looked_at[i])
+                take_length(b, i, model, lengths[i]);
+        memcpy(b->looked_at, looked_at, n * sizeof *looked_at);
+    }
+    me_free(lengths);
+    me_free(looked_at);
+    return status;
+}
+
+mobiedit_status me_book_repair(mobiedit_ledger *ledger, me_book *b, const mobiedit_edit_options *options,
+                               mobiedit_error *err) {
+    ME_TRY(lengthen(ledger, b, err));
     for (int i = 0; i < b->records.n; i++) {
-        if (!b->looked_at[i] || b->records.items[i].about.holds != 0) continue;
+        if (!is_lost(b, i)) continue;
         mobiedit_error why = {0};
-        const mobiedit_status status = solve_anew(model, b, i, options, &why);
+        const mobiedit_status status = solve_anew(ledger->model, b, i, options, &why);
         if (status != MOBIEDIT_OK && status != MOBIEDIT_E_NOT_SOLVED)
             return me_fail(err, status, "%s", why.message);
     }
     return MOBIEDIT_OK;
 }
+
+/* ---- recording --------------------------------------------------------------------------------------- */
 
 mobiedit_status me_book_record(mobiedit_ledger *ledger, const me_book *b, int *n_anew, mobiedit_error *err) {
     *n_anew = 0;

@@ -18,7 +18,7 @@ typedef struct {
     me_prompt *prompts;   /* [records.n] */
     me_joint_edit *edits; /* [n_edits]: those of the records, then one more where a new edit is tried */
     int n_edits;
-    bool *solved_anew;  /* [records.n] */
+    bool *solved_anew;  /* [records.n]: or made longer */
     bool *looked_at;    /* [records.n]: whether me_book_look asks about it; the owner's to clear */
     me_joint joint;     /* of edits; empty before me_book_solve */
     int64_t generation; /* of the ledger when it was read */
@@ -49,9 +49,14 @@ mobiedit_status me_book_write(mobiedit_model *model, const me_book *book, const 
 mobiedit_status me_book_look(mobiedit_model *model, me_book *book, const char *adapter, int *n_lost,
                              mobiedit_error *err);
 
-/* Solves each record anew that did not hold; where no delta is found it stays as it was. */
-mobiedit_status me_book_solve_lost(mobiedit_model *model, me_book *book, const mobiedit_edit_options *options,
-                                   mobiedit_error *err);
+/* Writes the adapter of the solved edits to a temporary file, and looks with it. */
+mobiedit_status me_book_try(mobiedit_ledger *ledger, me_book *book, int *n_lost, mobiedit_error *err);
+
+/* Makes the records hold that were looked at and did not: by a longer delta where that is enough, else by one
+ * that is solved anew; where none is found the record stays as it was. The book is to be solved and looked at
+ * again. */
+mobiedit_status me_book_repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
+                               mobiedit_error *err);
 
 /* Writes into the ledger which records were solved anew, and which of those looked at hold; inside a
  * transaction. *n_anew: how many were solved anew, and hold. */

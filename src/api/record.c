@@ -167,7 +167,7 @@ static mobiedit_status keep(void *user, const me_edit_result *solved, const char
     ME_TRY(me_book_look(r->ledger->model, &r->book, adapter, &n_lost, err));
     if (n_lost && !last) {
         *again = true;
-        return me_book_solve_lost(r->ledger->model, &r->book, r->options, err);
+        return me_book_repair(r->ledger, &r->book, r->options, err);
     }
     ME_TRY(count_lost(r, err));
     ME_TRY(commit(r, solved, result, &stale, err));

@@ -9,18 +9,14 @@
 enum { MAX_REPAIRS = 3 };
 
 static mobiedit_status ask_all(mobiedit_ledger *ledger, me_book *book, int *n_lost, mobiedit_error *err) {
-    me_pending_file pending;
     ME_TRY(me_book_solve(ledger->model, book, err));
-    ME_TRY(me_book_write(ledger->model, book, ledger->path, &pending, err));
-    const mobiedit_status status = me_book_look(ledger->model, book, pending.temporary, n_lost, err);
-    me_pending_discard(&pending);
-    return status;
+    return me_book_try(ledger, book, n_lost, err);
 }
 
 static mobiedit_status repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
                               int *n_lost, mobiedit_error *err) {
     for (int i = 0; i < MAX_REPAIRS && *n_lost; i++) {
-        ME_TRY(me_book_solve_lost(ledger->model, book, options, err));
+        ME_TRY(me_book_repair(ledger, book, options, err));
         ME_TRY(ask_all(ledger, book, n_lost, err));
     }
     return MOBIEDIT_OK;

@@ -409,6 +409,12 @@ void me_joint_free(me_joint *joint) {
     *joint = (me_joint){0};
 }
 
+void me_joint_add(const me_model *model, me_joint *joint, int i, float by, const float *delta) {
+    const me_joint_layer *layer = &joint->layers[joint->layer_of[i]];
+    const int d = model->d_model;
+    cblas_saxpy(d, by, delta, 1, layer->delta + (size_t)joint->unit_of[i] * (size_t)d, 1);
+}
+
 void me_joint_offset(const me_model *model, const me_joint *joint, const me_joint_edit *edits, int i,
                      float *offset) {
     const me_joint_layer *layer = &joint->layers[joint->layer_of[i]];

@@ -46,6 +46,10 @@ mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, 
                                mobiedit_error *err);
 void me_joint_free(me_joint *joint);
 
+/* Adds `by` times delta [d_model] to what edit i adds. The keys do not depend on the deltas: the rest stays.
+ */
+void me_joint_add(const me_model *model, me_joint *joint, int i, float by, const float *delta);
+
 /* What all other edits of its layer add at edit i's subject in its bare prompt: offset [d]. */
 void me_joint_offset(const me_model *model, const me_joint *joint, const me_joint_edit *edits, int i,
                      float *offset);

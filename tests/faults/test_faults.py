@@ -1,6 +1,6 @@
 """What is left after the worst moments: kill -9 at every write, a full disk, two processes at once.
 
-  test_faults.py MOBIEDIT KILL_AT_WRITE.so MAKE_MODEL [TEST...]
+  test_faults.py MOBIEDIT KILL_AT_WRITE.so MAKE_MODEL WEAKEN [TEST...]
 
 Every edit that was told of must be in the ledger, the ledger must open, and an adapter file must be whole: byte by byte
 the old one or the new one. $FAULT_STEP = n tries every n-th write (11: each costs a whole command; 1 tries all).
@@ -51,14 +51,15 @@ class Faults(unittest.TestCase):
         self.assertEqual(ran.returncode, 0, ran.stderr)
         return {(e["prompt"], e["target"]): e["state"] for e in json.loads(ran.stdout)["edits"]}
 
-    def kill_at_every_write(self, name, source, args, told, check):
-        """told(stdout): what the command has acknowledged; check(edits, acknowledged)."""
+    def kill_at_every_write(self, name, source, args, told, check, output="out.gguf"):
+        """told(stdout): what the command has acknowledged; check(edits, acknowledged). output: what it writes, also there
+        before."""
         count = self.root / "count"
         shim = {"LD_PRELOAD": self.shim}
         whole = self.copy(source)
         ran = self.run_in(whole, *args, environment={**shim, "COUNT_INTO": str(count)})
         self.assertEqual(ran.returncode, 0, ran.stderr)
-        old, new = (source / "out.gguf").read_bytes(), (whole / "out.gguf").read_bytes()
+        old, new = (source / output).read_bytes(), (whole / output).read_bytes()
         check(self.edits(whole), True)
         points = int(count.read_text())
         self.assertGreater(points, 2)
@@ -71,15 +72,15 @@ class Faults(unittest.TestCase):
             acknowledged = told(ran.stdout)
             with self.subTest(f"{name}, write {at} of {points}"):
                 check(self.edits(work), acknowledged)
-                adapter = (work / "out.gguf").read_bytes()
-                self.assertIn(adapter, (old, new))
-                replaced += adapter == new
+                written = (work / output).read_bytes()
+                self.assertTrue(written in (old, new), f"{output} is neither the old nor the new one")
+                replaced += written == new
                 if acknowledged:
-                    self.assertEqual(adapter, new)
+                    self.assertTrue(written == new, f"{output} is not the one that was told of")
                 goes_on = 0 if self.edits(work)[FACTS[0]] == "active" else 2
                 self.assertEqual(self.run_in(work, "undo", "model.gguf", "1").returncode, goes_on)
         self.table.append((f"kill -9 at a write of {name}, of {points} writes", killed,
-                           f"ledger opens, nothing told of is lost; adapter old {killed - replaced}, new {replaced}"))
+                           f"ledger opens, nothing told of is lost; file old {killed - replaced}, new {replaced}"))
 
     def test_kill_edit(self):
         def check(edits, acknowledged):
@@ -109,6 +110,14 @@ class Faults(unittest.TestCase):
         self.kill_at_every_write("export", old, ["export", "model.gguf", "-o", "out.gguf"], lambda stdout: False,
                                  lambda edits, acknowledged: self.assertEqual(edits, {FACTS[0]: "active"}))
 
+    def test_kill_merge(self):
+        source = self.copy()
+        (source / "merged.gguf").write_bytes(b"an old file")
+        old = source.rename(self.root / "merging")
+        self.kill_at_every_write("merge", old, ["merge", "model.gguf", "-o", "merged.gguf", "-q"],
+                                 lambda stdout: b"merged" in stdout,
+                                 lambda edits, acknowledged: self.assertEqual(edits, {FACTS[0]: "active"}), "merged.gguf")
+
     def test_full_disk(self):
         full = 0
         for size in range(0, 65536, 4096):
@@ -136,6 +145,22 @@ class Faults(unittest.TestCase):
         self.assertEqual(self.edits(work), {fact: "active" for fact in FACTS})
         self.table.append(("two processes edit at once", 1, "both edits are in"))
 
+    def test_lost_edit_is_repaired(self):
+        """By a longer delta, and where there is next to nothing left of it by another."""
+        for factor in ("0.3", "0.001"):
+            with self.subTest(factor):
+                work = self.copy()
+                subprocess.run([self.weaken, "model.gguf", "model.gguf.mobiedit.db", "1", factor], cwd=work, check=True)
+                for flag, status, hold, anew in ((None, 1, 0, 0), ("--repair", 0, 1, 1), (None, 0, 1, 0)):
+                    ran = self.run_in(work, "verify", "model.gguf", "--json", *([flag] if flag else []))
+                    self.assertEqual(ran.returncode, status, ran.stderr)
+                    report = json.loads(ran.stdout)
+                    self.assertEqual((report["active"], report["hold"], report["solved_anew"]), (1, hold, anew))
+                    self.assertEqual(report["edits"][0]["holds"], bool(hold))
+                self.assertEqual(self.run_in(work, "export", "model.gguf", "-o", "out.gguf").returncode, 0)
+                ran = self.run_in(work, "ask", "model.gguf", "Here is Oslo", "-n", "4", "--adapter", "out.gguf")
+                self.assertTrue(ran.stdout.strip().startswith(b"k"), ran.stdout)
+
     @classmethod
     def tearDownClass(cls):
         for row in cls.table:
@@ -143,6 +168,6 @@ class Faults(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    Faults.mobiedit, Faults.shim, Faults.make_model = (os.path.abspath(a) for a in sys.argv[1:4])
-    unittest.main(argv=[sys.argv[0], "-v", *(f"Faults.{name}" for name in sys.argv[4:])] if sys.argv[4:] else
+    Faults.mobiedit, Faults.shim, Faults.make_model, Faults.weaken = (os.path.abspath(a) for a in sys.argv[1:5])
+    unittest.main(argv=[sys.argv[0], "-v", *(f"Faults.{name}" for name in sys.argv[5:])] if sys.argv[5:] else
                   [sys.argv[0], "-v"])
