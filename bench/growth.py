@@ -101,11 +101,11 @@ def main():
     table(f"by threads, {there[0][0]}", "threads", by_threads)
 
     print(f"\none edit, model load and verification included\n{'model':>10} {'million':>8} {'evals':>6} {'wall s':>7}"
-          f" {'CPU s':>7} {'peak MiB':>9} {'file MiB':>9}")
+          f" {'CPU s':>7} {'J':>7} {'peak MiB':>9} {'file MiB':>9}")
     edits = [(name, millions, edit(options, file)) for name, file, millions in there]
     for name, millions, e in edits:
         print(f"{name:>10} {millions:>8} {e['evals']:>6} {e['seconds']:>7.2f} {e['cpu_seconds']:>7.2f}"
-              f" {e['peak_rss_bytes'] / 2**20:>9.0f} {e['file_bytes'] / 2**20:>9.0f}")
+              f" {'-' if e['joules'] is None else format(e['joules'], '.1f'):>7} {e['peak_rss_bytes'] / 2**20:>9.0f} {e['file_bytes'] / 2**20:>9.0f}")
     if not options.svg:
         return
     panels = [("evaluations a second, by model", "model", speeds(by_model)),
