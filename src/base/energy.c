@@ -222,13 +222,13 @@ const char *me_energy_source(const me_energy *energy) {
 
 double me_energy_idle_watts(const char *root, double seconds) {
     me_energy *energy = me_energy_open(root, 0);
-    const double begin = me_wall_seconds();
     const struct timespec slice = {.tv_nsec = (long)(1e9 * SAMPLE_SECONDS)};
-    while (me_energy_source(energy) && me_wall_seconds() - begin < seconds) {
+    while (me_energy_source(energy) && me_wall_seconds() - energy->opened < seconds) {
         (void)nanosleep(&slice, NULL);
         me_energy_sample(energy);
     }
-    const double watts = me_energy_joules(energy) / (me_wall_seconds() - begin);
+    const double joules = me_energy_joules(energy);
+    const double watts = isnan(joules) ? NAN : joules / (energy->sampled - energy->opened);
     me_energy_close(energy);
     return watts;
 }
