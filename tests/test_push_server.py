@@ -46,11 +46,13 @@ class Push(unittest.TestCase):
         self.addCleanup(log.close)
         self.server = subprocess.Popen(
             [find_server(), "--model", find_model(), "--lora", ",".join(map(str, self.adapters.values())),
-             "--lora-init-without-apply", "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "--ctx-size", "512",
+             "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "--ctx-size", "512",
              "--offline"], stdout=log, stderr=log)
         self.addCleanup(self.server.wait)
         self.addCleanup(self.server.terminate)
         self.await_server()
+        for target in self.adapters:
+            self.push(target, "--scale", "0")
 
     def run_command(self, *args):
         ran = subprocess.run([self.mobiedit, *args], capture_output=True, text=True, timeout=600,
