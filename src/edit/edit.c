@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PREFIXED_CARRIERS = 3, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
+enum { PREFIXED_CARRIERS = 2, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
 /* Where to edit without calibration, as a share of the depth: middle layers are more linear than early ones,
  * and cheaper. */
 static const float DEFAULT_DEPTH = 0.45F;

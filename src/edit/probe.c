@@ -11,6 +11,8 @@
 static const float STEPS[] = {1.0F, 0.4F};
 enum { N_STEPS = sizeof STEPS / sizeof STEPS[0], SUBSET_PROBES = 8, SHRINKS = 3 };
 static const float SHRINK = 0.3F, SHRINK_TAKEN = 0.7F, GROW = 1.5F, MIN_TRUST = 0.3F;
+/* Share of the worst carrier's cost from which on another one is probed too. */
+static const float COSTLY = 0.5F;
 
 me_probe_options me_probe_defaults(void) {
     return (me_probe_options){.rounds = 60,
@@ -117,11 +119,16 @@ static bool solved(const state *t) {
     return own_solved(t) && (t->at.loss < t->o->stop_nll || t->gain < t->o->worth);
 }
 
+/* What a carrier adds to the loss. */
+static float cost(const state *t, int carrier) {
+    return t->p->weights[carrier] * t->scored[carrier].nll;
+}
+
 /* The carrier that costs most: its responses matter most. Other wordings wait for the prompt's own. */
 static int worst_carrier(const state *t) {
     int worst = 0, n = own_solved(t) ? t->p->n_carriers : t->p->n_own;
     for (int c = 1; c < n; c++)
-        if (t->p->weights[c] * t->scored[c].nll > t->p->weights[worst] * t->scored[worst].nll) worst = c;
+        if (cost(t, c) > cost(t, worst)) worst = c;
     return worst;
 }
 
@@ -139,7 +146,7 @@ static void keep_response(state *t, int direction, int carrier, const float *pro
 }
 
 /* Probes this round's directions at the present delta, on the carrier, and stores the responses. */
-static mobiedit_status probe_round(state *t, int round, int carrier, mobiedit_error *err) {
+static mobiedit_status probe_carrier(state *t, int round, int carrier, mobiedit_error *err) {
     int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
         k = t->o->probes < n_basis ? t->o->probes : n_basis;
     int first = round * k % n_basis;
@@ -155,6 +162,14 @@ static mobiedit_status probe_round(state *t, int round, int carrier, mobiedit_er
         keep_response(t, first + j, carrier, t->probed + (size_t)j * (size_t)width);
     if (first + k > t->n_probes) t->n_probes = first + k;
     return MOBIEDIT_OK;
+}
+
+/* Other wordings answer to other directions than the prompt's own: once it is their turn, all that cost
+ * nearly as much as the worst are probed. */
+static mobiedit_status probe_round(state *t, int round, int worst, mobiedit_error *err) {
+    for (int c = 0; own_solved(t) && c < t->p->n_carriers; c++)
+        if (c != worst && cost(t, c) > COSTLY * cost(t, worst)) ME_TRY(probe_carrier(t, round, c, err));
+    return probe_carrier(t, round, worst, err);
 }
 
 /* Tokens that can win: the best at delta on every carrier and in a sample of the carrier's probes. */
@@ -299,7 +314,8 @@ static mobiedit_status use_carriers(state *t, int n, mobiedit_error *err) {
 }
 
 static size_t round_cost(const state *t) {
-    return (size_t)t->o->probes + 1 + (size_t)((N_STEPS + 1) * t->p->n_all);
+    const int probed = own_solved(t) ? t->p->n_all : 1;
+    return (size_t)(probed * (t->o->probes + 1) + (N_STEPS + 1) * t->p->n_all);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
@@ -312,7 +328,7 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         bool accepted;
         /* What is asked in another manner comes in once the target is found: from far away the two only stand
          * in each other's way. */
-        if (own_solved(t) && t->p->n_carriers < t->p->n_all) ME_TRY(use_carriers(t, t->p->n_all, err));
+        if (solved(t) && t->p->n_carriers < t->p->n_all) ME_TRY(use_carriers(t, t->p->n_all, err));
         const float before = t->at.loss;
         if (solved(t)) break;
         ME_TRY(run_round(t, out->rounds, &accepted, err));
