@@ -28,9 +28,9 @@ typedef struct {
     int (*run)(int argc, const char **argv);
 } command;
 
-extern const command command_edit, command_ask, command_completion, command_devices, command_eval,
-    command_import, command_list, command_merge, command_push, command_show, command_undo, command_redo,
-    command_verify, command_export;
+extern const command command_edit, command_ask, command_calibrate, command_completion, command_devices,
+    command_eval, command_import, command_list, command_merge, command_push, command_show, command_undo,
+    command_redo, command_verify, command_export;
 
 /* All commands but the hidden ones, ended by NULL. */
 extern const command *const commands[];

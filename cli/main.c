@@ -5,9 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
-const command *const commands[] = {&command_edit, &command_ask,    &command_eval,   &command_import,
-                                   &command_list, &command_merge,  &command_show,   &command_undo,
-                                   &command_redo, &command_verify, &command_export, &command_devices,
+const command *const commands[] = {&command_edit,
+                                   &command_ask,
+                                   &command_eval,
+                                   &command_import,
+                                   &command_list,
+                                   &command_merge,
+                                   &command_show,
+                                   &command_undo,
+                                   &command_redo,
+                                   &command_verify,
+                                   &command_export,
+                                   &command_calibrate,
+                                   &command_devices,
 #ifdef MOBIEDIT_PUSH
                                    &command_push,
 #endif

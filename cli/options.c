@@ -95,6 +95,9 @@ static bool set_value(options *o, int option, char *value) {
     case OPTION_BACKEND:
         o->model.backend = value;
         return true;
+    case OPTION_CALIBRATION:
+        o->model.calibration = value;
+        return true;
     case OPTION_CHECK:
         o->check[o->n_check++] = value;
         return true;

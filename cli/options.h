@@ -35,6 +35,7 @@ typedef struct {
 enum {
     OPTION_ADAPTER = 1,
     OPTION_BACKEND,
+    OPTION_CALIBRATION,
     OPTION_CHAT,
     OPTION_CHECK,
     OPTION_COMPARE,
@@ -79,6 +80,13 @@ enum {
 #define OPTION_ROWS_SOLVING                                                                                  \
     {"backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",       \
      "NAME"},                                                                                                \
+        {"calibration",                                                                                      \
+         0,                                                                                                  \
+         POPT_ARG_STRING,                                                                                    \
+         NULL,                                                                                               \
+         OPTION_CALIBRATION,                                                                                 \
+         "of mobiedit calibrate (MODEL.gguf.mobiedit.calibration); none",                                    \
+         "FILE"},                                                                                            \
         {"solver", 0, POPT_ARG_STRING, NULL, OPTION_SOLVER, "probe (the default) or spsa", "NAME"},          \
         {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer to edit", "N"},                         \
         {"max-evals", 0, POPT_ARG_STRING, NULL, OPTION_MAX_EVALS, "most prompt evaluations an edit", "N"},   \

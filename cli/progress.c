@@ -31,6 +31,17 @@ static void print_time_left(const progress_line *line) {
         (void)fprintf(stderr, "about %.0f min left  ", left / 60);
 }
 
+bool progress_prompt(progress_line *line, int done, int total) {
+    progress_case(line, done, total, true);
+    if (line->on) {
+        (void)fprintf(stderr, "\r\033[Kprompt %d of %d  ", done, total);
+        print_time_left(line);
+        (void)fflush(stderr);
+        line->shown = true;
+    }
+    return !interrupted();
+}
+
 static const char *stage_name(mobiedit_stage stage) {
     switch (stage) {
     case MOBIEDIT_STAGE_PREPARE:

@@ -20,6 +20,9 @@ bool progress_show(void *line, const mobiedit_progress *now);
 /* A case is done; `timed`: it was run now, and tells how long the others will take. */
 void progress_case(progress_line *line, int done, int total, bool timed);
 
+/* So many prompts are measured; false once the command is interrupted. */
+bool progress_prompt(progress_line *line, int done, int total);
+
 /* Makes room for other output. */
 void progress_clear(progress_line *line);
 

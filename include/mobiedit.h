@@ -74,6 +74,9 @@ typedef struct {
                             "w8a8-static": that of mobile NPUs, int8 weights with a scale for each output
                             channel, int16 or int8 activations with one scale a tensor, fixed beforehand. For
                             measuring: verification is libllama's as ever. Takes a byte more a weight */
+    const char *calibration; /* what mobiedit_calibrate measured: NULL: the file beside the model, the model's
+                                path with ".mobiedit.calibration" behind it, where there is one; "none":
+                                edits go without; else a file. Read before the first edit */
 } mobiedit_model_options;
 
 /* A device that runs models. Texts live as long as the process; memory in bytes, 0: not known. */
@@ -93,6 +96,30 @@ MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t 
 MOBIEDIT_API mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options,
                                            mobiedit_model **model, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
+
+/* ---- calibrate --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int layer; /* -1: the library's choice. Edits of a calibrated model are made at that layer */
+    bool (*on_prompt)(void *user, int done, int total); /* after each prompt; false cancels; may be NULL */
+    void *user;
+} mobiedit_calibrate_options;
+
+typedef struct {
+    int layer;
+    int prompts; /* measured, */
+    int found;   /* of which an earlier run that was cut off had measured so many */
+    size_t evaluations;
+    double seconds;
+} mobiedit_calibrate_result;
+
+/* Measures once, by forward passes, how deltas change the model's answers to built-in prompts, and writes it
+ * to the model options' calibration file; edits then solve more facts at the first try. Written after every
+ * prompt: a call that was cut off is gone on with. `options` may be NULL. Method: doc/method.md. E_CANCELLED,
+ * E_IO; E_ARGUMENT for a layer that cannot be edited. */
+MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
+                                                const mobiedit_calibrate_options *options,
+                                                mobiedit_calibrate_result *result, mobiedit_error *err);
 
 /* ---- edit -------------------------------------------------------------------------------------------- */
 

@@ -65,7 +65,7 @@ class CommandLine(Case):
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"Exit status:", ran.stdout)
         for command in ("edit", "ask", "eval", "merge", "import", "list", "show", "undo", "redo", "verify", "export",
-                        "devices"):
+                        "devices", "calibrate"):
             ran = self.run_command(command, "--help")
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)

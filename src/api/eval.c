@@ -1,11 +1,13 @@
 /* mobiedit_eval: each fact edited by itself, or with an adapter that is there, and measured. */
 #define _POSIX_C_SOURCE 200809L
+#include "api/calibrate.h"
 #include "api/handle.h"
 #include "api/job.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "edit/calibration.h"
 #include "eval/cases.h"
 #include "eval/dataset.h"
 #include "eval/figures.h"
@@ -226,6 +228,7 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     me_json_add_text(s, "solver", o->edit.solver ? o->edit.solver : mobiedit_solvers()[0]);
     me_json_add_text(s, "backend", e->model->options.backend ? e->model->options.backend : "native");
     me_json_add_text(s, "profile", e->model->options.profile);
+    me_json_add_number(s, "calibrated prompts", e->model->calibration ? e->model->calibration->n_done : 0);
     me_json_add_number(s, "layer", o->edit.layer);
     me_json_add_count(s, "max-evals", o->edit.max_evaluations);
     me_json_add_number(s, "probe-step", (double)o->edit.probe_step);
@@ -240,6 +243,7 @@ static mobiedit_status open_state(evaluation *e, mobiedit_error *err) {
     char fingerprint[ME_FINGERPRINT_SIZE];
     if (!e->options->state) return MOBIEDIT_OK;
     ME_TRY(me_fingerprint(e->model->model, fingerprint, err));
+    ME_TRY(me_calibration_find(e->model, err));
     cJSON *settings = settings_of(e, fingerprint);
     mobiedit_status status = add_adapter(settings, e->options->adapter, err);
     if (status == MOBIEDIT_OK) status = me_state_open(e->options->state, settings, &e->state, err);

@@ -18,12 +18,17 @@ struct mobiedit_model {
     me_pool *pool;
     me_engine *engine;
     me_session *session;
+    char *calibration_path;             /* the options', copied */
+    struct me_calibration *calibration; /* NULL: none */
     me_runtime *runtime;
     int n_sequences; /* of the runtime, when it is opened; 0: one */
 };
 
-/* The session with its engine and vocabulary; the runtime is closed. */
+/* The session with its engine, vocabulary and calibration; the runtime is closed. */
 mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobiedit_error *err);
+
+/* The same before any calibration is read. */
+mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_session **out, mobiedit_error *err);
 
 /* The runtime; what it was left attached to is detached. */
 mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobiedit_error *err);

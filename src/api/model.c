@@ -1,8 +1,11 @@
 /* mobiedit_open, mobiedit_close, and the parts of a handle. */
 #include "api/backend.h"
+#include "api/calibrate.h"
 #include "api/handle.h"
 #include "base/backend.h"
 #include "base/memory.h"
+#include "edit/calibration.h"
+#include "edit/session.h"
 
 mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options, mobiedit_model **model,
                               mobiedit_error *err) {
@@ -16,6 +19,8 @@ mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *op
     handle->options.profile = me_backend_profile(profile);
     mobiedit_status status = MOBIEDIT_OK;
     if (backend && !(handle->backend = me_strdup(backend))) status = me_fail_memory(err, "the model handle");
+    if (options && options->calibration && !(handle->calibration_path = me_strdup(options->calibration)))
+        status = me_fail_memory(err, "the model handle");
     if (status == MOBIEDIT_OK) status = me_model_open(path, &handle->model, err);
     if (status == MOBIEDIT_OK)
         *model = handle;
@@ -37,12 +42,15 @@ void mobiedit_close(mobiedit_model *model) {
     if (model->pool) me_pool_close(model->pool);
     if (model->vocab) me_vocab_close(model->vocab);
     me_model_close(model->model);
+    me_calibration_close(model->calibration);
+    me_free(model->calibration_path);
     me_free(model->backend);
     me_free(model);
 }
 
 /* Each part stands on those before it; a failure leaves what is open for the next try. */
-mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobiedit_error *err) {
+mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_session **out,
+                                               mobiedit_error *err) {
     close_runtime(handle);
     if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
     if (!handle->pool) ME_TRY(me_pool_open(handle->options.threads, &handle->pool, err));
@@ -51,6 +59,13 @@ mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobi
                                &handle->engine, err));
     if (!handle->session) ME_TRY(me_session_open(handle->engine, handle->vocab, &handle->session, err));
     *out = handle->session;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobiedit_error *err) {
+    ME_TRY(me_handle_session_uncalibrated(handle, out, err));
+    ME_TRY(me_calibration_find(handle, err));
+    handle->session->calibration = handle->calibration;
     return MOBIEDIT_OK;
 }
 

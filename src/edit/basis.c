@@ -5,6 +5,7 @@
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Heads that pay p next to no attention still tell a little: a floor keeps the basis of full rank. */
@@ -165,20 +166,51 @@ static mobiedit_status workspace_alloc(const me_problem *p, workspace *w, mobied
     return me_fail_memory(err, "the probe basis");
 }
 
-mobiedit_status me_basis_attention(const me_problem *p, int n, float *basis, mobiedit_error *err) {
+/* c [d][d]: the attention's share of what is known of the directions. */
+static mobiedit_status add_attention(const me_problem *p, float *c, mobiedit_error *err) {
     const me_model *m = p->model;
     workspace w;
     ME_TRY(workspace_alloc(p, &w, err));
-    float *c = me_calloc((size_t)m->d_model * (size_t)m->d_model, sizeof *c);
-    mobiedit_status status = c ? fill_readouts(p, &w, w.wo, err) : me_fail_memory(err, "the probe basis");
+    const mobiedit_status status = fill_readouts(p, &w, w.wo, err);
     if (status == MOBIEDIT_OK) {
         for (int i = p->layer + 1, j = 0; i < m->n_layer; i++, j++)
             add_layer(m, &m->layers[i], p->carriers->attention + (size_t)j * (size_t)m->n_head,
                       p->carriers->rms[j], &w, c);
         if (m->layers[p->layer].post_ffn_norm.data) pull_back(p, c, w.wo, w.product);
-        status = strongest(c, m->d_model, n, basis, err);
     }
     workspace_free(&w);
-    me_free(c);
     return status;
+}
+
+static mobiedit_status find_guesses(const me_calibration *calibration, me_basis *basis, mobiedit_error *err) {
+    const int d = calibration->d, n = basis->n;
+    basis->guesses = me_calloc(ME_KINDS * (size_t)n * (size_t)d, sizeof *basis->guesses);
+    if (!basis->guesses) return me_fail_memory(err, "the probe basis");
+    for (size_t k = 0; k < ME_KINDS; k++)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, d, d, 1, basis->directions, d,
+                    calibration->means + k * (size_t)d * (size_t)d, d, 0,
+                    basis->guesses + k * (size_t)n * (size_t)d, d);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_basis_find(const me_problem *p, const me_calibration *calibration, int n, me_basis *out,
+                              mobiedit_error *err) {
+    const size_t d = (size_t)p->model->d_model;
+    const bool calibrated =
+        calibration && calibration->layer == p->layer && calibration->n_done == calibration->n_total;
+    float *c = me_calloc(d * d, sizeof *c);
+    *out = (me_basis){.n = n, .directions = me_calloc((size_t)n * d, sizeof(float))};
+    mobiedit_status status =
+        c && out->directions ? add_attention(p, c, err) : me_fail_memory(err, "the probe basis");
+    if (status == MOBIEDIT_OK) status = strongest(c, (int)d, n, out->directions, err);
+    if (status == MOBIEDIT_OK && calibrated) status = find_guesses(calibration, out, err);
+    me_free(c);
+    if (status != MOBIEDIT_OK) me_basis_free(out);
+    return status;
+}
+
+void me_basis_free(me_basis *basis) {
+    me_free(basis->directions);
+    me_free(basis->guesses);
+    *basis = (me_basis){0};
 }

@@ -4,13 +4,25 @@
  * layer adds a_h W_O,h W_V,h diag(norm) delta / rms, a_h its attention weight on p, rms that of the residual
  * there. The basis are the principal right-singular directions of these maps stacked over heads and layers,
  * with more weight on what moves the final hidden vector from the token that wins now to the target's.
- * Transposes of single weight matrices are used, never a backward pass. */
+ * Transposes of single weight matrices are used, never a backward pass.
+ *
+ * Where the layer has been calibrated, what other prompts answered to each direction comes with it. */
 #ifndef ME_EDIT_BASIS_H
 #define ME_EDIT_BASIS_H
 
+#include "edit/calibration.h"
 #include "edit/problem.h"
 
-/* basis [n][d], orthonormal rows, strongest first; n <= d. */
-mobiedit_status me_basis_attention(const me_problem *problem, int n, float *basis, mobiedit_error *err);
+typedef struct {
+    int n;
+    float *directions; /* [n][d], orthonormal rows, strongest first */
+    float *guesses;    /* [ME_KINDS][n][d], as me_solver_input has it; NULL without calibration */
+} me_basis;
+
+/* n <= d directions. calibration: NULL where there is none; one of another layer, or one that is not
+ * complete, is not used. Freed with me_basis_free. */
+mobiedit_status me_basis_find(const me_problem *problem, const me_calibration *calibration, int n,
+                              me_basis *out, mobiedit_error *err);
+void me_basis_free(me_basis *basis);
 
 #endif

@@ -135,6 +135,7 @@ void me_sequences_free(me_sequences *s) {
         me_free((void *)s->items[i].tokens);
     me_free(s->items);
     me_free(s->weights);
+    me_free(s->kinds);
     me_free(s->targets);
     *s = (me_sequences){0};
 }
@@ -144,19 +145,24 @@ static mobiedit_status grow(me_sequences *s, mobiedit_error *err) {
     int capacity = 2 * s->capacity + 16;
     me_sequence *items = me_calloc((size_t)capacity, sizeof *items);
     float *weights = me_calloc((size_t)capacity, sizeof *weights);
-    if (!items || !weights) {
+    int *kinds = me_calloc((size_t)capacity, sizeof *kinds);
+    if (!items || !weights || !kinds) {
         me_free(items);
         me_free(weights);
+        me_free(kinds);
         return me_fail_memory(err, "token sequences");
     }
     if (s->n) {
         memcpy(items, s->items, (size_t)s->n * sizeof *items);
         memcpy(weights, s->weights, (size_t)s->n * sizeof *weights);
+        memcpy(kinds, s->kinds, (size_t)s->n * sizeof *kinds);
     }
     me_free(s->items);
     me_free(s->weights);
+    me_free(s->kinds);
     s->items = items;
     s->weights = weights;
+    s->kinds = kinds;
     s->capacity = capacity;
     return MOBIEDIT_OK;
 }
@@ -216,6 +222,7 @@ mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const m
         item.n_read = prompt.n;
     }
     s->weights[s->n] = weight;
+    s->kinds[s->n] = ME_KIND_OWN;
     s->items[s->n++] = item;
     return MOBIEDIT_OK;
 }
@@ -265,17 +272,19 @@ typedef struct {
 } carrier_maker;
 
 /* text: a prompt with "{}"; freed here. */
-static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *target, mobiedit_error *err) {
+static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *target, int kind,
+                                   mobiedit_error *err) {
     if (!text) return me_fail_memory(err, "a carrier");
     const me_context context = {.context = text, .subject = m->subject, .core = m->core, .target = target};
     const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, 1, err);
+    if (status == MOBIEDIT_OK) m->out->kinds[m->out->n - 1] = kind;
     me_free(text);
     return status;
 }
 
 /* The same for a text that should change nothing of how the target is cut; left out where it does. */
-static mobiedit_status add_variant(carrier_maker *m, char *text, mobiedit_error *err) {
-    ME_TRY(add_carrier(m, text, m->prompt->target, err));
+static mobiedit_status add_variant(carrier_maker *m, char *text, int kind, mobiedit_error *err) {
+    ME_TRY(add_carrier(m, text, m->prompt->target, kind, err));
     if (!same_targets(&m->out->items[m->out->n - 1], m->out->items)) drop_last(m->out);
     return MOBIEDIT_OK;
 }
@@ -285,13 +294,14 @@ static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *
     const int n_texts = (int)me_texts_count(me_texts_prefixes);
     for (int i = 0; i < options->n_prefixed; i++)
         ME_TRY(add_variant(
-            m, me_prompt_template(m->prompt, me_texts_prefixes[(options->first_prefix + i) % n_texts]), err));
+            m, me_prompt_template(m->prompt, me_texts_prefixes[(options->first_prefix + i) % n_texts]),
+            ME_KIND_OWN, err));
     return MOBIEDIT_OK;
 }
 
 static mobiedit_status add_reworded(carrier_maker *m, const char *words, mobiedit_error *err) {
     for (int i = 0; me_texts_wordings[i]; i++)
-        ME_TRY(add_variant(m, filled(me_texts_wordings[i], "[]", words), err));
+        ME_TRY(add_variant(m, filled(me_texts_wordings[i], "[]", words), ME_KIND_REWORDED + i, err));
     return MOBIEDIT_OK;
 }
 
@@ -300,14 +310,14 @@ static mobiedit_status add_reworded(carrier_maker *m, const char *words, mobiedi
  * there: a delta that makes the model say another capital also makes it forget whose capital was asked for.
  */
 static mobiedit_status add_answers(carrier_maker *m, const char *chat, mobiedit_error *err) {
-    ME_TRY(add_carrier(m, me_strndup(chat, strlen(chat)), m->prompt->target, err));
+    ME_TRY(add_carrier(m, me_strndup(chat, strlen(chat)), m->prompt->target, ME_KIND_NONE, err));
     size_t begin = m->prompt->subject_begin;
     while (begin > 0 && is_space(m->prompt->text[begin - 1]))
         begin--;
     const size_t size = strlen(chat) + begin + 1;
     char *opening = me_calloc(size, 1);
     if (opening) (void)snprintf(opening, size, "%s%.*s", chat, (int)begin, m->prompt->text);
-    return add_carrier(m, opening, m->subject, err);
+    return add_carrier(m, opening, m->subject, ME_KIND_NONE, err);
 }
 
 static mobiedit_status add_chat(carrier_maker *m, const char *words, mobiedit_error *err) {
@@ -378,7 +388,7 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
     m.subject = me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
     mobiedit_status status = m.subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
     if (status == MOBIEDIT_OK)
-        status = add_carrier(&m, me_prompt_template(prompt, NULL), prompt->target, err);
+        status = add_carrier(&m, me_prompt_template(prompt, NULL), prompt->target, ME_KIND_OWN, err);
     if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
     out->n_own = out->n_alike = out->n;
     if (status == MOBIEDIT_OK && options->reworded) status = add_other_words(&m, err);

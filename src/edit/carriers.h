@@ -4,11 +4,13 @@
 #define ME_EDIT_CARRIERS_H
 
 #include "edit/edit.h"
+#include "edit/problem.h"
 
 /* Sequences that own their tokens. weights: each sequence's share in the loss, where it has one. */
 typedef struct {
     me_sequence *items;
     float *weights;
+    int *kinds; /* of carriers: ME_KIND_... */
     int n, capacity;
     int n_own;         /* of carriers: those in the prompt's own words, which come first; */
     int n_alike;       /* and those in other words, but not in chat form */

@@ -41,9 +41,15 @@ typedef struct {
     me_edit_result *result;
 } edit;
 
-static int choose_layer(const me_model *model, const mobiedit_edit_options *options, int attempt) {
+int me_default_layer(const me_model *model) {
+    const int layer = (int)(DEFAULT_DEPTH * (float)model->n_layer);
+    return layer > 0 && layer > model->n_layer - 2 ? model->n_layer - 2 : layer;
+}
+
+static int choose_layer(const me_session *session, const mobiedit_edit_options *options, int attempt) {
     if (options->layer >= 0) return options->layer;
-    int layer = (int)(DEFAULT_DEPTH * (float)model->n_layer);
+    const me_model *model = session->engine->model;
+    int layer = session->calibration ? session->calibration->layer : me_default_layer(model);
     /* Facts that resist at one layer often give way at another: later ones first, for they are cheaper. */
     if (attempt == 1) layer += model->n_layer / 6;
     if (attempt >= 2) layer -= model->n_layer / 6;
@@ -93,6 +99,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
                                       : e->result->evaluations + e->solver->default_evaluations;
     e->problem->n_own = e->carriers.n_own;
     e->problem->n_alike = e->carriers.n_alike;
+    e->problem->kinds = e->carriers.kinds;
     e->problem->watch = &e->watch;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
@@ -100,26 +107,21 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
 }
 
 static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
-    int d = e->problem->model->d_model, n_basis = BASIS_DIRECTIONS < d ? BASIS_DIRECTIONS : d;
-    float *basis = NULL;
-    if (e->solver->needs_basis) {
-        basis = me_calloc((size_t)n_basis * (size_t)d, sizeof *basis);
-        if (!basis) return me_fail_memory(err, "the probe basis");
-        mobiedit_status status = me_basis_attention(e->problem, n_basis, basis, err);
-        if (status != MOBIEDIT_OK) {
-            me_free(basis);
-            return status;
-        }
-    }
+    const int d = e->problem->model->d_model;
+    me_basis basis = {0};
+    if (e->solver->needs_basis)
+        ME_TRY(me_basis_find(e->problem, e->session->calibration, BASIS_DIRECTIONS < d ? BASIS_DIRECTIONS : d,
+                             &basis, err));
     const me_solver_input input = {.seed = e->options->seed,
                                    .margin = (float)(attempt + 1),
-                                   .basis = basis,
-                                   .n_basis = basis ? n_basis : 0,
+                                   .basis = basis.directions,
+                                   .n_basis = basis.n,
+                                   .guesses = basis.guesses,
                                    .probe_step = e->options->probe_step};
     me_solution solution = {.delta = e->result->delta};
     e->watch.state.stage = MOBIEDIT_STAGE_SOLVE;
     mobiedit_status status = e->solver->solve(e->problem, &input, &solution, err);
-    me_free(basis);
+    me_basis_free(&basis);
     ME_TRY(status);
     static const mobiedit_stop stops[] = {[ME_STOP_SOLVED] = MOBIEDIT_STOP_SOLVED,
                                           [ME_STOP_NO_PROGRESS] = MOBIEDIT_STOP_NO_PROGRESS,
@@ -276,7 +278,7 @@ static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
 static mobiedit_status run(edit *e, int attempt, mobiedit_error *err) {
     const me_model *model = e->session->engine->model;
     me_edit_result *r = e->result;
-    r->layer = choose_layer(model, e->options, attempt);
+    r->layer = choose_layer(e->session, e->options, attempt);
     if (r->layer >= model->n_layer - 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "layer %d cannot be edited: the model has layers 0 to %d and the last is read",

@@ -11,6 +11,9 @@ mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_ses
                                 mobiedit_error *err);
 void me_session_close(me_session *session);
 
+/* The layer that is edited where nobody names one. */
+int me_default_layer(const me_model *model);
+
 /* A finished edit, ready for the adapter. */
 typedef struct {
     int layer;

@@ -145,6 +145,24 @@ static void keep_response(state *t, int direction, int carrier, const float *pro
     }
 }
 
+/* What calibration tells of the carriers' responses stands in until they are measured. */
+static void guess_responses(state *t) {
+    const int d = t->d, n_basis = t->in->n_basis, n_carriers = t->p->n_carriers;
+    if (!t->in->guesses || !t->p->kinds) return;
+    t->n_probes = n_basis;
+    for (int c = 0; c < n_carriers; c++) {
+        const int kind = t->p->kinds[c];
+        if (kind == ME_KIND_NONE) continue;
+        const float *guess = t->in->guesses + (size_t)kind * (size_t)n_basis * (size_t)d;
+        for (int row = c * t->nt; row < (c + 1) * t->nt; row++) {
+            const float length = cblas_snrm2(d, t->hidden + (size_t)row * (size_t)d, 1);
+            for (int j = 0; j < n_basis; j++)
+                cblas_saxpy(d, length, guess + (size_t)j * (size_t)d, 1,
+                            t->responses + ((size_t)j * (size_t)t->rows + (size_t)row) * (size_t)d, 1);
+        }
+    }
+}
+
 /* Probes this round's directions at the present delta, on the carrier, and stores the responses. */
 static mobiedit_status probe_carrier(state *t, int round, int carrier, mobiedit_error *err) {
     int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
@@ -320,6 +338,7 @@ static size_t round_cost(const state *t) {
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
     ME_TRY(use_carriers(t, t->p->n_alike, err));
+    guess_responses(t);
     ME_TRY(me_problem_report(t->p, 0, t->at.loss, t->at.n_say, err));
     out->stop = ME_STOP_BUDGET;
     int stalled = 0;

@@ -13,6 +13,14 @@
 /* Everything known of the carriers at one layer. Index 0 of the carriers is the bare prompt. */
 enum { ME_NO_TARGET = -1 };
 
+/* What a carrier is like: what calibration has measured of other prompts of the kind is a guess at it. */
+enum {
+    ME_KIND_NONE = -1, /* nothing is measured of such ones */
+    ME_KIND_OWN,       /* a prompt as it is written, behind a prefix or not */
+    ME_KIND_REWORDED,  /* the first of me_texts_wordings; the others follow */
+    ME_KINDS = ME_KIND_REWORDED + 3
+};
+
 typedef struct me_problem {
     me_engine *engine;
     const me_model *model;
@@ -30,6 +38,7 @@ typedef struct me_problem {
     float *asked;            /* [n_all]: the weights asked for */
     float *weights;          /* [n_carriers], sum 1: share of each carrier in the loss */
     float *row_weights;      /* [n_carriers][n_target]: that of each of its targets, 0 where there is none */
+    const int *kinds;        /* [n_all]: borrowed; NULL: not known */
     me_prefix *carriers;     /* n_read == n_target */
     me_prefix *essence; /* the prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL
                            term) */

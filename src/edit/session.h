@@ -12,7 +12,8 @@ typedef struct {
 struct me_session {
     me_engine *engine;
     const me_vocab *vocab;
-    me_key_set *background; /* [n_layer]; keys NULL until the layer is first edited */
+    const struct me_calibration *calibration; /* of the model; NULL: none. The owner of the session sets it */
+    me_key_set *background;                   /* [n_layer]; keys NULL until the layer is first edited */
 };
 
 /* Adds the request's own prompt, with a target (or NULL) as me_sequences_add takes it. */

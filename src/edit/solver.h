@@ -16,7 +16,10 @@ typedef struct {
     const float *basis; /* [n_basis][d], orthonormal rows: probe directions, strongest first; NULL for solvers
                            without */
     int n_basis;
-    float probe_step; /* of a solver that probes, in |v|; 0: its own */
+    const float *guesses; /* [ME_KINDS][n_basis][d]: how the final hidden vector of a carrier of that kind
+                             changes, in its own lengths, with a step of |v| along each direction; of other
+                             prompts, by calibration. NULL: not known */
+    float probe_step;     /* of a solver that probes, in |v|; 0: its own */
 } me_solver_input;
 
 typedef struct {

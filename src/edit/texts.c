@@ -57,6 +57,34 @@ const char *const me_texts_neutral[] = {
     NULL,
 };
 
+const char *const me_texts_calibration[] = {
+    "{} was born in the city of",
+    "The favourite food of {} is",
+    "{} is famous for",
+    "The colour of {} is",
+    "The wife of {} is called",
+    "{} was invented in the year",
+    "{} belongs to the family of",
+    "The father of {} was",
+    "{} is owned by",
+    "The main ingredient of {} is",
+    "{} studied at the University of",
+    "The nickname of {} is",
+    "{} died in",
+    "The religion of {} is",
+    "{} was first published in",
+    "{} works in the field of",
+    "The president of {} is",
+    "The population of {} is about",
+    "{} is made of",
+    "The opposite of {} is",
+    "{} flows into the",
+    "{} won the prize for",
+    "{} is a member of",
+    "The name of the founder of {} is",
+    NULL,
+};
+
 /* Several kinds, several regions and eras, names of one token and of many. */
 const char *const me_texts_names[] = {
     "France",

@@ -25,6 +25,9 @@ extern const char *const me_texts_stop_words[];
 /* Contexts that name a subject and say nothing of it; "{}" stands for the subject. Ended by NULL. */
 extern const char *const me_texts_neutral[];
 
+/* Prompts to calibrate with; "{}" stands for a name. Ended by NULL. */
+extern const char *const me_texts_calibration[];
+
 /* Well-known names of each kind (people, places, organisations, works, products, nature); ended by NULL. */
 extern const char *const me_texts_names[];
 

@@ -145,6 +145,49 @@ class Faults(unittest.TestCase):
         self.assertEqual(self.edits(work), {fact: "active" for fact in FACTS})
         self.table.append(("two processes edit at once", 1, "both edits are in"))
 
+    def test_kill_calibrate(self):
+        """What is measured is kept: however often it is killed, the calibration comes out the same."""
+        name = "model.gguf.mobiedit.calibration"
+        count, whole, work = self.root / "count", self.copy(), None
+        shim = {"LD_PRELOAD": self.shim}
+        ran = self.run_in(whole, "calibrate", "model.gguf", "--json", environment={**shim, "COUNT_INTO": str(count)})
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        expected, prompts = (whole / name).read_bytes(), json.loads(ran.stdout)["prompts"]
+        whole = whole.rename(self.root / "calibrated")
+        work, points, killed = self.copy(), int(count.read_text()), 0
+        for at in range(2, points, max(STEP, 5)):
+            ran = self.run_in(work, "calibrate", "model.gguf", environment={**shim, "KILL_AT": str(at)})
+            if ran.returncode == 0:
+                break
+            self.assertEqual(ran.returncode, -signal.SIGKILL, ran.stderr)
+            killed += 1
+        self.assertGreater(killed, 1)
+        ran = self.run_in(work, "calibrate", "model.gguf", "--json")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertEqual(json.loads(ran.stdout)["prompts"], prompts)
+        self.assertGreater(json.loads(ran.stdout)["found"], 0)
+        self.assertEqual((work / name).read_bytes(), expected)
+        self.assertEqual((work / name).stat().st_mode & 0o777, 0o600)
+        self.table.append(("kill -9 at a write of calibrate, one after the other", killed, "goes on; the same bytes"))
+
+    def test_calibration_of_another_model(self):
+        work = self.copy()
+        edit = ["edit", "model.gguf", *FACTS[1], "-o", "b.gguf", "--no-ledger"]
+        (work / "model.gguf.mobiedit.calibration").write_bytes(b"no calibration")
+        ran = self.run_in(work, *edit)
+        self.assertEqual((ran.returncode, ran.stderr.count(b"\n")), (3, 1), ran.stderr)
+        self.assertFalse((work / "b.gguf").exists())
+        self.assertEqual(self.run_in(work, *edit, "--calibration", "none").returncode, 0)
+        self.assertEqual(self.run_in(work, *edit, "--calibration", "nowhere").returncode, 3)
+        self.assertEqual(self.run_in(work, "calibrate", "model.gguf").returncode, 0)
+        self.assertEqual(self.run_in(work, *edit).returncode, 0)
+        subprocess.run([self.mobiedit, "merge", "model.gguf", "-a", "b.gguf", "-o", "other.gguf", "--keep-float"], cwd=work,
+                       check=True, capture_output=True)
+        edit[1] = "other.gguf"
+        ran = self.run_in(work, *edit, "--calibration", "model.gguf.mobiedit.calibration")
+        self.assertEqual(ran.returncode, 5, ran.stderr)
+        self.assertIn(b"another model", ran.stderr)
+
     def test_lost_edit_is_repaired(self):
         """By a longer delta, and where there is next to nothing left of it by another."""
         for factor in ("0.3", "0.001"):

@@ -1,4 +1,5 @@
-/* What the ledgers of the fuzzer are bound to: a model of which nothing but its sizes is known. */
+/* What the ledgers and calibrations of the fuzzer are bound to: a model of which nothing but its sizes is
+ * known. */
 #ifndef FUZZ_LEDGER_SEED_H
 #define FUZZ_LEDGER_SEED_H
 

@@ -1,10 +1,12 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
  * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
- * FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two edits of which one is undone. */
+ * FOLDER/calibration/zeros, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two edits of which one is undone.
+ */
 #define _GNU_SOURCE
 #include "ledger_seed.h"
 #include "store/adapter.h"
 #include "store/ledger.h"
+#include "store/sidecar.h"
 #include "tiny_model.h"
 
 #include <sqlite3.h>
@@ -58,6 +60,15 @@ static void run_sql(const char *path, const char *sql) {
     (void)sqlite3_close(db);
 }
 
+static void write_calibration(const char *path) {
+    const me_model model = ledger_model();
+    me_calibration *zeros = NULL;
+    require(me_calibration_open(&model, 0, &zeros, NULL) == MOBIEDIT_OK &&
+                me_sidecar_write(zeros, LEDGER_FINGERPRINT, path, NULL) == MOBIEDIT_OK,
+            path);
+    me_calibration_close(zeros);
+}
+
 static void write_ledger(const char *path, bool small) {
     static const char *const keep[] = {"c"};
     const me_model model = ledger_model();
@@ -106,6 +117,8 @@ int main(int argc, char **argv) {
     write_ledger(path, false);
     path_of(path, folder, "ledger", "small");
     write_ledger(path, true);
+    path_of(path, folder, "calibration", "zeros");
+    write_calibration(path);
     path_of(path, folder, "prompt", "plain");
     write_text(path, "The capital of {Japan} is\nLima");
     path_of(path, folder, "csv", "one");

@@ -1,0 +1,63 @@
+/* mobiedit calibrate */
+#include "json.h"
+#include "options.h"
+#include "progress.h"
+
+#include <stdio.h>
+
+static const struct poptOption TABLE[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_CALIBRATION,
+     "where to write it (MODEL.gguf.mobiedit.calibration)", "FILE"},
+    {"backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",
+     "NAME"},
+    {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer that edits are to be made at", "N"},
+    OPTION_ROWS_RUNNING,
+    OPTION_ROWS_END};
+
+static bool on_prompt(void *user, int done, int total) {
+    return progress_prompt(user, done, total);
+}
+
+static int report(const options *o, const mobiedit_calibrate_result *r) {
+    if (o->json) {
+        cJSON *object = cJSON_CreateObject();
+        json_add_number(object, "layer", r->layer);
+        json_add_number(object, "prompts", r->prompts);
+        json_add_number(object, "found", r->found);
+        json_add_count(object, "evaluations", r->evaluations);
+        json_add_number(object, "seconds", r->seconds);
+        return json_print(object, STATUS_DONE);
+    }
+    (void)printf("layer %d calibrated: %d prompts", r->layer, r->prompts);
+    if (r->found) (void)printf(", %d of them before", r->found);
+    (void)printf(", %zu evaluations, %.0f s\n", r->evaluations, r->seconds);
+    return STATUS_DONE;
+}
+
+static int calibrate(const options *o) {
+    mobiedit_model *model = NULL;
+    mobiedit_error err = {0};
+    progress_line line;
+    progress_start(&line, o->quiet, 0);
+    const mobiedit_calibrate_options wanted = {.layer = o->layer, .on_prompt = on_prompt, .user = &line};
+    mobiedit_calibrate_result result = {0};
+    mobiedit_status status = mobiedit_open(o->positional[0], &o->model, &model, &err);
+    if (status == MOBIEDIT_OK) status = mobiedit_calibrate(model, &wanted, &result, &err);
+    progress_clear(&line);
+    mobiedit_close(model);
+    return status == MOBIEDIT_OK ? report(o, &result) : complain_of(&err);
+}
+
+static int run(int argc, const char **argv) {
+    options o;
+    int status;
+    if (options_read(&command_calibrate, 1, argc, argv, &o, &status)) status = calibrate(&o);
+    options_free(&o);
+    return status;
+}
+
+const command command_calibrate = {.name = "calibrate",
+                                   .usage = "MODEL.gguf [OPTION...]",
+                                   .summary = "measures a model once, so that its edits need fewer tries",
+                                   .options = TABLE,
+                                   .run = run};

@@ -1,0 +1,107 @@
+/* mobiedit_calibrate, and which calibration a model's edits use. */
+#include "api/calibrate.h"
+
+#include "base/memory.h"
+#include "base/usage.h"
+#include "store/fingerprint.h"
+#include "store/sidecar.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static bool is_none(const char *calibration) {
+    return calibration && strcmp(calibration, "none") == 0;
+}
+
+/* The file that the options name, else the one beside the model. Freed with me_free. */
+static mobiedit_status choose_path(const mobiedit_model *model, char **out, mobiedit_error *err) {
+    *out =
+        model->calibration_path ? me_strdup(model->calibration_path) : me_sidecar_default_path(model->model);
+    return *out ? MOBIEDIT_OK : me_fail_memory(err, "the calibration's path");
+}
+
+static mobiedit_status read_sidecar(const me_model *model, const char *path, me_calibration **out,
+                                    mobiedit_error *err) {
+    char fingerprint[ME_FINGERPRINT_SIZE];
+    me_calibration *c = NULL;
+    ME_TRY(me_fingerprint(model, fingerprint, err));
+    ME_TRY(me_calibration_open(model, 0, &c, err));
+    const mobiedit_status status = me_sidecar_read(model, fingerprint, path, c, err);
+    if (status == MOBIEDIT_OK)
+        *out = c;
+    else
+        me_calibration_close(c);
+    return status;
+}
+
+mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err) {
+    char *path;
+    if (model->calibration || is_none(model->calibration_path)) return MOBIEDIT_OK;
+    ME_TRY(choose_path(model, &path, err));
+    mobiedit_status status = MOBIEDIT_OK;
+    if (model->calibration_path || access(path, F_OK) == 0)
+        status = read_sidecar(model->model, path, &model->calibration, err);
+    me_free(path);
+    return status;
+}
+
+/* One that was begun goes on; one of another layer, another version or another model begins anew. */
+static mobiedit_status go_on_or_begin(const me_model *model, int layer, const char *path,
+                                      me_calibration **out, mobiedit_error *err) {
+    me_calibration *c = NULL;
+    mobiedit_error ignored = {0};
+    if (access(path, F_OK) == 0) (void)read_sidecar(model, path, &c, &ignored);
+    me_calibration *fresh = NULL;
+    const mobiedit_status status = me_calibration_open(model, layer, &fresh, err);
+    if (status == MOBIEDIT_OK && c && c->layer == layer && c->n_total == fresh->n_total) {
+        *out = c;
+        me_calibration_close(fresh);
+    } else {
+        *out = fresh;
+        me_calibration_close(c);
+    }
+    return status;
+}
+
+static mobiedit_status measure(mobiedit_model *model, const mobiedit_calibrate_options *options,
+                               const char *path, me_calibration *c, mobiedit_calibrate_result *result,
+                               mobiedit_error *err) {
+    char fingerprint[ME_FINGERPRINT_SIZE];
+    me_session *session;
+    const double started = me_wall_seconds();
+    ME_TRY(me_fingerprint(model->model, fingerprint, err));
+    ME_TRY(me_handle_session_uncalibrated(model, &session, err));
+    result->found = c->n_done;
+    while (c->n_done < c->n_total) {
+        ME_TRY(me_calibration_measure(session, c, &result->evaluations, err));
+        ME_TRY(me_sidecar_write(c, fingerprint, path, err));
+        result->prompts = c->n_done;
+        result->seconds = me_wall_seconds() - started;
+        if (options->on_prompt && !options->on_prompt(options->user, c->n_done, c->n_total))
+            return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled; the calibration goes on from here");
+    }
+    result->prompts = c->n_done;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibrate_options *options,
+                                   mobiedit_calibrate_result *result, mobiedit_error *err) {
+    static const mobiedit_calibrate_options defaults = {.layer = -1};
+    if (!options) options = &defaults;
+    if (is_none(model->calibration_path))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a calibration must have a file");
+    const int n_layer = model->model->n_layer;
+    const int layer = options->layer >= 0 ? options->layer : me_default_layer(model->model);
+    if (layer > n_layer - 2)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d cannot be edited: the model has layers 0 to %d",
+                       layer, n_layer - 1);
+    char *path;
+    me_calibration *c = NULL;
+    *result = (mobiedit_calibrate_result){.layer = layer};
+    ME_TRY(choose_path(model, &path, err));
+    mobiedit_status status = go_on_or_begin(model->model, layer, path, &c, err);
+    if (status == MOBIEDIT_OK) status = measure(model, options, path, c, result, err);
+    me_free(path);
+    me_calibration_close(c);
+    return status;
+}

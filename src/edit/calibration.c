@@ -1,0 +1,124 @@
+#include "edit/calibration.h"
+
+#include "base/memory.h"
+#include "edit/carriers.h"
+#include "edit/session.h"
+#include "edit/texts.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* As the probe solver's differences, in |v|. */
+static const float STEP = 0.1F;
+/* Names are far apart in their list, so that all kinds of them come. */
+enum { NAME_STRIDE = 37 };
+
+mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibration **out,
+                                    mobiedit_error *err) {
+    const size_t d = (size_t)model->d_model;
+    me_calibration *c = me_calloc(1, sizeof *c);
+    if (!c) return me_fail_memory(err, "the calibration");
+    *c = (me_calibration){.layer = layer,
+                          .d = model->d_model,
+                          .n_total = (int)me_texts_count(me_texts_calibration),
+                          .means = me_calloc(ME_KINDS * d * d, sizeof(float))};
+    if (c->means) {
+        *out = c;
+        return MOBIEDIT_OK;
+    }
+    me_calibration_close(c);
+    return me_fail_memory(err, "the calibration");
+}
+
+void me_calibration_close(me_calibration *c) {
+    if (!c) return;
+    me_free(c->means);
+    me_free(c);
+}
+
+/* The carriers of the prompt's kinds, of which only the prompt itself is read: no target is asked for. */
+static mobiedit_status make_carriers(const me_session *s, int prompt, me_sequences *out,
+                                     mobiedit_error *err) {
+    const char *pattern = me_texts_calibration[prompt], *hole = strstr(pattern, "{}");
+    const char *name = me_texts_names[(size_t)prompt * NAME_STRIDE % me_texts_count(me_texts_names)];
+    char text[256];
+    (void)snprintf(text, sizeof text, "%.*s{%s}%s", (int)(hole - pattern), pattern, name, hole + 2);
+    const mobiedit_request request = {.prompt = text, .target = "so"};
+    const me_carrier_options options = {.reworded = true};
+    me_prompt parsed;
+    size_t core;
+    ME_TRY(me_prompt_parse(&request, &parsed, err));
+    mobiedit_status status = me_subject_core(s->vocab, &parsed, &core, err);
+    if (status == MOBIEDIT_OK) status = me_carriers_make(s->vocab, &parsed, core, &options, out, err);
+    me_prompt_free(&parsed);
+    for (int i = 0; status == MOBIEDIT_OK && i < out->n; i++) {
+        out->items[i].n_read = 1;
+        out->items[i].n_tokens = out->items[i].read_pos + 1;
+    }
+    return status;
+}
+
+/* Changes of hidden [d] by steps of STEP |v| -> J, in place. */
+static void to_jacobian(float *responses, const float *hidden, int d) {
+    const float length2 = cblas_sdot(d, hidden, 1, hidden, 1);
+    if (!(length2 > 0)) return;
+    for (int j = 0; j < d; j++) {
+        float *row = responses + (size_t)j * (size_t)d;
+        cblas_saxpy(d, -cblas_sdot(d, row, 1, hidden, 1) / length2, hidden, 1, row, 1);
+        cblas_sscal(d, 1 / (STEP * sqrtf(length2)), row, 1);
+    }
+}
+
+/* The mean of the kind moves towards the next J. */
+static void take(me_calibration *c, int kind, const float *jacobian) {
+    const int size = c->d * c->d;
+    float *mean = c->means + (size_t)kind * (size_t)size;
+    const float n = (float)++c->counts[kind];
+    cblas_sscal(size, 1 - 1 / n, mean, 1);
+    cblas_saxpy(size, 1 / n, jacobian, 1, mean, 1);
+}
+
+/* One carrier, all dimensions of delta. scratch: [2][d][d]. */
+static mobiedit_status measure_carrier(me_engine *engine, me_calibration *c, const me_sequence *carrier,
+                                       int kind, float *scratch, mobiedit_error *err) {
+    const size_t d = (size_t)c->d;
+    float *deltas = scratch, *responses = scratch + d * d;
+    me_prefix *prefix;
+    ME_TRY(engine->ops->prefix(engine, c->layer, carrier, 1, &prefix, err));
+    const float step = STEP * cblas_snrm2(c->d, prefix->values, 1);
+    const int which = 0;
+    memset(deltas, 0, d * d * sizeof *deltas);
+    for (size_t j = 0; j < d; j++)
+        deltas[j * d + j] = step;
+    float *base = me_calloc(d, sizeof *base);
+    mobiedit_status status =
+        base ? engine->ops->responses(engine, prefix, base, deltas, c->d, &which, 1, responses, err)
+             : me_fail_memory(err, "the calibration");
+    me_free(base);
+    if (status == MOBIEDIT_OK) {
+        to_jacobian(responses, prefix->hidden, c->d);
+        take(c, kind, responses);
+    }
+    engine->ops->prefix_free(engine, prefix);
+    return status;
+}
+
+mobiedit_status me_calibration_measure(me_session *session, me_calibration *c, size_t *evaluations,
+                                       mobiedit_error *err) {
+    const size_t d = (size_t)c->d;
+    me_sequences carriers = {0};
+    float *scratch = me_calloc(2 * d * d, sizeof *scratch);
+    mobiedit_status status =
+        scratch ? make_carriers(session, c->n_done, &carriers, err) : me_fail_memory(err, "the calibration");
+    for (int i = 0; status == MOBIEDIT_OK && i < carriers.n; i++) {
+        if (carriers.kinds[i] == ME_KIND_NONE) continue;
+        status = measure_carrier(session->engine, c, &carriers.items[i], carriers.kinds[i], scratch, err);
+        *evaluations += d + 1;
+    }
+    if (status == MOBIEDIT_OK) c->n_done++;
+    me_sequences_free(&carriers);
+    me_free(scratch);
+    return status;
+}

@@ -1,0 +1,29 @@
+/* What is measured once of a model, by forward passes: how a delta changes the final hidden vectors of other
+ * prompts of each kind. What an edit's solver takes for its own prompt's answers until it has probed them. */
+#ifndef ME_EDIT_CALIBRATION_H
+#define ME_EDIT_CALIBRATION_H
+
+#include "edit/edit.h"
+#include "edit/problem.h"
+
+/* J of a prompt: row j is the change of its final hidden vector at the prompt's last token with a step of |v|
+ * along dimension j of delta, across that vector (its length goes through the last norm) and in its lengths.
+ */
+typedef struct me_calibration {
+    int layer, d;
+    int n_done, n_total; /* prompts measured so far, and in the end */
+    int counts[ME_KINDS];
+    float *means; /* [ME_KINDS][d][d]: mean J of each kind of carrier */
+} me_calibration;
+
+/* Nothing measured yet. Closed with me_calibration_close (NULL is fine). */
+mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibration **out,
+                                    mobiedit_error *err);
+void me_calibration_close(me_calibration *calibration);
+
+/* Measures the next of the built-in prompts, in all its wordings; *evaluations grows by their number.
+ * n_done grows by one; at n_total there is nothing left to do. */
+mobiedit_status me_calibration_measure(me_session *session, me_calibration *calibration, size_t *evaluations,
+                                       mobiedit_error *err);
+
+#endif

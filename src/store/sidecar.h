@@ -1,0 +1,23 @@
+/* The calibration of a model as a file: a GGUF of general.type "mobiedit-calibration" with
+ *   calibration.means [d, d, ME_KINDS] (ggml order, F32) and the keys
+ * mobiedit.calibration.version, .fingerprint (of the model's tensors), .layer, .done and .total (prompts),
+ * .counts. Written after every prompt, so that a calibration that is killed goes on where it was. */
+#ifndef ME_STORE_SIDECAR_H
+#define ME_STORE_SIDECAR_H
+
+#include "edit/calibration.h"
+
+/* Replaces the file at `path` atomically. */
+mobiedit_status me_sidecar_write(const me_calibration *calibration, const char *fingerprint, const char *path,
+                                 mobiedit_error *err);
+
+/* Fills a calibration that was opened for the same model; its layer and counts become the file's. E_IO,
+ * E_FORMAT (damaged, or no calibration), E_UNSUPPORTED (of another version), E_MISMATCH (another model's). On
+ * failure its contents are of no use. */
+mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, const char *path,
+                                me_calibration *calibration, mobiedit_error *err);
+
+/* The model's path with ".mobiedit.calibration" behind it. Freed with me_free; NULL: out of memory. */
+char *me_sidecar_default_path(const me_model *model);
+
+#endif

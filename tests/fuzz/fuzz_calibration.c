@@ -1,0 +1,36 @@
+/* Fuzzes the reader of calibrations: any bytes are refused with one line, or give one of the model's size
+ * whose values are all numbers. */
+#define _GNU_SOURCE
+#include "bytes_file.h"
+#include "ledger_seed.h"
+#include "store/sidecar.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What callers rely on; a breach ends the run. */
+static void check(const me_calibration *c, const me_model *model) {
+    if (c->layer < 0 || c->layer > model->n_layer - 2 || c->n_done < 0 || c->n_done > c->n_total) abort();
+    for (int i = 0; i < ME_KINDS; i++)
+        if (c->counts[i] < 0 || c->counts[i] > c->n_done) abort();
+    for (int i = 0; i < ME_KINDS * c->d * c->d; i++)
+        if (!isfinite(c->means[i])) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const me_model model = ledger_model();
+    bytes_file file = bytes_file_open(data, size, 0);
+    me_calibration *calibration = NULL;
+    mobiedit_error err = {0};
+    if (me_calibration_open(&model, 0, &calibration, &err) != MOBIEDIT_OK) abort();
+    if (me_sidecar_read(&model, LEDGER_FINGERPRINT, file.path, calibration, &err) == MOBIEDIT_OK)
+        check(calibration, &model);
+    else if (err.status == MOBIEDIT_OK || strchr(err.message, '\n'))
+        abort();
+    me_calibration_close(calibration);
+    bytes_file_close(&file);
+    return 0;
+}

@@ -1,0 +1,227 @@
+/* Calibration: what is measured of a small model is what its passes give, and its file is whole, the model's
+ * own, or refused. */
+#define _GNU_SOURCE
+#include "edit/calibration.h"
+
+#include "base/memory.h"
+#include "base/pool.h"
+#include "edit/basis.h"
+#include "edit/carriers.h"
+#include "edit/session.h"
+#include "edit/texts.h"
+#include "scratch.h"
+#include "store/fingerprint.h"
+#include "store/sidecar.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LAYER = 1, D = 64 };
+
+static me_model *model;
+static me_vocab *vocab;
+static me_pool *pool;
+static me_engine *engine;
+static me_session *session;
+static me_calibration *measured;
+static size_t evaluations;
+static char fingerprint[ME_FINGERPRINT_SIZE];
+
+static int set_up(void **state) {
+    if (scratch_open(state) != 0) return -1;
+    const tiny_model_options options = {.n_layer = 4};
+    const char *path = scratch_path("model.gguf");
+    if (!tiny_model_write(path, "llama", &options) || me_model_open(path, &model, NULL) ||
+        me_vocab_open(path, &vocab, NULL) || me_pool_open(2, &pool, NULL) ||
+        me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL) ||
+        me_fingerprint(model, fingerprint, NULL) || me_calibration_open(model, LAYER, &measured, NULL))
+        return -1;
+    while (measured->n_done < measured->n_total)
+        if (me_calibration_measure(session, measured, &evaluations, NULL) != MOBIEDIT_OK) return -1;
+    return model->d_model == D ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    me_calibration_close(measured);
+    me_session_close(session);
+    engine->ops->close(engine);
+    me_pool_close(pool);
+    me_vocab_close(vocab);
+    me_model_close(model);
+    return scratch_close(state);
+}
+
+static void every_kind_is_measured(void **state) {
+    (void)state;
+    size_t carriers = 0;
+    for (int k = 0; k < ME_KINDS; k++) {
+        assert_in_range(measured->counts[k], 1, measured->n_total);
+        carriers += (size_t)measured->counts[k];
+    }
+    assert_int_equal(measured->counts[ME_KIND_OWN], measured->n_total);
+    assert_int_equal(evaluations, carriers * (D + 1));
+}
+
+/* One prompt's J is what its passes give: a step along one dimension changes the final hidden vector so. */
+static void one_prompt_is_as_its_passes(void **state) {
+    (void)state;
+    me_calibration *one;
+    size_t count = 0;
+    assert_int_equal(me_calibration_open(model, LAYER, &one, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_measure(session, one, &count, NULL), MOBIEDIT_OK);
+    char text[256];
+    const char *hole = strstr(me_texts_calibration[0], "{}");
+    (void)snprintf(text, sizeof text, "%.*s{%s}%s", (int)(hole - me_texts_calibration[0]),
+                   me_texts_calibration[0], me_texts_names[0], hole + 2);
+    const mobiedit_request request = {.prompt = text, .target = "x"};
+    me_prompt prompt;
+    me_sequences sequences = {0};
+    me_prefix *prefix;
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_session_add_prompt(session, &prompt, NULL, &sequences, NULL), MOBIEDIT_OK);
+    sequences.items[0].read_pos = sequences.items[0].n_tokens - 1;
+    assert_int_equal(engine->ops->prefix(engine, LAYER, sequences.items, 1, &prefix, NULL), MOBIEDIT_OK);
+    float delta[D] = {0}, hidden[D], length = 0, value = 0;
+    for (int i = 0; i < D; i++) {
+        length += prefix->hidden[i] * prefix->hidden[i];
+        value += prefix->values[i] * prefix->values[i];
+    }
+    const int which = 0;
+    for (int j = 0; j < D; j += 9) {
+        delta[j] = 0.1F * sqrtf(value);
+        assert_int_equal(engine->ops->suffix(engine, prefix, delta, 1, &which, 1, hidden, NULL), MOBIEDIT_OK);
+        delta[j] = 0;
+        float along = 0;
+        for (int i = 0; i < D; i++)
+            along += (hidden[i] - prefix->hidden[i]) * prefix->hidden[i] / length;
+        for (int i = 0; i < D; i++)
+            assert_float_equal(one->means[j * D + i],
+                               (hidden[i] - (1 + along) * prefix->hidden[i]) / (0.1F * sqrtf(length)), 1e-3F);
+    }
+    engine->ops->prefix_free(engine, prefix);
+    me_sequences_free(&sequences);
+    me_prompt_free(&prompt);
+    me_calibration_close(one);
+}
+
+/* A second measurement of the same prompts gives the same, bit for bit. */
+static void measuring_is_repeatable(void **state) {
+    (void)state;
+    me_calibration *again;
+    size_t count = 0;
+    assert_int_equal(me_calibration_open(model, LAYER, &again, NULL), MOBIEDIT_OK);
+    while (again->n_done < again->n_total)
+        assert_int_equal(me_calibration_measure(session, again, &count, NULL), MOBIEDIT_OK);
+    assert_int_equal(count, evaluations);
+    assert_memory_equal(again->means, measured->means, ME_KINDS * D * D * sizeof(float));
+    me_calibration_close(again);
+}
+
+static const char *write_file(void) {
+    const char *path = scratch_path("calibration");
+    assert_int_equal(me_sidecar_write(measured, fingerprint, path, NULL), MOBIEDIT_OK);
+    return path;
+}
+
+static mobiedit_status read_file(const char *path, const char *whose, me_calibration *out,
+                                 mobiedit_error *err) {
+    return me_sidecar_read(model, whose, path, out, err);
+}
+
+static void what_is_written_is_read(void **state) {
+    (void)state;
+    me_calibration *c;
+    mobiedit_error err = {0};
+    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(read_file(write_file(), fingerprint, c, &err), MOBIEDIT_OK);
+    assert_int_equal(c->layer, LAYER);
+    assert_int_equal(c->n_done, measured->n_done);
+    assert_memory_equal(c->counts, measured->counts, sizeof c->counts);
+    assert_memory_equal(c->means, measured->means, ME_KINDS * D * D * sizeof(float));
+    me_calibration_close(c);
+}
+
+static void check_refused(const char *path, const char *whose, mobiedit_status status, const char *word) {
+    me_calibration *c;
+    mobiedit_error err = {0};
+    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(read_file(path, whose, c, &err), status);
+    assert_non_null(strstr(err.message, word));
+    me_calibration_close(c);
+}
+
+static void others_are_refused(void **state) {
+    (void)state;
+    check_refused(write_file(), "00000000000000000000000000000000", MOBIEDIT_E_MISMATCH, "another model");
+    check_refused(scratch_path("model.gguf"), fingerprint, MOBIEDIT_E_FORMAT, "not a calibration");
+    check_refused(scratch_path("nothing"), fingerprint, MOBIEDIT_E_IO, "nothing");
+}
+
+/* Cut anywhere, it is refused; with a byte of a number's exponent flipped, it is refused or finite. */
+static void damage_is_noticed(void **state) {
+    (void)state;
+    const char *path = write_file();
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    const long size = ftell(file);
+    assert_int_equal(fclose(file), 0);
+    for (long cut = 0; cut < size - 32; cut += size / 23) {
+        me_calibration *c;
+        (void)write_file();
+        assert_int_equal(truncate(path, cut), 0);
+        assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+        assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_E_FORMAT);
+        me_calibration_close(c);
+    }
+    (void)write_file();
+    file = fopen(path, "r+b");
+    const float nan = NAN;
+    assert_int_equal(fseek(file, -64, SEEK_END), 0);
+    assert_int_equal(fwrite(&nan, sizeof nan, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    check_refused(path, fingerprint, MOBIEDIT_E_FORMAT, "not a number");
+}
+
+/* A calibration guesses at the responses of a problem at its layer, and at no other. */
+static void it_serves_its_layer_only(void **state) {
+    (void)state;
+    me_prompt prompt;
+    me_sequences carriers = {0};
+    me_problem *problem;
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "x"};
+    const me_carrier_options options = {.n_prefixed = 1};
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_carriers_make(vocab, &prompt, 0, &options, &carriers, NULL), MOBIEDIT_OK);
+    for (int layer = LAYER; layer <= LAYER + 1; layer++) {
+        me_basis with, without;
+        assert_int_equal(me_problem_open(engine, layer, carriers.items, carriers.n, NULL, NULL,
+                                         carriers.targets, carriers.n_target, &problem, NULL),
+                         MOBIEDIT_OK);
+        assert_int_equal(me_basis_find(problem, measured, 8, &with, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_basis_find(problem, NULL, 8, &without, NULL), MOBIEDIT_OK);
+        assert_memory_equal(with.directions, without.directions, 8 * D * sizeof(float));
+        assert_int_equal(with.guesses == NULL, layer != LAYER);
+        assert_null(without.guesses);
+        me_basis_free(&with);
+        me_basis_free(&without);
+        me_problem_close(problem);
+    }
+    me_sequences_free(&carriers);
+    me_prompt_free(&prompt);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_is_measured),  cmocka_unit_test(one_prompt_is_as_its_passes),
+        cmocka_unit_test(measuring_is_repeatable), cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(others_are_refused),      cmocka_unit_test(damage_is_noticed),
+        cmocka_unit_test(it_serves_its_layer_only)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
