@@ -17,7 +17,7 @@ import sys
 import tempfile
 import unittest
 
-FACTS = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} is", "z")]
+FACTS = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} is", "w")]
 STEP = int(os.environ.get("FAULT_STEP", "11"))
 
 
