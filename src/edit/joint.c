@@ -12,8 +12,11 @@
 
 /* As for one edit (edit.c). */
 static const float KEY_LAMBDA = 0.001F, NAMES_WEIGHT = 30;
+/* The ridge grows with the number of edits, to so many times that of one: what each answers to text that it
+ * has not seen adds up. */
+static const float EDITS_TO_DOUBLE_RIDGE = 7, MOST_RIDGE = 10;
 /* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
-enum { MAX_BACKGROUND = 500, MAX_NAMES = 1000, MAX_AROUND = 400, MAX_KEEP = 300 };
+enum { MAX_BACKGROUND = 500, MAX_NAMES = 1000, MAX_AROUND = 1000, MAX_KEEP = 300 };
 /* A key to keep that points where a subject's key does would forbid that edit. */
 static const float SAME_KEY = 0.95F;
 /* Least response of a key that is still scaled up to 1. */
@@ -123,6 +126,11 @@ static void add_group(work *w, me_key_set set, int most, me_key_group group) {
     w->n_samples += n;
 }
 
+static float ridge(int n_edits) {
+    const float factor = 1 + (float)(n_edits - 1) / EDITS_TO_DOUBLE_RIDGE;
+    return KEY_LAMBDA * (factor < MOST_RIDGE ? factor : MOST_RIDGE);
+}
+
 /* The session's background keys are not ours to thin out. */
 static mobiedit_status add_background(work *w, mobiedit_error *err) {
     const me_key_set *all;
@@ -131,7 +139,7 @@ static mobiedit_status add_background(work *w, mobiedit_error *err) {
     me_key_set copy = {.keys = me_calloc(size, sizeof(float)), .n = all->n};
     if (!copy.keys) return me_fail_memory(err, "keys");
     memcpy(copy.keys, all->keys, size * sizeof(float));
-    add_group(w, copy, MAX_BACKGROUND, (me_key_group){.weight = 1});
+    add_group(w, copy, MAX_BACKGROUND, (me_key_group){.weight = (float)w->n});
     return MOBIEDIT_OK;
 }
 
@@ -342,7 +350,7 @@ static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *
                             .left = me_calloc((size_t)w->n_units * (size_t)w->d_ff, sizeof(float)),
                             .delta = me_calloc((size_t)w->n_units * (size_t)d, sizeof(float))};
     if (!out->left || !out->delta) return me_fail_memory(err, "the joint edit");
-    ME_TRY(me_key_solve_columns(w->groups, w->n_groups, w->n_units, w->d_ff, KEY_LAMBDA, out->left, err));
+    ME_TRY(me_key_solve_columns(w->groups, w->n_groups, w->n_units, w->d_ff, ridge(w->n), out->left, err));
     finish_units(w, d, out);
     return MOBIEDIT_OK;
 }
