@@ -20,11 +20,9 @@ static mobiedit_status choose_path(const mobiedit_model *model, char **out, mobi
     return *out ? MOBIEDIT_OK : me_fail_memory(err, "the calibration's path");
 }
 
-static mobiedit_status read_sidecar(const me_model *model, const char *path, me_calibration **out,
-                                    mobiedit_error *err) {
-    char fingerprint[ME_FINGERPRINT_SIZE];
+static mobiedit_status read_sidecar(const me_model *model, const char *fingerprint, const char *path,
+                                    me_calibration **out, mobiedit_error *err) {
     me_calibration *c = NULL;
-    ME_TRY(me_fingerprint(model, fingerprint, err));
     ME_TRY(me_calibration_open(model, 0, &c, err));
     const mobiedit_status status = me_sidecar_read(model, fingerprint, path, c, err);
     if (status == MOBIEDIT_OK)
@@ -39,18 +37,22 @@ mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err) 
     if (model->calibration || is_none(model->calibration_path)) return MOBIEDIT_OK;
     ME_TRY(choose_path(model, &path, err));
     mobiedit_status status = MOBIEDIT_OK;
-    if (model->calibration_path || access(path, F_OK) == 0)
-        status = read_sidecar(model->model, path, &model->calibration, err);
+    if (model->calibration_path || access(path, F_OK) == 0) {
+        char fingerprint[ME_FINGERPRINT_SIZE];
+        status = me_fingerprint(model->model, fingerprint, err);
+        if (status == MOBIEDIT_OK)
+            status = read_sidecar(model->model, fingerprint, path, &model->calibration, err);
+    }
     me_free(path);
     return status;
 }
 
 /* One that was begun goes on; one of another layer, another version or another model begins anew. */
-static mobiedit_status go_on_or_begin(const me_model *model, int layer, const char *path,
-                                      me_calibration **out, mobiedit_error *err) {
+static mobiedit_status go_on_or_begin(const me_model *model, int layer, const char *fingerprint,
+                                      const char *path, me_calibration **out, mobiedit_error *err) {
     me_calibration *c = NULL;
     mobiedit_error ignored = {0};
-    if (access(path, F_OK) == 0) (void)read_sidecar(model, path, &c, &ignored);
+    if (access(path, F_OK) == 0) (void)read_sidecar(model, fingerprint, path, &c, &ignored);
     me_calibration *fresh = NULL;
     const mobiedit_status status = me_calibration_open(model, layer, &fresh, err);
     if (status == MOBIEDIT_OK && c && c->layer == layer && c->n_total == fresh->n_total) {
@@ -64,14 +66,12 @@ static mobiedit_status go_on_or_begin(const me_model *model, int layer, const ch
 }
 
 static mobiedit_status measure(mobiedit_model *model, const mobiedit_calibrate_options *options,
-                               const char *path, me_calibration *c, mobiedit_calibrate_result *result,
-                               mobiedit_error *err) {
-    char fingerprint[ME_FINGERPRINT_SIZE];
+                               const char *fingerprint, const char *path, me_calibration *c,
+                               mobiedit_calibrate_result *result, mobiedit_error *err) {
     me_session *session;
     const double started = me_wall_seconds();
-    ME_TRY(me_fingerprint(model->model, fingerprint, err));
     ME_TRY(me_handle_session_uncalibrated(model, &session, err));
-    result->found = c->n_done;
+    result->prompts = result->found = c->n_done;
     while (c->n_done < c->n_total) {
         ME_TRY(me_calibration_measure(session, c, &result->evaluations, err));
         ME_TRY(me_sidecar_write(c, fingerprint, path, err));
@@ -80,7 +80,6 @@ static mobiedit_status measure(mobiedit_model *model, const mobiedit_calibrate_o
         if (options->on_prompt && !options->on_prompt(options->user, c->n_done, c->n_total))
             return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled; the calibration goes on from here");
     }
-    result->prompts = c->n_done;
     return MOBIEDIT_OK;
 }
 
@@ -95,12 +94,13 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     if (layer > n_layer - 2)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d cannot be edited: the model has layers 0 to %d",
                        layer, n_layer - 1);
-    char *path;
+    char *path, fingerprint[ME_FINGERPRINT_SIZE];
     me_calibration *c = NULL;
     *result = (mobiedit_calibrate_result){.layer = layer};
+    ME_TRY(me_fingerprint(model->model, fingerprint, err));
     ME_TRY(choose_path(model, &path, err));
-    mobiedit_status status = go_on_or_begin(model->model, layer, path, &c, err);
-    if (status == MOBIEDIT_OK) status = measure(model, options, path, c, result, err);
+    mobiedit_status status = go_on_or_begin(model->model, layer, fingerprint, path, &c, err);
+    if (status == MOBIEDIT_OK) status = measure(model, options, fingerprint, path, c, result, err);
     me_free(path);
     me_calibration_close(c);
     return status;

@@ -306,11 +306,7 @@ void me_ledger_close(me_ledger *l) {
 }
 
 char *me_ledger_default_path(const me_model *model) {
-    static const char suffix[] = ".mobiedit.db";
-    const size_t size = strlen(model->path) + sizeof suffix;
-    char *path = me_calloc(size, 1);
-    if (path) (void)snprintf(path, size, "%s%s", model->path, suffix);
-    return path;
+    return me_path_with(model->path, ".mobiedit.db");
 }
 
 /* ---- reading records --------------------------------------------------------------------------------- */

@@ -164,9 +164,5 @@ mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, 
 }
 
 char *me_sidecar_default_path(const me_model *model) {
-    static const char suffix[] = ".mobiedit.calibration";
-    const size_t size = strlen(model->path) + sizeof suffix;
-    char *path = me_calloc(size, 1);
-    if (path) (void)snprintf(path, size, "%s%s", model->path, suffix);
-    return path;
+    return me_path_with(model->path, ".mobiedit.calibration");
 }
