@@ -1,8 +1,8 @@
 /* Fuzzes the reader of calibrations: any bytes are refused with one line, or give one of the model's size
  * whose values are all numbers. */
 #define _GNU_SOURCE
+#include "bare_model.h"
 #include "bytes_file.h"
-#include "ledger_seed.h"
 #include "store/sidecar.h"
 
 #include <math.h>
@@ -21,12 +21,12 @@ static void check(const me_calibration *c, const me_model *model) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const me_model model = ledger_model();
+    const me_model model = bare_model();
     bytes_file file = bytes_file_open(data, size, 0);
     me_calibration *calibration = NULL;
     mobiedit_error err = {0};
     if (me_calibration_open(&model, 0, &calibration, &err) != MOBIEDIT_OK) abort();
-    if (me_sidecar_read(&model, LEDGER_FINGERPRINT, file.path, calibration, &err) == MOBIEDIT_OK)
+    if (me_sidecar_read(&model, BARE_FINGERPRINT, file.path, calibration, &err) == MOBIEDIT_OK)
         check(calibration, &model);
     else if (err.status == MOBIEDIT_OK || strchr(err.message, '\n'))
         abort();

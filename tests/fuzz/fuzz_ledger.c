@@ -1,8 +1,8 @@
 /* Fuzzes the reader of ledgers: any bytes are refused with one line, or give records that are whole. What can
  * be read is also opened to be changed, and the change taken back. */
 #define _GNU_SOURCE
+#include "bare_model.h"
 #include "base/utf8.h"
-#include "ledger_seed.h"
 #include "store/ledger.h"
 
 #include <fcntl.h>
@@ -67,8 +67,8 @@ static void check_record(const me_record *r, bool with_data) {
     if (with_data != (r->delta != NULL) || with_data != (r->keys != NULL)) abort();
     if (!with_data) return;
     if (r->n_keys < 1) abort();
-    check_floats(r->delta, LEDGER_D_MODEL);
-    check_floats(r->keys, (size_t)r->n_keys * LEDGER_D_FF);
+    check_floats(r->delta, BARE_D_MODEL);
+    check_floats(r->keys, (size_t)r->n_keys * BARE_D_FF);
 }
 
 /* One line tells of every failure. */
@@ -107,12 +107,12 @@ static void change_ledger(me_ledger *ledger) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const me_model model = ledger_model();
+    const me_model model = bare_model();
     write_file(data, size);
     for (int write = 0; write < 2; write++) {
         me_ledger *ledger = NULL;
         mobiedit_error err = {0};
-        if (!worked(me_ledger_open(path, &model, LEDGER_FINGERPRINT, write, &ledger, &err), &err)) {
+        if (!worked(me_ledger_open(path, &model, BARE_FINGERPRINT, write, &ledger, &err), &err)) {
             if (ledger) abort();
             break;
         }

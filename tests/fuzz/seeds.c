@@ -3,7 +3,7 @@
  * FOLDER/calibration/zeros, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two edits of which one is undone.
  */
 #define _GNU_SOURCE
-#include "ledger_seed.h"
+#include "bare_model.h"
 #include "store/adapter.h"
 #include "store/ledger.h"
 #include "store/sidecar.h"
@@ -61,18 +61,18 @@ static void run_sql(const char *path, const char *sql) {
 }
 
 static void write_calibration(const char *path) {
-    const me_model model = ledger_model();
+    const me_model model = bare_model();
     me_calibration *zeros = NULL;
     require(me_calibration_open(&model, 0, &zeros, NULL) == MOBIEDIT_OK &&
-                me_sidecar_write(zeros, LEDGER_FINGERPRINT, path, NULL) == MOBIEDIT_OK,
+                me_sidecar_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK,
             path);
     me_calibration_close(zeros);
 }
 
 static void write_ledger(const char *path, bool small) {
     static const char *const keep[] = {"c"};
-    const me_model model = ledger_model();
-    float delta[LEDGER_D_MODEL] = {1, -2}, keys[2 * LEDGER_D_FF] = {3, 4, 5, -6, 7, 8};
+    const me_model model = bare_model();
+    float delta[BARE_D_MODEL] = {1, -2}, keys[2 * BARE_D_FF] = {3, 4, 5, -6, 7, 8};
     me_record record = {.about = {.target = "b", .keep = keep, .n_keep = 1, .solver = "probe"},
                         .delta = delta,
                         .keys = keys,
@@ -80,7 +80,7 @@ static void write_ledger(const char *path, bool small) {
     me_ledger *ledger = NULL;
     int64_t id;
     (void)unlink(path);
-    require(me_ledger_open(path, &model, LEDGER_FINGERPRINT, true, &ledger, NULL) == MOBIEDIT_OK &&
+    require(me_ledger_open(path, &model, BARE_FINGERPRINT, true, &ledger, NULL) == MOBIEDIT_OK &&
                 me_ledger_begin(ledger, NULL) == MOBIEDIT_OK,
             path);
     record.about.prompt = "{a} is";
