@@ -93,6 +93,16 @@ mobiedit_status me_meta_string(const me_metadata *meta, const char *key, const c
     return MOBIEDIT_OK;
 }
 
+const char *me_gguf_string(const struct gguf_context *gguf, const char *key) {
+    const int64_t id = gguf_find_key(gguf, key);
+    return id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING ? gguf_get_val_str(gguf, id) : NULL;
+}
+
+bool me_gguf_says(const struct gguf_context *gguf, const char *key, const char *value) {
+    const char *found = me_gguf_string(gguf, key);
+    return found && strcmp(found, value) == 0;
+}
+
 double me_meta_number(const me_metadata *meta, int64_t id) {
     const struct gguf_context *gguf = meta->gguf;
     switch (gguf_get_kv_type(gguf, id)) {

@@ -39,6 +39,13 @@ mobiedit_status me_meta_float(const me_metadata *meta, const char *name, float *
 mobiedit_status me_meta_string(const me_metadata *meta, const char *key, const char **out,
                                mobiedit_error *err);
 
+/* The string under `key` of any GGUF context; NULL where there is none, or something else (the gguf reader
+ * ends the process where that is asked for). */
+const char *me_gguf_string(const struct gguf_context *gguf, const char *key);
+
+/* Whether there is a string under `key`, and it is this one. */
+bool me_gguf_says(const struct gguf_context *gguf, const char *key, const char *value);
+
 /* Any scalar number or bool as a double; NaN for strings and arrays. */
 double me_meta_number(const me_metadata *meta, int64_t id);
 

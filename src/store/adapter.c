@@ -4,6 +4,7 @@
 #include "base/backend.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/metadata.h"
 #include "store/pending.h"
 
 #include <gguf.h>
@@ -127,21 +128,11 @@ mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapte
 
 /* ---- checking ---------------------------------------------------------------------------------------- */
 
-/* The string under `key`, or NULL: the gguf reader ends the process where the type is another. */
-static const char *get_string(const struct gguf_context *gguf, const char *key) {
-    int64_t id = gguf_find_key(gguf, key);
-    return id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING ? gguf_get_val_str(gguf, id) : NULL;
-}
-
-static bool is(const char *value, const char *expected) {
-    return value && strcmp(value, expected) == 0;
-}
-
 static mobiedit_status check_metadata(const struct gguf_context *gguf, const me_model *model,
                                       const char *path, mobiedit_error *err) {
-    if (!is(get_string(gguf, "general.type"), "adapter") || !is(get_string(gguf, "adapter.type"), "lora"))
+    if (!me_gguf_says(gguf, "general.type", "adapter") || !me_gguf_says(gguf, "adapter.type", "lora"))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a LoRA adapter", path);
-    const char *arch = get_string(gguf, "general.architecture");
+    const char *arch = me_gguf_string(gguf, "general.architecture");
     if (!arch) return me_fail(err, MOBIEDIT_E_FORMAT, "%s does not name an architecture", path);
     if (strcmp(arch, model->arch_name) != 0)
         return me_fail(err, MOBIEDIT_E_MISMATCH, "%s is for a %.64s model, %s is a %s model", path, arch,
@@ -362,7 +353,7 @@ static mobiedit_status read_contents(const adapter_file *f, const me_model *mode
     out->layers = me_calloc((size_t)model->n_layer, sizeof *out->layers);
     if (!out->layers) return me_fail_memory(err, "the adapter");
     ME_TRY(read_shape(f, model, path, out, &n_values, err));
-    const char *description = get_string(f->gguf, "general.description");
+    const char *description = me_gguf_string(f->gguf, "general.description");
     out->values = me_calloc(n_values, sizeof *out->values);
     if (description) out->description = me_strdup(description);
     if (!out->values || (description && !out->description)) return me_fail_memory(err, "the adapter");

@@ -1,6 +1,7 @@
 #include "store/merge.h"
 
 #include "base/memory.h"
+#include "model/metadata.h"
 
 #include <gguf.h>
 #include <stdio.h>
@@ -25,9 +26,8 @@ static void tensor_name(int layer, char name[GGML_MAX_NAME]) {
 /* ---- metadata ---------------------------------------------------------------------------------------- */
 
 static mobiedit_status add_note(struct gguf_context *gguf, const char *note, mobiedit_error *err) {
-    const int64_t id = gguf_find_key(gguf, NOTE_KEY);
-    const bool before = id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING;
-    const char *earlier = before ? gguf_get_val_str(gguf, id) : "";
+    const char *earlier = me_gguf_string(gguf, NOTE_KEY);
+    if (!earlier) earlier = "";
     const size_t size = strlen(earlier) + 1 + strlen(note) + 1;
     char *text = me_calloc(size, 1);
     if (!text) return me_fail_memory(err, "the note of the edits");

@@ -4,6 +4,7 @@
 #include "base/backend.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/metadata.h"
 #include "store/pending.h"
 
 #include <gguf.h>
@@ -94,11 +95,6 @@ static bool get_int(const struct gguf_context *gguf, const char *key, int low, i
     return *out >= low && *out <= high;
 }
 
-static const char *get_string(const struct gguf_context *gguf, const char *key) {
-    const int64_t id = gguf_find_key(gguf, key);
-    return id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING ? gguf_get_val_str(gguf, id) : "";
-}
-
 static bool get_counts(const struct gguf_context *gguf, me_calibration *c) {
     const int64_t id = gguf_find_key(gguf, "mobiedit.calibration.counts");
     if (id < 0 || gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY ||
@@ -114,12 +110,12 @@ static mobiedit_status check_keys(const struct gguf_context *gguf, const me_mode
                                   const char *fingerprint, const char *path, me_calibration *c,
                                   mobiedit_error *err) {
     int version;
-    if (strcmp(get_string(gguf, "general.type"), TYPE) != 0)
+    if (!me_gguf_says(gguf, "general.type", TYPE))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a calibration", path);
     if (!get_int(gguf, "mobiedit.calibration.version", 0, INT32_MAX, &version) || version != VERSION)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
                        "the calibration %s is of another version: calibrate again", path);
-    if (strcmp(get_string(gguf, "mobiedit.calibration.fingerprint"), fingerprint) != 0)
+    if (!me_gguf_says(gguf, "mobiedit.calibration.fingerprint", fingerprint))
         return me_fail(err, MOBIEDIT_E_MISMATCH,
                        "the calibration %s belongs to another model than %s: calibrate again", path,
                        model->path);
