@@ -1,6 +1,9 @@
-/* Checked allocation and the thread pool. */
+/* Checked allocation, hashes and the thread pool. */
+#define _GNU_SOURCE
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,6 +37,31 @@ static void failure_keeps_one_line(void **state) {
     assert_int_equal(me_fail(&err, MOBIEDIT_E_IO, "no %s", "a\nb\x1B[2Jc\x7F"), MOBIEDIT_E_IO);
     assert_string_equal(err.message, "no a?b?[2Jc?");
     assert_int_equal(me_fail(NULL, MOBIEDIT_E_IO, "nobody listens"), MOBIEDIT_E_IO);
+}
+
+/* The values for the texts are those of draft-eastlake-fnv. */
+static void hashes_are_fnv_1a(void **state) {
+    (void)state;
+    assert_true(me_hash("", 0) == UINT64_C(0xcbf29ce484222325));
+    assert_true(me_hash("a", 1) == UINT64_C(0xaf63dc4c8601ec8c));
+    assert_true(me_hash("foobar", 6) == UINT64_C(0x85944171f73967e8));
+}
+
+static void a_file_has_the_hash_of_its_bytes(void **state) {
+    (void)state;
+    static char bytes[100001];
+    const char *path = scratch_path("bytes");
+    uint64_t hash = 0;
+    mobiedit_error err = {0};
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)(i % 251);
+    assert_int_equal(me_hash_file(path, &hash, &err), MOBIEDIT_E_IO);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, sizeof bytes, file), sizeof bytes);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(me_hash_file(path, &hash, &err), MOBIEDIT_OK);
+    assert_true(hash == me_hash(bytes, sizeof bytes));
 }
 
 enum { TASKS = 1000, LOOPS = 200 };
@@ -79,10 +107,9 @@ static void pool_refuses_bad_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocation_refuses_overflow),
-        cmocka_unit_test(failure_keeps_one_line),
-        cmocka_unit_test(pool_runs_every_task_once),
-        cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(allocation_refuses_overflow), cmocka_unit_test(failure_keeps_one_line),
+        cmocka_unit_test(hashes_are_fnv_1a),           cmocka_unit_test(a_file_has_the_hash_of_its_bytes),
+        cmocka_unit_test(pool_runs_every_task_once),   cmocka_unit_test(pool_refuses_bad_counts),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -24,8 +24,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_ADAPTER ((size_t)1 << 32)
-
 /* A private folder for the adapter of the case at hand. */
 typedef struct {
     char folder[1024];
@@ -206,14 +204,13 @@ static void add_hex(cJSON *object, const char *name, uint64_t value) {
 /* Which adapter is given, as a text of its bytes or null. */
 static mobiedit_status add_adapter(cJSON *settings, const char *path, mobiedit_error *err) {
     static const char name[] = "adapter's bytes";
-    char *bytes = NULL;
-    size_t length = 0;
-    if (path) ME_TRY(me_read_file(path, MAX_ADAPTER, &bytes, &length, err));
-    if (path)
-        add_hex(settings, name, me_hash(bytes, length));
-    else
+    uint64_t hash;
+    if (!path) {
         (void)cJSON_AddNullToObject(settings, name);
-    me_free(bytes);
+        return MOBIEDIT_OK;
+    }
+    ME_TRY(me_hash_file(path, &hash, err));
+    add_hex(settings, name, hash);
     return MOBIEDIT_OK;
 }
 
