@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "store/ledger.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdint.h>
@@ -28,11 +29,32 @@ static void remove_files(void) {
     }
 }
 
+/* Starts a process that removes the files when this one has ended, however that came: an interrupt, a kill
+ * and an abort run no atexit handlers. It has a session of its own, so that an interrupt of the terminal
+ * spares it. */
+static bool start_cleaner(void) {
+    int alive[2]; /* nothing is ever written; what is open at this end closes with the process */
+    if (pipe2(alive, O_CLOEXEC) != 0) return false;
+    const pid_t cleaner = fork();
+    if (cleaner != 0) return cleaner > 0 && close(alive[0]) == 0;
+    char none;
+    (void)setsid();
+    (void)close(alive[1]);
+    while (read(alive[0], &none, 1) < 0 && errno == EINTR)
+        continue;
+    remove_files();
+    _exit(0);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     (void)snprintf(path, sizeof path, "/dev/shm/fuzz_ledger.%ld", (long)getpid());
-    return atexit(remove_files);
+    if (!start_cleaner()) {
+        perror("the process that cleans up");
+        exit(1);
+    }
+    return 0;
 }
 
 static void write_file(const uint8_t *data, size_t size) {
