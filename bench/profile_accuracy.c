@@ -46,7 +46,7 @@ typedef struct {
     me_tokens text;
     int layer;
     size_t d;
-    float *basis;      /* [PROBES][d] */
+    me_basis basis;    /* PROBES directions */
     float *directions; /* [DIRECTIONS][d], of length 1 */
     float *expected;   /* [PROBES][n_target][d]: responses to REFERENCE_STEP |v| */
     double *slopes;    /* [DIRECTIONS] */
@@ -111,7 +111,6 @@ static mobiedit_status open_world(world *w, char **arguments, mobiedit_error *er
                                   me_texts_count(me_texts_background), err));
     make_directions(w);
     const size_t width = w->d * (size_t)w->carriers.n_target;
-    w->basis = allocated(PROBES * w->d, sizeof(float));
     w->expected = allocated(PROBES * width, sizeof(float));
     w->slopes = allocated(DIRECTIONS, sizeof(double));
     w->logits = allocated(TOKENS * (size_t)w->model->n_vocab, sizeof(float));
@@ -133,7 +132,8 @@ static mobiedit_status responses(const world *w, me_problem *p, bool trick, floa
                                  mobiedit_error *err) {
     const int bare = 0;
     const size_t width = w->d * (size_t)p->n_target;
-    float *steps = stretched(w, w->basis, PROBES, h * p->value_norm), *zero = allocated(w->d, sizeof *zero);
+    float *steps = stretched(w, w->basis.directions, PROBES, h * p->value_norm),
+          *zero = allocated(w->d, sizeof *zero);
     mobiedit_status status = trick ? me_problem_responses(p, zero, steps, PROBES, bare, out, err)
                                    : me_problem_hidden(p, steps, PROBES, &bare, 1, out, err);
     for (size_t i = 0; i < PROBES * width && !trick; i++)
@@ -313,7 +313,7 @@ static mobiedit_status measure_reference(world *w, mobiedit_error *err) {
     me_engine *engine = NULL;
     me_problem *problem = NULL;
     ME_TRY(open_engine(w, 0, &engine, &problem, err));
-    ME_TRY(me_basis_attention(problem, PROBES, w->basis, err));
+    ME_TRY(me_basis_find(problem, NULL, PROBES, &w->basis, err));
     ME_TRY(responses(w, problem, true, REFERENCE_STEP, w->expected, err));
     ME_TRY(slopes(w, problem, true, REFERENCE_STEP, w->slopes, err));
     ME_TRY(text_logits(w, engine, w->logits, err));
@@ -338,7 +338,7 @@ static mobiedit_status run(char **arguments, mobiedit_error *err) {
     me_sequences_free(&w.calibration);
     me_sequences_free(&w.carriers);
     me_tokens_free(&w.text);
-    me_free(w.basis);
+    me_basis_free(&w.basis);
     me_free(w.directions);
     me_free(w.expected);
     me_free(w.slopes);
