@@ -10,6 +10,7 @@
  * directions, as spsa takes them, steps of length h |v|: correlation over the directions with the slopes that
  * follow from `responses`
  */
+#include "base/distribution.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "edit/basis.h"
@@ -226,29 +227,6 @@ static mobiedit_status text_logits(const world *w, me_engine *engine, float *log
     return MOBIEDIT_OK;
 }
 
-static int greedy(const float *logits, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
-}
-
-static double log_sum(const float *logits, int n) {
-    double sum = 0;
-    const float top = logits[greedy(logits, n)];
-    for (int i = 0; i < n; i++)
-        sum += exp((double)logits[i] - (double)top);
-    return (double)top + log(sum);
-}
-
-static double divergence(const float *a, const float *b, int n) {
-    const double za = log_sum(a, n), zb = log_sum(b, n);
-    double kl = 0;
-    for (int i = 0; i < n; i++)
-        kl += exp((double)a[i] - za) * ((double)a[i] - za - (double)b[i] + zb);
-    return kl;
-}
-
 /* ---- the whole --------------------------------------------------------------------------------------- */
 
 static mobiedit_status open_engine(const world *w, int bits, me_engine **engine, me_problem **problem,
@@ -268,8 +246,8 @@ static mobiedit_status measure_text(const world *w, const arithmetic *a, me_engi
     ME_TRY(text_logits(w, engine, logits, err));
     for (size_t t = 0; t < TOKENS; t++) {
         const float *expected = w->logits + t * (size_t)n_vocab, *is = logits + t * (size_t)n_vocab;
-        kl += divergence(expected, is, n_vocab) / TOKENS;
-        same += (double)(greedy(expected, n_vocab) == greedy(is, n_vocab)) / TOKENS;
+        kl += me_kl(expected, is, n_vocab) / TOKENS;
+        same += (double)(me_argmax(expected, n_vocab) == me_argmax(is, n_vocab)) / TOKENS;
     }
     (void)printf("{\"arithmetic\": \"%s\", \"text_kl\": %.6g, \"text_same\": %.4g, \"steps\": [", a->name, kl,
                  same);

@@ -1,10 +1,12 @@
-/* Checked allocation, hashes and the thread pool. */
+/* Checked allocation, hashes, arithmetic on logits and the thread pool. */
 #define _GNU_SOURCE
+#include "base/distribution.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "scratch.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -64,6 +66,27 @@ static void a_file_has_the_hash_of_its_bytes(void **state) {
     assert_true(hash == me_hash(bytes, sizeof bytes));
 }
 
+static void kl_of_known_distributions(void **state) {
+    (void)state;
+    /* (1/2, 1/2) against (3/4, 1/4): 1/2 log(2/3) + 1/2 log 2; a shift of all logits changes nothing */
+    const float before[] = {5.0f, 5.0f}, after[] = {logf(3.0f) - 2.0f, -2.0f};
+    assert_true(fabs(me_kl(before, after, 2) - (0.5 * log(2.0 / 3.0) + 0.5 * log(2.0))) < 1e-6);
+    assert_true(fabs(me_kl(after, after, 2)) < 1e-12);
+    const float far[] = {1000.0f, -1000.0f}, near[] = {0.0f, -3.0f};
+    assert_true(fabs(me_kl(far, near, 2) - log1p(exp(-3.0))) < 1e-6);
+    assert_int_equal(me_argmax(after, 2), 0);
+    assert_int_equal(me_argmax(before, 2), 0);
+}
+
+/* Also where exp of a logit by itself would be no float. */
+static void log_sums_of_known_logits(void **state) {
+    (void)state;
+    const float logits[] = {800.0f, 800.0f - logf(2.0f), 800.0f - logf(2.0f), -800.0f};
+    assert_true(fabs(me_log_sum_exp(logits, 4) - (800 + log(2.0))) < 1e-4);
+    assert_true(fabsf(me_log_sum_expf(logits, 4) - (800.0f + logf(2.0f))) < 1e-4f);
+    assert_true(me_log_sum_expf(logits, 1) == 800.0f);
+}
+
 enum { TASKS = 1000, LOOPS = 200 };
 
 typedef struct {
@@ -109,6 +132,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(allocation_refuses_overflow), cmocka_unit_test(failure_keeps_one_line),
         cmocka_unit_test(hashes_are_fnv_1a),           cmocka_unit_test(a_file_has_the_hash_of_its_bytes),
+        cmocka_unit_test(kl_of_known_distributions),   cmocka_unit_test(log_sums_of_known_logits),
         cmocka_unit_test(pool_runs_every_task_once),   cmocka_unit_test(pool_refuses_bad_counts),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

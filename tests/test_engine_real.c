@@ -1,6 +1,7 @@
 /* An engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact.
  *   test_engine_real             the native engine
  *   test_engine_real BACKEND     the ggml engine on that backend */
+#include "base/distribution.h"
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
@@ -46,13 +47,6 @@ static int close_bench(void **state) {
     return 0;
 }
 
-static int greedy(const float *logits, int n_vocab) {
-    int best = 0;
-    for (int i = 1; i < n_vocab; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
-}
-
 /* Tokens of `text` into tokens[MAX_TOKENS]; their number. */
 static int tokenize(const bench *b, const char *text, int32_t *tokens) {
     mobiedit_error err = {0};
@@ -95,8 +89,8 @@ static void greedy_tokens_are_those_of_libllama(void **state) {
         assert_int_equal(b->engine->ops->logits(b->engine, hidden, n, logits, &err), MOBIEDIT_OK);
         assert_true(oracle_logits(&o, tokens, n, expected));
         for (int t = 0; t < n; t++, total++)
-            same += greedy(logits + (size_t)t * n_vocab, (int)n_vocab) ==
-                    greedy(expected + (size_t)t * n_vocab, (int)n_vocab);
+            same += me_argmax(logits + (size_t)t * n_vocab, (int)n_vocab) ==
+                    me_argmax(expected + (size_t)t * n_vocab, (int)n_vocab);
     }
     oracle_close(&o);
     me_free(expected);

@@ -1,10 +1,12 @@
 /* A real model with an edit, as an adapter and merged: libllama says nearly the same of both. */
 #define _GNU_SOURCE
-#include "eval/metrics.h"
+#include "mobiedit.h"
 #include "models.h"
 #include "scratch.h"
 
+#include "base/distribution.h"
 #include "base/memory.h"
+#include "runtime/runtime.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "runtime/runtime.h"
 
+#include "base/distribution.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "model/model.h"
@@ -53,13 +54,6 @@ static float *logits_of(me_runtime *runtime, const me_tokens *tokens, int n_last
     if (me_runtime_logits(runtime, tokens->ids, tokens->n, n_last, logits, &err) != MOBIEDIT_OK)
         fail_msg("%s", err.message);
     return logits;
-}
-
-static int argmax(const float *x, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
 }
 
 /* Relative distance of two vectors. */
@@ -273,7 +267,7 @@ static void decode_by_hand(me_runtime *runtime, const me_tokens *prompt, int n, 
     me_tokens all = {.ids = ids, .n = prompt->n};
     for (int i = 0; i < n; i++) {
         float *logits = logits_of(runtime, &all, 1);
-        ids[all.n++] = out[i] = argmax(logits, me_vocab_size(me_runtime_vocab(runtime)));
+        ids[all.n++] = out[i] = me_argmax(logits, me_vocab_size(me_runtime_vocab(runtime)));
         me_free(logits);
     }
 }

@@ -1,6 +1,7 @@
 /* mobiedit_edit: from a request to a verified adapter. */
 #include "api/handle.h"
 #include "api/job.h"
+#include "base/distribution.h"
 #include "base/energy.h"
 #include "base/memory.h"
 #include "base/usage.h"

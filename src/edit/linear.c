@@ -1,5 +1,6 @@
 #include "edit/linear.h"
 
+#include "base/distribution.h"
 #include "base/memory.h"
 
 #include <cblas.h>
@@ -22,16 +23,6 @@ static int by_logit_descending(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-static float log_sum_exp(const float *z, int n) {
-    float top = -INFINITY;
-    for (int i = 0; i < n; i++)
-        if (z[i] > top) top = z[i];
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += expf(z[i] - top);
-    return top + (float)log(sum);
-}
-
 /* best [n_vocab]: the highest logit of each token over the rows; all [n_rows]: each row's log sum. */
 static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_rows, ranked *best, float *all,
                                    mobiedit_error *err) {
@@ -49,7 +40,7 @@ static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_row
             const float *row = logits + (size_t)r * n_vocab;
             for (size_t i = 0; i < n_vocab; i++)
                 if (row[i] > best[i].logit) best[i].logit = row[i];
-            all[first + r] = log_sum_exp(row, (int)n_vocab);
+            all[first + r] = me_log_sum_expf(row, (int)n_vocab);
         }
     }
     me_free(logits);
@@ -167,7 +158,7 @@ static double row_loss(float *z, int n, int target, float weight, float cap, flo
     if (cap > 0)
         for (int i = 0; i < n; i++)
             z[i] = cap * tanhf(z[i] / cap);
-    const float own = z[target], kept = log_sum_exp(z, n), top = kept > rest ? kept : rest;
+    const float own = z[target], kept = me_log_sum_expf(z, n), top = kept > rest ? kept : rest;
     *log_sum = top + logf(expf(kept - top) + expf(rest - top));
     for (int i = 0; i < n; i++) {
         float slope = cap > 0 ? 1 - (z[i] / cap) * (z[i] / cap) : 1;

@@ -1,5 +1,6 @@
 #include "edit/problem.h"
 
+#include "base/distribution.h"
 #include "base/memory.h"
 
 #include <math.h>
@@ -15,13 +16,7 @@ static size_t sequence_tokens(const me_prefix *prefix, size_t n_deltas, size_t n
 
 /* log softmax of n logits, in place. */
 static void log_softmax(float *x, int n) {
-    float top = x[0];
-    for (int i = 1; i < n; i++)
-        if (x[i] > top) top = x[i];
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += expf(x[i] - top);
-    float shift = top + (float)log(sum);
+    const float shift = me_log_sum_expf(x, n);
     for (int i = 0; i < n; i++)
         x[i] -= shift;
 }
@@ -186,11 +181,8 @@ static me_score score_one(const float *logits, int n_vocab, const me_token *targ
         float other = -INFINITY;
         for (int i = 0; i < n_vocab; i++)
             if (i != target[t] && x[i] > other) other = x[i];
-        float own = x[target[t]], top = own > other ? own : other;
-        double sum = 0;
-        for (int i = 0; i < n_vocab; i++)
-            sum += expf(x[i] - top);
-        score.nll += (top + (float)log(sum) - own) * share;
+        const float own = x[target[t]];
+        score.nll += (me_log_sum_expf(x, n_vocab) - own) * share;
         /* NaN must count as failure, hence the form of the comparison. */
         if (!(own > other)) score.says = false;
         if (!(own - other >= score.margin)) score.margin = own - other;

@@ -1,5 +1,6 @@
 #include "eval/metrics.h"
 
+#include "base/distribution.h"
 #include "base/memory.h"
 #include "eval/cases.h"
 #include "eval/drift.h"

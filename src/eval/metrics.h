@@ -3,7 +3,6 @@
 #define ME_EVAL_METRICS_H
 
 #include "eval/dataset.h"
-#include "eval/distribution.h"
 #include "runtime/runtime.h"
 
 typedef struct {

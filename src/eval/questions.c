@@ -1,7 +1,7 @@
 #include "eval/questions.h"
 
+#include "base/distribution.h"
 #include "base/memory.h"
-#include "eval/distribution.h"
 #include "runtime/many.h"
 
 #include <math.h>

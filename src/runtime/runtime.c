@@ -1,6 +1,7 @@
 #include "runtime/runtime.h"
 
 #include "base/backend.h"
+#include "base/distribution.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/usage.h"
@@ -199,13 +200,6 @@ mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, i
     return decode(runtime, tokens, n, n_last, keep_logits, &sink, err);
 }
 
-me_token me_runtime_greedy(const float *logits, int n_vocab) {
-    me_token best = 0;
-    for (me_token t = 1; t < n_vocab; t++)
-        if (logits[t] > logits[best]) best = t;
-    return best;
-}
-
 typedef struct {
     me_token *best; /* [rows] */
     int n_vocab;
@@ -213,7 +207,7 @@ typedef struct {
 
 static void keep_best(void *user, int row, const float *logits) {
     greedy_sink *sink = user;
-    sink->best[row] = me_runtime_greedy(logits, sink->n_vocab);
+    sink->best[row] = me_argmax(logits, sink->n_vocab);
 }
 
 mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int n_prompt,

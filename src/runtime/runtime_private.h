@@ -39,7 +39,4 @@ mobiedit_status me_runtime_row(me_runtime *runtime, int i, const float **logits,
 mobiedit_status me_runtime_add_piece(const me_runtime *runtime, me_token token, me_text *text,
                                      mobiedit_error *err);
 
-/* The token with the greatest logit, the first of equals, as libllama's greedy sampler has it. */
-me_token me_runtime_greedy(const float *logits, int n_vocab);
-
 #endif

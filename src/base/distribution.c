@@ -1,4 +1,4 @@
-#include "eval/distribution.h"
+#include "base/distribution.h"
 
 #include <math.h>
 
@@ -9,12 +9,22 @@ int me_argmax(const float *logits, int n) {
     return best;
 }
 
-double me_log_sum_exp(const float *logits, int n) {
-    const float top = logits[me_argmax(logits, n)];
+/* log of the sum of exp(logits - top). */
+static double log_sum_below(float top, const float *logits, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++)
         sum += (double)expf(logits[i] - top);
-    return (double)top + log(sum);
+    return log(sum);
+}
+
+double me_log_sum_exp(const float *logits, int n) {
+    const float top = logits[me_argmax(logits, n)];
+    return (double)top + log_sum_below(top, logits, n);
+}
+
+float me_log_sum_expf(const float *logits, int n) {
+    const float top = logits[me_argmax(logits, n)];
+    return top + (float)log_sum_below(top, logits, n);
 }
 
 double me_kl(const float *before, const float *after, int n) {
