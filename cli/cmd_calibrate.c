@@ -21,11 +21,11 @@ static bool on_prompt(void *user, int done, int total) {
 static int report(const options *o, const mobiedit_calibrate_result *r) {
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
-        json_add_number(object, "layer", r->layer);
-        json_add_number(object, "prompts", r->prompts);
-        json_add_number(object, "found", r->found);
-        json_add_count(object, "evaluations", r->evaluations);
-        json_add_number(object, "seconds", r->seconds);
+        me_json_add_number(object, "layer", r->layer);
+        me_json_add_number(object, "prompts", r->prompts);
+        me_json_add_number(object, "found", r->found);
+        me_json_add_count(object, "evaluations", r->evaluations);
+        me_json_add_number(object, "seconds", r->seconds);
         return json_print(object, STATUS_DONE);
     }
     (void)printf("layer %d calibrated: %d prompts", r->layer, r->prompts);

@@ -11,11 +11,11 @@ static int print_json(const mobiedit_device *devices, size_t n) {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "devices");
     for (size_t i = 0; i < n; i++) {
         cJSON *item = cJSON_CreateObject();
-        json_add_text(item, "name", devices[i].name);
-        json_add_text(item, "kind", devices[i].kind);
-        json_add_text(item, "description", devices[i].description);
-        json_add_count(item, "memory_free_bytes", devices[i].memory_free);
-        json_add_count(item, "memory_total_bytes", devices[i].memory_total);
+        me_json_add_text(item, "name", devices[i].name);
+        me_json_add_text(item, "kind", devices[i].kind);
+        me_json_add_text(item, "description", devices[i].description);
+        me_json_add_count(item, "memory_free_bytes", devices[i].memory_free);
+        me_json_add_count(item, "memory_total_bytes", devices[i].memory_total);
         (void)cJSON_AddItemToArray(list, item);
     }
     return json_print(object, list ? STATUS_DONE : STATUS_MEMORY);

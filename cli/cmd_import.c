@@ -34,11 +34,11 @@ static bool on_progress(void *user, const mobiedit_progress *now) {
 
 static cJSON *fact_json(const mobiedit_import_fact *f) {
     cJSON *object = cJSON_CreateObject();
-    json_add_text(object, "prompt", f->prompt);
-    json_add_text(object, "target", f->target);
-    json_add_text(object, "outcome", outcome_name(f->outcome));
-    json_add_text(object, "message", f->message);
-    json_add_number(object, "seconds", f->seconds);
+    me_json_add_text(object, "prompt", f->prompt);
+    me_json_add_text(object, "target", f->target);
+    me_json_add_text(object, "outcome", outcome_name(f->outcome));
+    me_json_add_text(object, "message", f->message);
+    me_json_add_number(object, "seconds", f->seconds);
     change_add_json(object, &f->change);
     return object;
 }
@@ -74,13 +74,13 @@ static void report(const mobiedit_import_summary *s) {
 
 static int report_json(cJSON *facts, const mobiedit_import_summary *s, int status) {
     cJSON *object = cJSON_CreateObject();
-    json_add_number(object, "recorded", s->recorded);
-    json_add_number(object, "known", s->known);
-    json_add_number(object, "said", s->said);
-    json_add_number(object, "failed", s->failed);
-    json_add_number(object, "active", s->all.active);
-    json_add_number(object, "hold", s->all.hold);
-    json_add_number(object, "solved_anew", s->all.resolved);
+    me_json_add_number(object, "recorded", s->recorded);
+    me_json_add_number(object, "known", s->known);
+    me_json_add_number(object, "said", s->said);
+    me_json_add_number(object, "failed", s->failed);
+    me_json_add_number(object, "active", s->all.active);
+    me_json_add_number(object, "hold", s->all.hold);
+    me_json_add_number(object, "solved_anew", s->all.resolved);
     if (!cJSON_AddItemToObject(object, "facts", facts)) cJSON_Delete(facts);
     return json_print(object, status);
 }

@@ -49,12 +49,12 @@ static int confirm(server *s, const options *o, int id) {
 static int report(const options *o, const served_adapter *adapter, double before) {
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
-        json_add_text(object, "version", mobiedit_version());
-        json_add_text(object, "server", o->positional[0]);
-        json_add_text(object, "adapter", adapter->path);
-        json_add_number(object, "id", adapter->id);
-        json_add_number(object, "scale_before", before);
-        json_add_number(object, "scale", o->scale);
+        me_json_add_text(object, "version", mobiedit_version());
+        me_json_add_text(object, "server", o->positional[0]);
+        me_json_add_text(object, "adapter", adapter->path);
+        me_json_add_number(object, "id", adapter->id);
+        me_json_add_number(object, "scale_before", before);
+        me_json_add_number(object, "scale", o->scale);
         return json_print(object, STATUS_DONE);
     }
     (void)printf("%-13s %s\n%-13s %s, number %d\n%-13s %g, was %g\n", "server", o->positional[0], "adapter",

@@ -20,7 +20,7 @@ static int change(const options *o, mobiedit_ledger *ledger, int64_t id, change_
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
         change_add_json(object, &c);
-        json_add_text(object, "adapter", written ? o->output : NULL);
+        me_json_add_text(object, "adapter", written ? o->output : NULL);
         (void)json_print(object, STATUS_DONE);
     } else {
         (void)printf("%-13s edit %lld\n", done, (long long)c.id);

@@ -42,9 +42,9 @@ static void report(const mobiedit_verify_summary *s) {
 
 static int report_json(cJSON *records, const mobiedit_verify_summary *s, int status) {
     cJSON *object = cJSON_CreateObject();
-    json_add_number(object, "active", s->active);
-    json_add_number(object, "hold", s->hold);
-    json_add_number(object, "solved_anew", s->resolved);
+    me_json_add_number(object, "active", s->active);
+    me_json_add_number(object, "hold", s->hold);
+    me_json_add_number(object, "solved_anew", s->resolved);
     if (!cJSON_AddItemToObject(object, "edits", records)) cJSON_Delete(records);
     return json_print(object, status);
 }

@@ -52,11 +52,11 @@ static void print_comparison(const me_comparison *c) {
 
 static void add_source(cJSON *object, const char *name, const char *path, const me_results *r) {
     cJSON *source = cJSON_AddObjectToObject(object, name);
-    json_add_text(source, "file", me_base_name(path));
-    json_add_text(source, "model", r->model);
-    json_add_text(source, "facts", r->facts);
-    json_add_text(source, "solver", r->solver);
-    json_add_count(source, "cases", r->cases.n);
+    me_json_add_text(source, "file", me_base_name(path));
+    me_json_add_text(source, "model", r->model);
+    me_json_add_text(source, "facts", r->facts);
+    me_json_add_text(source, "solver", r->solver);
+    me_json_add_count(source, "cases", r->cases.n);
 }
 
 static void add_metrics(cJSON *object, const me_comparison *c) {
@@ -64,12 +64,12 @@ static void add_metrics(cJSON *object, const me_comparison *c) {
     for (int m = 0; m < ME_METRICS; m++) {
         const mobiedit_figure *d = &c->differences[m];
         cJSON *one = cJSON_AddObjectToObject(metrics, d->name);
-        json_add_number(one, "a", c->a[m].mean);
-        json_add_number(one, "b", c->b[m].mean);
-        json_add_number(one, "difference", d->mean);
-        json_add_number(one, "low", d->low);
-        json_add_number(one, "high", d->high);
-        json_add_number(one, "n", d->n);
+        me_json_add_number(one, "a", c->a[m].mean);
+        me_json_add_number(one, "b", c->b[m].mean);
+        me_json_add_number(one, "difference", d->mean);
+        me_json_add_number(one, "low", d->low);
+        me_json_add_number(one, "high", d->high);
+        me_json_add_number(one, "n", d->n);
     }
 }
 
@@ -79,13 +79,13 @@ static void add_pairs(cJSON *object, const me_comparison *c) {
         const me_pair *pair = &c->pairs[i];
         cJSON *one = cJSON_CreateObject();
         (void)cJSON_AddNumberToObject(one, "case_id", (double)pair->a->case_id);
-        json_add_text(one, "prompt", pair->a->prompt);
-        json_add_text(one, "subject", pair->a->subject);
-        json_add_text(one, "target", pair->a->target);
+        me_json_add_text(one, "prompt", pair->a->prompt);
+        me_json_add_text(one, "subject", pair->a->subject);
+        me_json_add_text(one, "target", pair->a->target);
         for (int m = 0; m < ME_METRICS; m++) {
             cJSON *values = cJSON_AddObjectToObject(one, me_metric_table[m].name);
-            json_add_number(values, "a", me_metric_value(m, pair->a));
-            json_add_number(values, "b", me_metric_value(m, pair->b));
+            me_json_add_number(values, "a", me_metric_value(m, pair->a));
+            me_json_add_number(values, "b", me_metric_value(m, pair->b));
         }
         (void)cJSON_AddItemToArray(list, one);
     }
@@ -93,12 +93,12 @@ static void add_pairs(cJSON *object, const me_comparison *c) {
 
 static int print_json(const options *o, const me_results *a, const me_results *b, const me_comparison *c) {
     cJSON *object = cJSON_CreateObject();
-    json_add_text(object, "version", mobiedit_version());
+    me_json_add_text(object, "version", mobiedit_version());
     add_source(object, "a", o->positional[0], a);
     add_source(object, "b", o->positional[1], b);
-    json_add_count(object, "pairs", c->n);
-    json_add_count(object, "only_a", c->only_a);
-    json_add_count(object, "only_b", c->only_b);
+    me_json_add_count(object, "pairs", c->n);
+    me_json_add_count(object, "only_a", c->only_a);
+    me_json_add_count(object, "only_b", c->only_b);
     add_metrics(object, c);
     add_pairs(object, c);
     return json_print(object, STATUS_DONE);

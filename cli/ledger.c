@@ -62,25 +62,25 @@ static void add_id(cJSON *object, const char *name, int64_t id) {
 cJSON *record_json(const mobiedit_record *r) {
     cJSON *object = cJSON_CreateObject();
     add_id(object, "id", r->id);
-    json_add_text(object, "state", mobiedit_record_state_name(r->state));
+    me_json_add_text(object, "state", mobiedit_record_state_name(r->state));
     add_id(object, "superseded_by", r->superseded_by);
-    json_add_text(object, "prompt", r->prompt);
-    json_add_text(object, "target", r->target);
+    me_json_add_text(object, "prompt", r->prompt);
+    me_json_add_text(object, "target", r->target);
     cJSON *keep = cJSON_AddArrayToObject(object, "keep");
     for (size_t i = 0; i < r->n_keep; i++)
         cJSON_AddItemToArray(keep, cJSON_CreateString(r->keep[i]));
-    json_add_number(object, "layer", r->layer);
-    json_add_text(object, "solver", r->solver);
+    me_json_add_number(object, "layer", r->layer);
+    me_json_add_text(object, "solver", r->solver);
     (void)cJSON_AddNumberToObject(object, "seed", (double)r->seed);
-    json_add_text(object, "stop", mobiedit_stop_name(r->stop));
-    json_add_number(object, "rounds", r->rounds);
-    json_add_number(object, "loss", (double)r->loss);
-    json_add_number(object, "delta_ratio", (double)r->delta_ratio);
-    json_add_count(object, "evals", r->evaluations);
-    json_add_count(object, "token_passes", r->token_passes);
-    json_add_number(object, "seconds", r->seconds);
-    json_add_text(object, "before", r->before);
-    json_add_text(object, "after", r->after);
+    me_json_add_text(object, "stop", mobiedit_stop_name(r->stop));
+    me_json_add_number(object, "rounds", r->rounds);
+    me_json_add_number(object, "loss", (double)r->loss);
+    me_json_add_number(object, "delta_ratio", (double)r->delta_ratio);
+    me_json_add_count(object, "evals", r->evaluations);
+    me_json_add_count(object, "token_passes", r->token_passes);
+    me_json_add_number(object, "seconds", r->seconds);
+    me_json_add_text(object, "before", r->before);
+    me_json_add_text(object, "after", r->after);
     if (r->holds < 0)
         (void)cJSON_AddNullToObject(object, "holds");
     else
@@ -113,7 +113,7 @@ void change_add_json(cJSON *object, const mobiedit_change *c) {
     (void)cJSON_AddBoolToObject(object, "known", c->known);
     add_id(object, "superseded", c->superseded);
     add_id(object, "restored", c->restored);
-    json_add_number(object, "solved_anew", c->resolved);
-    json_add_number(object, "lost", c->lost);
-    json_add_number(object, "related", c->related);
+    me_json_add_number(object, "solved_anew", c->resolved);
+    me_json_add_number(object, "lost", c->lost);
+    me_json_add_number(object, "related", c->related);
 }

@@ -69,30 +69,30 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
                      const mobiedit_error *err, int status) {
     cJSON *object = cJSON_CreateObject();
     const bool written = err->status == MOBIEDIT_OK && r->stop != MOBIEDIT_STOP_ALREADY_SAID;
-    json_add_text(object, "version", mobiedit_version());
-    json_add_text(object, "status", mobiedit_status_name(err->status));
-    json_add_text(object, "message", err->status == MOBIEDIT_OK ? NULL : err->message);
-    json_add_text(object, "model", me_base_name(o->positional[0]));
-    json_add_text(object, "prompt", o->positional[1]);
-    json_add_text(object, "target", o->positional[2]);
-    json_add_text(object, "adapter", written ? o->output : NULL);
-    json_add_text(object, "before", r->before);
-    json_add_text(object, "after", r->after);
-    json_add_text(object, "solver", r->solver);
-    json_add_text(object, "profile", profile_of(o));
-    json_add_text(object, "stop", mobiedit_stop_name(r->stop));
-    json_add_number(object, "layer", r->layer);
-    json_add_number(object, "rounds", r->rounds);
-    json_add_number(object, "loss", (double)r->loss);
-    json_add_number(object, "delta_ratio", (double)r->delta_ratio);
-    json_add_count(object, "evals", r->evaluations);
-    json_add_count(object, "token_passes", r->token_passes);
-    json_add_number(object, "seconds", r->seconds);
-    json_add_number(object, "cpu_seconds", r->cpu_seconds);
-    json_add_number(object, "joules", r->joules);
-    json_add_text(object, "energy_source", r->energy_source);
-    json_add_number(object, "idle_watts", o->idle_watts);
-    json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
+    me_json_add_text(object, "version", mobiedit_version());
+    me_json_add_text(object, "status", mobiedit_status_name(err->status));
+    me_json_add_text(object, "message", err->status == MOBIEDIT_OK ? NULL : err->message);
+    me_json_add_text(object, "model", me_base_name(o->positional[0]));
+    me_json_add_text(object, "prompt", o->positional[1]);
+    me_json_add_text(object, "target", o->positional[2]);
+    me_json_add_text(object, "adapter", written ? o->output : NULL);
+    me_json_add_text(object, "before", r->before);
+    me_json_add_text(object, "after", r->after);
+    me_json_add_text(object, "solver", r->solver);
+    me_json_add_text(object, "profile", profile_of(o));
+    me_json_add_text(object, "stop", mobiedit_stop_name(r->stop));
+    me_json_add_number(object, "layer", r->layer);
+    me_json_add_number(object, "rounds", r->rounds);
+    me_json_add_number(object, "loss", (double)r->loss);
+    me_json_add_number(object, "delta_ratio", (double)r->delta_ratio);
+    me_json_add_count(object, "evals", r->evaluations);
+    me_json_add_count(object, "token_passes", r->token_passes);
+    me_json_add_number(object, "seconds", r->seconds);
+    me_json_add_number(object, "cpu_seconds", r->cpu_seconds);
+    me_json_add_number(object, "joules", r->joules);
+    me_json_add_text(object, "energy_source", r->energy_source);
+    me_json_add_number(object, "idle_watts", o->idle_watts);
+    me_json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
     if (change) change_add_json(object, change);
     return json_print(object, status);
@@ -102,17 +102,17 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
 
 static int report_merge_json(const options *o, const mobiedit_merge_result *r) {
     cJSON *object = cJSON_CreateObject();
-    json_add_text(object, "version", mobiedit_version());
-    json_add_text(object, "model", me_base_name(o->positional[0]));
-    json_add_text(object, "merged", o->output);
-    json_add_number(object, "tensors", r->tensors);
-    json_add_text(object, "type", r->type);
-    json_add_number(object, "error", r->error);
-    json_add_count(object, "facts", r->facts);
-    json_add_count(object, "held", r->held);
-    json_add_count(object, "kept", r->kept);
-    json_add_number(object, "seconds", r->seconds);
-    json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
+    me_json_add_text(object, "version", mobiedit_version());
+    me_json_add_text(object, "model", me_base_name(o->positional[0]));
+    me_json_add_text(object, "merged", o->output);
+    me_json_add_number(object, "tensors", r->tensors);
+    me_json_add_text(object, "type", r->type);
+    me_json_add_number(object, "error", r->error);
+    me_json_add_count(object, "facts", r->facts);
+    me_json_add_count(object, "held", r->held);
+    me_json_add_count(object, "kept", r->kept);
+    me_json_add_number(object, "seconds", r->seconds);
+    me_json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     return json_print(object, STATUS_DONE);
 }
 
@@ -193,10 +193,10 @@ static void add_figures(cJSON *object, const char *name, const mobiedit_figure *
     cJSON *list = cJSON_AddObjectToObject(object, name);
     for (int m = 0; m < ME_METRICS; m++) {
         cJSON *one = cJSON_AddObjectToObject(list, figures[m].name);
-        json_add_number(one, "mean", figures[m].mean);
-        json_add_number(one, "low", figures[m].low);
-        json_add_number(one, "high", figures[m].high);
-        json_add_number(one, "n", figures[m].n);
+        me_json_add_number(one, "mean", figures[m].mean);
+        me_json_add_number(one, "low", figures[m].low);
+        me_json_add_number(one, "high", figures[m].high);
+        me_json_add_number(one, "n", figures[m].n);
     }
 }
 
@@ -215,18 +215,19 @@ static void add_relations(cJSON *object, const me_cases *cases) {
 
 int report_eval_json(const options *o, const mobiedit_eval_summary *s, const me_cases *cases) {
     cJSON *object = cJSON_CreateObject();
-    json_add_text(object, "version", mobiedit_version());
-    json_add_text(object, "model", me_base_name(o->positional[0]));
-    json_add_text(object, "facts", me_base_name(o->positional[1]));
-    json_add_text(object, "solver", s->solver);
-    json_add_text(object, "adapter", o->adapter ? me_base_name(o->adapter) : NULL);
-    json_add_text(object, "profile", profile_of(o));
-    json_add_number(object, "cases", s->cases);
-    json_add_number(object, "failed", s->failed);
-    json_add_number(object, "unusable", s->unusable);
+    me_json_add_text(object, "version", mobiedit_version());
+    me_json_add_text(object, "model", me_base_name(o->positional[0]));
+    me_json_add_text(object, "facts", me_base_name(o->positional[1]));
+    me_json_add_text(object, "solver", s->solver);
+    me_json_add_text(object, "adapter", o->adapter ? me_base_name(o->adapter) : NULL);
+    me_json_add_text(object, "profile", profile_of(o));
+    me_json_add_number(object, "cases", s->cases);
+    me_json_add_number(object, "failed", s->failed);
+    me_json_add_number(object, "unusable", s->unusable);
     for (int m = 0; m < ME_METRICS; m++)
-        json_add_number(object, s->figures[m].name, m == ME_METRIC_SECONDS ? s->seconds : s->figures[m].mean);
-    json_add_count(object, "peak_rss_bytes", s->peak_rss_bytes);
+        me_json_add_number(object, s->figures[m].name,
+                           m == ME_METRIC_SECONDS ? s->seconds : s->figures[m].mean);
+    me_json_add_count(object, "peak_rss_bytes", s->peak_rss_bytes);
     add_figures(object, "intervals", s->figures);
     add_relations(object, cases);
     cJSON *per_case = cJSON_AddArrayToObject(object, "per_case");
