@@ -8,8 +8,7 @@
 static const struct poptOption TABLE[] = {
     {"output", 'o', POPT_ARG_STRING, NULL, OPTION_CALIBRATION,
      "where to write it (MODEL.gguf.mobiedit.calibration)", "FILE"},
-    {"backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",
-     "NAME"},
+    OPTION_ROW_BACKEND,
     {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer that edits are to be made at", "N"},
     OPTION_ROWS_RUNNING,
     OPTION_ROWS_END};

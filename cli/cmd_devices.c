@@ -4,8 +4,7 @@
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the list as one JSON object", NULL}, OPTION_ROWS_END};
+static const struct poptOption TABLE[] = {OPTION_ROW_JSON, OPTION_ROWS_END};
 
 static int print_json(const mobiedit_device *devices, size_t n) {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "devices");

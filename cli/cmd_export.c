@@ -5,7 +5,7 @@
 
 static const struct poptOption TABLE[] = {
     {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write", "FILE"},
-    {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},
+    OPTION_ROW_THREADS,
     OPTION_ROW_LEDGER,
     OPTION_ROWS_END};
 

@@ -72,14 +72,22 @@ enum {
 #define OPTION_ROW_JSON                                                                                      \
     { "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL }
 
+#define OPTION_ROW_THREADS                                                                                   \
+    { "threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N" }
+
+#define OPTION_ROW_BACKEND                                                                                   \
+    {                                                                                                        \
+        "backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",    \
+            "NAME"                                                                                           \
+    }
+
 #define OPTION_ROWS_RUNNING                                                                                  \
-    {"threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N"},            \
+    OPTION_ROW_THREADS,                                                                                      \
         {"mem", 0, POPT_ARG_STRING, NULL, OPTION_MEM, "memory for batches, such as 256M", "SIZE"},           \
         {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, OPTION_ROW_JSON
 
 #define OPTION_ROWS_SOLVING                                                                                  \
-    {"backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",       \
-     "NAME"},                                                                                                \
+    OPTION_ROW_BACKEND,                                                                                      \
         {"calibration",                                                                                      \
          0,                                                                                                  \
          POPT_ARG_STRING,                                                                                    \
