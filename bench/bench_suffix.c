@@ -12,7 +12,9 @@
  * The contenders take turns; medians of the rounds, and of the ratios within a round, are printed. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/backend.h"
+#include "base/file.h"
 #include "base/memory.h"
+#include "edit/edit.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
 #include "timing.h"
@@ -59,11 +61,11 @@ static void check(mobiedit_status status, const mobiedit_error *err) {
 
 static void read_tokens(bench *b, const char *path) {
     mobiedit_error err = {0};
-    char *text = need(me_calloc(MAX_TEXT + 1, 1));
-    FILE *file = need(fopen(path, "rb"));
+    char *text;
+    size_t length;
     me_vocab *vocab;
     me_tokens all = {0};
-    if (fread(text, 1, MAX_TEXT, file) == 0 || fclose(file) != 0) need(NULL);
+    check(me_read_file(path, MAX_TEXT, &text, &length, &err), &err);
     check(me_vocab_open(b->model_path, &vocab, &err), &err);
     check(me_tokenize(vocab, text, &all, &err), &err);
     if (all.n < b->before + b->suffix) {
@@ -80,7 +82,7 @@ static void open_native(bench *b) {
     check(me_model_open(b->model_path, &b->model, &err), &err);
     check(me_pool_open(b->threads, &b->pool, &err), &err);
     check(me_native_open(b->model, b->pool, NULL, &b->engine, &err), &err);
-    if (b->layer < 0) b->layer = (b->model->n_layer - 1) * 45 / 100;
+    if (b->layer < 0) b->layer = me_default_layer(b->model);
     const me_sequence sequence = {b->tokens, b->before + b->suffix, b->before,
                                   b->before + b->suffix - b->n_read, b->n_read};
     check(b->engine->ops->prefix(b->engine, b->layer, &sequence, 1, &b->prefix, &err), &err);

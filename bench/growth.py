@@ -22,7 +22,7 @@ WIDTH, HEIGHT, MARGIN = 360, 240, 48
 
 
 def suffix(options, file, **flags):
-    command = [options.build / "src/engine/native/bench_suffix", "-r", str(options.rounds)]
+    command = [options.build / "src/edit/bench_suffix", "-r", str(options.rounds)]
     for flag, value in flags.items():
         command += ["-" + flag, str(value)]
     return json.loads(subprocess.run(command + [options.models / file, options.text], check=True,

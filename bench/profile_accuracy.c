@@ -11,6 +11,7 @@
  * follow from `responses`
  */
 #include "base/distribution.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "edit/basis.h"
@@ -64,12 +65,12 @@ static void *allocated(size_t n, size_t size) {
 /* ---- the world --------------------------------------------------------------------------------------- */
 
 static mobiedit_status read_text(world *w, const char *path, mobiedit_error *err) {
-    char *text = allocated(MAX_TEXT + 1, 1);
-    FILE *file = fopen(path, "rb");
-    if (!file || fread(text, 1, MAX_TEXT, file) == 0 || fclose(file) != 0)
-        return me_fail(err, MOBIEDIT_E_IO, "cannot read %s", path);
-    ME_TRY(me_tokenize(w->vocab, text, &w->text, err));
+    char *text = NULL;
+    size_t length;
+    ME_TRY(me_read_file(path, MAX_TEXT, &text, &length, err));
+    const mobiedit_status status = me_tokenize(w->vocab, text, &w->text, err);
     me_free(text);
+    ME_TRY(status);
     return w->text.n >= TOKENS ? MOBIEDIT_OK : me_fail(err, MOBIEDIT_E_ARGUMENT, "%s is too short", path);
 }
 
