@@ -3,6 +3,7 @@
 #include "edit/carriers.h"
 #include "edit/edit.h"
 #include "edit/key.h"
+#include "edit/linear.h"
 #include "edit/probe.h"
 #include "fake_engine.h"
 
@@ -168,6 +169,72 @@ static void bench_open_for(bench *b, float gain, const me_token *asked) {
 
 static void bench_open(bench *b, float gain) {
     bench_open_for(b, gain, targets[0]);
+}
+
+/* ---- the inner problem ------------------------------------------------------------------------------- */
+
+enum { ROWS = FAKE_CARRIERS * FAKE_TARGETS, LIFTS = 8 };
+
+static float mean_nll(me_problem *p, const float *hidden) {
+    me_score scores[FAKE_CARRIERS];
+    assert_int_equal(me_problem_score(p, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+    float sum = 0;
+    for (int c = 0; c < FAKE_CARRIERS; c++)
+        sum += scores[c].nll / FAKE_CARRIERS;
+    return sum;
+}
+
+/* The true loss, over the whole vocabulary, after the step that is best for a subset of `size` tokens. */
+static float loss_after(bench *b, const float *hidden, const float *responses, int size) {
+    static const float offset[FAKE_D];
+    float s[FAKE_D] = {0}, moved[ROWS * FAKE_D];
+    me_vocab_subset subset;
+    assert_int_equal(me_vocab_subset_open(b->problem, hidden, ROWS, size, &subset, NULL), MOBIEDIT_OK);
+    assert_in_range(subset.n, subset.n_kept, FAKE_VOCAB);
+    const me_linear linear = {.problem = b->problem,
+                              .vocabulary = &subset,
+                              .hidden = hidden,
+                              .responses = responses,
+                              .n_probes = FAKE_D,
+                              .offset = offset,
+                              .decay = 2e-3F,
+                              .trust = 1};
+    assert_int_equal(me_linear_minimise(&linear, s, NULL), MOBIEDIT_OK);
+    me_vocab_subset_close(&subset);
+    memcpy(moved, hidden, sizeof moved);
+    for (int j = 0; j < FAKE_D; j++)
+        for (int i = 0; i < ROWS * FAKE_D; i++)
+            moved[i] += s[j] * responses[j * ROWS * FAKE_D + i];
+    return mean_nll(b->problem, moved);
+}
+
+/* Where no token stands out, most of the probability is with tokens that are not kept. What lifts all tokens
+ * alike gains nothing, however it looks to the few that are kept. */
+static void tokens_that_are_not_kept_move_too(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 1);
+    /* Logits near each other, and a direction that all tokens share; the first probes lead there. */
+    for (int v = 0; v < FAKE_VOCAB; v++)
+        for (int i = 0; i < FAKE_D; i++)
+            b.fake.output[v * FAKE_D + i] = 0.2F * b.fake.output[v * FAKE_D + i] + (i == 0 ? 2.0F : 0.0F);
+    static float hidden[ROWS * FAKE_D], responses[FAKE_D * ROWS * FAKE_D];
+    float delta[FAKE_D] = {0};
+    assert_int_equal(me_problem_hidden(b.problem, delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+    for (int j = 0; j < FAKE_D; j++)
+        for (int r = 0; r < ROWS; r++) {
+            float *response = responses + (j * ROWS + r) * FAKE_D;
+            response[(j + r) % FAKE_D] = 1;
+            if (j < LIFTS) response[0] += 4;
+        }
+    const float before = mean_nll(b.problem, hidden);
+    const float best = loss_after(&b, hidden, responses, FAKE_VOCAB);
+    const float few = loss_after(&b, hidden, responses, FAKE_VOCAB / 8);
+    assert_true(best < before - 0.1F);
+    if (!(before - few > 0.95F * (before - best)))
+        fail_msg("%.3f before, %.3f with all tokens, %.3f with few", (double)before, (double)best,
+                 (double)few);
+    me_problem_close(b.problem);
 }
 
 static void problem_counts_and_scores(void **state) {
@@ -396,6 +463,7 @@ int main(void) {
         cmocka_unit_test(key_bears_a_giant_negative),
         cmocka_unit_test(key_refuses_contradiction),
         cmocka_unit_test(problem_counts_and_scores),
+        cmocka_unit_test(tokens_that_are_not_kept_move_too),
         cmocka_unit_test(offset_stands_under_every_delta),
         cmocka_unit_test(probe_solves_and_stays_in_budget),
         cmocka_unit_test(probe_solves_on_top_of_an_offset),

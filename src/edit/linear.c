@@ -14,33 +14,37 @@
 enum { SUBSET_LOGIT_ROWS = 16, LBFGS_ITERATIONS = 60 };
 
 typedef struct {
-    float logit;
+    float log_prob; /* the highest over the rows */
+    float mass;     /* the sum of the probabilities over the rows */
     int token;
 } ranked;
 
-static int by_logit_descending(const void *a, const void *b) {
-    float x = ((const ranked *)a)->logit, y = ((const ranked *)b)->logit;
+static int by_log_prob_descending(const void *a, const void *b) {
+    float x = ((const ranked *)a)->log_prob, y = ((const ranked *)b)->log_prob;
     return (x < y) - (x > y);
 }
 
-/* best [n_vocab]: the highest logit of each token over the rows; all [n_rows]: each row's log sum. */
-static mobiedit_status best_logits(me_problem *p, const float *hidden, int n_rows, ranked *best, float *all,
+/* ranks [n_vocab]: each token over the rows, in the vocabulary's order; all [n_rows]: each row's log sum. */
+static mobiedit_status rank_tokens(me_problem *p, const float *hidden, int n_rows, ranked *ranks, float *all,
                                    mobiedit_error *err) {
     size_t n_vocab = (size_t)p->model->n_vocab;
     float *logits = me_calloc(SUBSET_LOGIT_ROWS * n_vocab, sizeof *logits);
     if (!logits) return me_fail_memory(err, "logits");
     for (size_t i = 0; i < n_vocab; i++)
-        best[i] = (ranked){.logit = -INFINITY, .token = (int)i};
+        ranks[i] = (ranked){.log_prob = -INFINITY, .token = (int)i};
     mobiedit_status status = MOBIEDIT_OK;
     for (int first = 0; first < n_rows && status == MOBIEDIT_OK; first += SUBSET_LOGIT_ROWS) {
         int m = n_rows - first < SUBSET_LOGIT_ROWS ? n_rows - first : SUBSET_LOGIT_ROWS;
         status = p->engine->ops->logits(p->engine, hidden + (size_t)first * (size_t)p->model->d_model, m,
                                         logits, err);
         for (int r = 0; r < m && status == MOBIEDIT_OK; r++) {
-            const float *row = logits + (size_t)r * n_vocab;
-            for (size_t i = 0; i < n_vocab; i++)
-                if (row[i] > best[i].logit) best[i].logit = row[i];
-            all[first + r] = me_log_sum_expf(row, (int)n_vocab);
+            const float *row = logits + (size_t)r * n_vocab, log_sum = me_log_sum_expf(row, (int)n_vocab);
+            for (size_t i = 0; i < n_vocab; i++) {
+                const float log_prob = row[i] - log_sum;
+                if (log_prob > ranks[i].log_prob) ranks[i].log_prob = log_prob;
+                ranks[i].mass += expf(log_prob);
+            }
+            all[first + r] = log_sum;
         }
     }
     me_free(logits);
@@ -67,9 +71,9 @@ static mobiedit_status take_rows(const me_problem *p, const int *tokens, me_voca
     return MOBIEDIT_OK;
 }
 
-/* tokens [<= n_carriers * n_target + size]: targets (each once), then the best others. Returns their number.
- */
-static int choose_tokens(const me_problem *p, const ranked *best, int size, int *tokens, int *target) {
+/* tokens [<= n_carriers * n_target + size]: targets (each once), then the best others; what is taken of ranks
+ * has no mass any more. Returns their number. */
+static int choose_tokens(const me_problem *p, ranked *ranks, int size, int *tokens, int *target) {
     int n = 0;
     for (int t = 0; t < p->n_carriers * p->n_target; t++) {
         int at = 0;
@@ -79,33 +83,59 @@ static int choose_tokens(const me_problem *p, const ranked *best, int size, int 
         if (at == n) tokens[n++] = p->targets[t];
         target[t] = at;
     }
-    int n_targets = n;
-    for (int i = 0; i < size && i < p->model->n_vocab; i++) {
+    const int n_targets = n;
+    for (int i = 0; i < p->model->n_vocab; i++) {
         int at = 0;
-        while (at < n_targets && tokens[at] != best[i].token)
+        while (at < n_targets && tokens[at] != ranks[i].token)
             at++;
-        if (at == n_targets) tokens[n++] = best[i].token;
+        if (at == n_targets && i >= size) continue;
+        if (at == n_targets) tokens[n++] = ranks[i].token;
+        ranks[i].mass = 0;
+    }
+    return n;
+}
+
+/* Systematic sampling of at most `size` tokens with probability mass / (sum of mass): tokens and log_count
+ * [<= size], the log of how many each stands for. Returns their number. */
+static int sample_tail(const ranked *ranks, int n_vocab, int size, int *tokens, float *log_count) {
+    double total = 0, sum = 0;
+    for (int i = 0; i < n_vocab; i++)
+        total += ranks[i].mass;
+    int n = 0;
+    for (int i = 0, points = 0; i < n_vocab && total > 0; i++) {
+        if (!(ranks[i].mass > 0)) continue;
+        sum += ranks[i].mass;
+        const int before = points;
+        while (points < size && (points + 0.5) / size * total <= sum)
+            points++;
+        if (points == before) continue;
+        tokens[n] = ranks[i].token;
+        log_count[n++] = (float)log((points - before) * total / (size * (double)ranks[i].mass));
     }
     return n;
 }
 
 mobiedit_status me_vocab_subset_open(me_problem *p, const float *hidden, int n_rows, int size,
                                      me_vocab_subset *out, mobiedit_error *err) {
-    const size_t n_targets = (size_t)p->n_carriers * (size_t)p->n_target;
+    const size_t n_targets = (size_t)p->n_carriers * (size_t)p->n_target, n_vocab = (size_t)p->model->n_vocab,
+                 most = n_targets + 2 * (size_t)size;
     *out = (me_vocab_subset){.target = me_calloc(n_targets, sizeof *out->target),
-                             .all = me_calloc((size_t)n_rows, sizeof *out->all)};
-    ranked *best = me_calloc((size_t)p->model->n_vocab, sizeof *best);
-    int *tokens = me_calloc(n_targets + (size_t)size, sizeof *tokens);
-    mobiedit_status status = out->target && out->all && best && tokens
+                             .all = me_calloc((size_t)n_rows, sizeof *out->all),
+                             .log_count = me_calloc(most, sizeof *out->log_count)};
+    ranked *ranks = me_calloc(n_vocab, sizeof *ranks);
+    int *tokens = me_calloc(most, sizeof *tokens);
+    mobiedit_status status = out->target && out->all && out->log_count && ranks && tokens
                                  ? MOBIEDIT_OK
                                  : me_fail_memory(err, "the vocabulary subset");
-    if (status == MOBIEDIT_OK) status = best_logits(p, hidden, n_rows, best, out->all, err);
+    if (status == MOBIEDIT_OK) status = rank_tokens(p, hidden, n_rows, ranks, out->all, err);
     if (status == MOBIEDIT_OK) {
-        qsort(best, (size_t)p->model->n_vocab, sizeof *best, by_logit_descending);
-        out->n = choose_tokens(p, best, size, tokens, out->target);
+        qsort(ranks, n_vocab, sizeof *ranks, by_log_prob_descending);
+        const int n = choose_tokens(p, ranks, size, tokens, out->target);
+        out->n_kept = n;
+        out->n = n + sample_tail(ranks, (int)n_vocab, size, tokens + n, out->log_count + n);
         status = take_rows(p, tokens, out, err);
     }
-    me_free(best);
+    me_free(ranks);
     me_free(tokens);
     if (status != MOBIEDIT_OK) me_vocab_subset_close(out);
     return status;
@@ -115,6 +145,7 @@ void me_vocab_subset_close(me_vocab_subset *subset) {
     me_free(subset->rows);
     me_free(subset->target);
     me_free(subset->all);
+    me_free(subset->log_count);
     *subset = (me_vocab_subset){0};
 }
 
@@ -122,16 +153,16 @@ void me_vocab_subset_close(me_vocab_subset *subset) {
 
 typedef struct {
     const me_linear *l;
-    int rows;       /* n_carriers * n_target */
-    float *s;       /* [n_probes] */
-    float *move;    /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
-    float *h;       /* [rows][d]: normed hidden, then gradient */
-    float *scale;   /* [rows]: 1 / rms */
-    float *back;    /* [rows][d] */
-    float *logit;   /* [rows][vocabulary] */
-    float *rest;    /* [rows]: log of the sum of exp(logit) over the tokens that are not kept, held fixed */
-    float *log_sum; /* [rows]: that over all tokens */
-    float *grad;    /* [n_probes] */
+    int rows;     /* n_carriers * n_target */
+    float *s;     /* [n_probes] */
+    float *move;  /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
+    float *h;     /* [rows][d]: normed hidden, then gradient */
+    float *scale; /* [rows]: 1 / rms */
+    float *back;  /* [rows][d] */
+    float *logit; /* [rows][vocabulary] */
+    float *tail;  /* [rows]: added to log_count, so that the sampled tokens have the tail's share at s = 0 */
+    float *z;     /* [vocabulary]: logits of one row, each with the log of how many tokens it stands for */
+    float *grad;  /* [n_probes] */
 } evaluation;
 
 static void normed_hidden(evaluation *e) {
@@ -152,19 +183,27 @@ static void normed_hidden(evaluation *e) {
     }
 }
 
-/* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. The
- * tokens that are not kept count with the sum `rest` of theirs; *log_sum is that of all. */
-static double row_loss(float *z, int n, int target, float weight, float cap, float rest, float *log_sum) {
-    if (cap > 0)
-        for (int i = 0; i < n; i++)
-            z[i] = cap * tanhf(z[i] / cap);
-    const float own = z[target], kept = me_log_sum_expf(z, n), top = kept > rest ? kept : rest;
-    *log_sum = top + logf(expf(kept - top) + expf(rest - top));
+/* Fills e->z with row r's logits, counted. */
+static void count_logits(evaluation *e, int r) {
+    const me_vocab_subset *v = e->l->vocabulary;
+    const float *logit = e->logit + (size_t)r * (size_t)v->n;
+    for (int i = 0; i < v->n; i++)
+        e->z[i] = logit[i] + (i < v->n_kept ? 0 : v->log_count[i] + e->tail[r]);
+}
+
+/* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. */
+static double row_loss(evaluation *e, int r) {
+    const me_problem *p = e->l->problem;
+    const int n = e->l->vocabulary->n, target = e->l->vocabulary->target[r];
+    const float cap = p->model->logit_softcap, weight = p->row_weights[r];
+    float *logit = e->logit + (size_t)r * (size_t)n;
+    count_logits(e, r);
+    const float own = logit[target], log_sum = me_log_sum_expf(e->z, n);
     for (int i = 0; i < n; i++) {
-        float slope = cap > 0 ? 1 - (z[i] / cap) * (z[i] / cap) : 1;
-        z[i] = weight * slope * (expf(z[i] - *log_sum) - (i == target ? 1.0F : 0.0F));
+        float slope = cap > 0 ? 1 - (logit[i] / cap) * (logit[i] / cap) : 1;
+        logit[i] = weight * slope * (expf(e->z[i] - log_sum) - (i == target ? 1.0F : 0.0F));
     }
-    return (double)weight * (*log_sum - own);
+    return (double)weight * (log_sum - own);
 }
 
 /* Through the RMS norm: dh = scale (g - hn (hn.g) / d), into move. */
@@ -192,19 +231,27 @@ static double penalties(evaluation *e, int n) {
     return loss;
 }
 
-static double evaluate(evaluation *e) {
+/* Logits at s, capped where the model has a cap. */
+static void find_logits(evaluation *e) {
     const me_linear *l = e->l;
-    const me_problem *p = l->problem;
-    int d = p->model->d_model, width = e->rows * d, n_vocab = l->vocabulary->n;
+    int d = l->problem->model->d_model, width = e->rows * d, n_vocab = l->vocabulary->n;
     cblas_sgemv(CblasRowMajor, CblasTrans, l->n_probes, width, 1.0F, l->responses, width, e->s, 1, 0.0F,
                 e->move, 1);
     normed_hidden(e);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, e->rows, n_vocab, d, 1.0F, e->h, d,
                 l->vocabulary->rows, d, 0.0F, e->logit, n_vocab);
+    const float cap = l->problem->model->logit_softcap;
+    for (size_t i = 0; cap > 0 && i < (size_t)e->rows * (size_t)n_vocab; i++)
+        e->logit[i] = cap * tanhf(e->logit[i] / cap);
+}
+
+static double evaluate(evaluation *e) {
+    const me_linear *l = e->l;
+    int d = l->problem->model->d_model, width = e->rows * d, n_vocab = l->vocabulary->n;
+    find_logits(e);
     double loss = 0;
     for (int r = 0; r < e->rows; r++)
-        loss += row_loss(e->logit + (size_t)r * (size_t)n_vocab, n_vocab, l->vocabulary->target[r],
-                         p->row_weights[r], p->model->logit_softcap, e->rest[r], &e->log_sum[r]);
+        loss += row_loss(e, r);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, e->rows, d, n_vocab, 1.0F, e->logit, n_vocab,
                 l->vocabulary->rows, d, 0.0F, e->back, d);
     norm_gradient(e);
@@ -213,15 +260,20 @@ static double evaluate(evaluation *e) {
     return loss + penalties(e, l->n_probes);
 }
 
-/* The few tokens that can win hold most of the probability, the long tail some of it: what it holds at s = 0
- * is known, and changes little. */
-static void find_rest(evaluation *e) {
-    for (int r = 0; r < e->rows; r++)
-        e->rest[r] = -INFINITY;
-    (void)evaluate(e);
+/* What the tokens that are not kept hold of the probability at s = 0 is known exactly; the sampled ones share
+ * it.
+ */
+static void find_tail(evaluation *e) {
+    const me_vocab_subset *v = e->l->vocabulary;
+    find_logits(e);
     for (int r = 0; r < e->rows; r++) {
-        const float all = e->l->vocabulary->all[r], kept = e->log_sum[r];
-        e->rest[r] = all > kept ? all + log1pf(-expf(kept - all)) : -INFINITY;
+        e->tail[r] = 0;
+        count_logits(e, r);
+        const float all = v->all[r], kept = me_log_sum_expf(e->z, v->n_kept);
+        const float sampled =
+            v->n > v->n_kept ? me_log_sum_expf(e->z + v->n_kept, v->n - v->n_kept) : -INFINITY;
+        e->tail[r] =
+            all > kept && sampled > -INFINITY ? all + log1pf(-expf(kept - all)) - sampled : -INFINITY;
     }
 }
 
@@ -245,8 +297,8 @@ static void evaluation_free(evaluation *e) {
     me_free(e->scale);
     me_free(e->back);
     me_free(e->logit);
-    me_free(e->rest);
-    me_free(e->log_sum);
+    me_free(e->tail);
+    me_free(e->z);
     me_free(e->grad);
 }
 
@@ -261,16 +313,15 @@ mobiedit_status me_linear_minimise(const me_linear *l, float *s, mobiedit_error 
                     .scale = me_calloc(rows, sizeof(float)),
                     .back = me_calloc(rows * d, sizeof(float)),
                     .logit = me_calloc(rows * (size_t)l->vocabulary->n, sizeof(float)),
-                    .rest = me_calloc(rows, sizeof(float)),
-                    .log_sum = me_calloc(rows, sizeof(float)),
+                    .tail = me_calloc(rows, sizeof(float)),
+                    .z = me_calloc((size_t)l->vocabulary->n, sizeof(float)),
                     .grad = me_calloc(k, sizeof(float))};
     double *x = me_calloc(k, sizeof *x);
     mobiedit_status status = MOBIEDIT_OK;
-    if (!e.s || !e.move || !e.h || !e.scale || !e.back || !e.logit || !e.rest || !e.log_sum || !e.grad ||
-        !x) {
+    if (!e.s || !e.move || !e.h || !e.scale || !e.back || !e.logit || !e.tail || !e.z || !e.grad || !x) {
         status = me_fail_memory(err, "the inner problem");
     } else {
-        find_rest(&e);
+        find_tail(&e);
         lbfgs_parameter_t parameters;
         lbfgs_parameter_init(&parameters);
         parameters.max_iterations = LBFGS_ITERATIONS;

@@ -9,16 +9,21 @@
 
 #include "edit/problem.h"
 
-/* Unembedding rows of the tokens that can win, output norm weights folded in. */
+/* Unembedding rows of the tokens that can win and of a sample of the others, output norm weights folded in.
+ */
 typedef struct {
-    int n;       /* tokens kept; the targets are among them */
-    float *rows; /* [n][d] */
-    int *target; /* [n_carriers][n_target]: index of each target token; 0 where there is none */
-    float *all;  /* [n_rows]: log of the sum of exp(logit) over the whole vocabulary in each row of hidden */
+    int n;            /* tokens kept, then those sampled */
+    int n_kept;       /* each stands for itself; the targets are among them */
+    float *rows;      /* [n][d] */
+    float *log_count; /* [n]: log of how many tokens each stands for: 0 for those kept */
+    int *target;      /* [n_carriers][n_target]: index of each target token; 0 where there is none */
+    float *all; /* [n_rows]: log of the sum of exp(logit) over the whole vocabulary in each row of hidden */
 } me_vocab_subset;
 
-/* Keeps the targets and, of all tokens, the `size` ones with the highest logit in any row of hidden
- * [n_rows][d]. The rows of a linear problem's hidden vectors come first. */
+/* Keeps the targets and, of all tokens, the `size` ones that are likeliest in any row of hidden
+ * [n_rows][d], and samples at most as many of the others, each as often as it is likely: the long tail has a
+ * share in the loss, and one that moves with hidden. The rows of a linear problem's hidden vectors come
+ * first. */
 mobiedit_status me_vocab_subset_open(me_problem *problem, const float *hidden, int n_rows, int size,
                                      me_vocab_subset *out, mobiedit_error *err);
 void me_vocab_subset_close(me_vocab_subset *subset);

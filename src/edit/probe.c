@@ -26,7 +26,7 @@ me_probe_options me_probe_defaults(void) {
                               .patience = 5,
                               .late_patience = 1,
                               .max_norm = 16.0F,
-                              .vocabulary = 400};
+                              .vocabulary = 200};
 }
 
 /* Losses of all carriers and of the own ones, how many say the target, the least margin of the own ones. */

@@ -17,7 +17,7 @@ typedef struct {
     int patience;      /* rounds in a row that may lower the loss by less than 2 % */
     int late_patience; /* the same once the prompt's own words have said the target and all carriers count */
     float max_norm;    /* |delta| <= max_norm |v| */
-    int vocabulary;    /* tokens kept in the inner problem: those that can win */
+    int vocabulary;    /* tokens kept in the inner problem, those that can win; as many are sampled */
 } me_probe_options;
 
 me_probe_options me_probe_defaults(void);
