@@ -17,6 +17,7 @@ static const float COSTLY = 0.5F;
 me_probe_options me_probe_defaults(void) {
     return (me_probe_options){.rounds = 60,
                               .probes = 32,
+                              .late_probes = 16,
                               .step = 0.1F,
                               .trust = 1.0F,
                               .decay = 2e-3F,
@@ -41,6 +42,7 @@ typedef struct {
     const me_probe_options *o;
     int d, nt, rows;   /* rows = n_carriers * n_target, of the carriers in use */
     int n_probes;      /* directions with a response */
+    int next, width;   /* this round's directions: `width` of the basis from `next` on */
     float *delta;      /* [d] */
     float *hidden;     /* [n_carriers][n_target][d] at delta */
     me_score *scored;  /* [n_carriers] at delta */
@@ -163,13 +165,21 @@ static void guess_responses(state *t) {
     }
 }
 
+/* Directions on each carrier that is probed: fewer, once those are more. */
+static int directions(const state *t) {
+    return own_solved(t) && t->o->late_probes < t->o->probes ? t->o->late_probes : t->o->probes;
+}
+
+static void choose_directions(state *t) {
+    const int n = directions(t), n_basis = t->in->n_basis;
+    t->next = (t->next + t->width) % n_basis;
+    t->width = n < n_basis - t->next ? n : n_basis - t->next;
+}
+
 /* Probes this round's directions at the present delta, on the carrier, and stores the responses. */
-static mobiedit_status probe_carrier(state *t, int round, int carrier, mobiedit_error *err) {
-    int n_basis = t->in->n_basis, d = t->d, width = t->nt * d,
-        k = t->o->probes < n_basis ? t->o->probes : n_basis;
-    int first = round * k % n_basis;
-    if (first + k > n_basis) k = n_basis - first;
-    float step = t->o->step * t->p->value_norm;
+static mobiedit_status probe_carrier(state *t, int carrier, mobiedit_error *err) {
+    const int first = t->next, k = t->width, d = t->d, width = t->nt * d;
+    const float step = t->o->step * t->p->value_norm;
     for (int j = 0; j < k; j++) {
         float *c = t->candidates + (size_t)j * (size_t)d;
         memcpy(c, t->delta, (size_t)d * sizeof *c);
@@ -184,16 +194,16 @@ static mobiedit_status probe_carrier(state *t, int round, int carrier, mobiedit_
 
 /* Other wordings answer to other directions than the prompt's own: once it is their turn, all that cost
  * nearly as much as the worst are probed. */
-static mobiedit_status probe_round(state *t, int round, int worst, mobiedit_error *err) {
+static mobiedit_status probe_round(state *t, int worst, mobiedit_error *err) {
+    choose_directions(t);
     for (int c = 0; own_solved(t) && c < t->p->n_carriers; c++)
-        if (c != worst && cost(t, c) > COSTLY * cost(t, worst)) ME_TRY(probe_carrier(t, round, c, err));
-    return probe_carrier(t, round, worst, err);
+        if (c != worst && cost(t, c) > COSTLY * cost(t, worst)) ME_TRY(probe_carrier(t, c, err));
+    return probe_carrier(t, worst, err);
 }
 
 /* Tokens that can win: the best at delta on every carrier and in a sample of the carrier's probes. */
 static mobiedit_status open_subset(state *t, int carrier, me_vocab_subset *out, mobiedit_error *err) {
-    int k = t->o->probes < t->n_probes ? t->o->probes : t->n_probes,
-        n = k < SUBSET_PROBES ? k : SUBSET_PROBES;
+    const int k = t->width, n = k < SUBSET_PROBES ? k : SUBSET_PROBES;
     size_t d = (size_t)t->d, width = d * (size_t)t->nt;
     float *rows = me_calloc(((size_t)t->rows + (size_t)(n * t->nt)) * d, sizeof *rows);
     if (!rows) return me_fail_memory(err, "hidden vectors");
@@ -273,10 +283,10 @@ static void coordinates(state *t) {
 }
 
 /* One round: probe, then minimise within a shrinking trust region until a step lowers the true loss. */
-static mobiedit_status run_round(state *t, int round, bool *accepted, mobiedit_error *err) {
+static mobiedit_status run_round(state *t, bool *accepted, mobiedit_error *err) {
     me_vocab_subset vocabulary;
     int carrier = worst_carrier(t);
-    ME_TRY(probe_round(t, round, carrier, err));
+    ME_TRY(probe_round(t, carrier, err));
     ME_TRY(open_subset(t, carrier, &vocabulary, err));
     coordinates(t);
     float norm = cblas_snrm2(t->d, t->delta, 1) / t->p->value_norm;
@@ -333,7 +343,7 @@ static mobiedit_status use_carriers(state *t, int n, mobiedit_error *err) {
 
 static size_t round_cost(const state *t) {
     const int probed = own_solved(t) ? t->p->n_all : 1;
-    return (size_t)(probed * (t->o->probes + 1) + (N_STEPS + 1) * t->p->n_all);
+    return (size_t)(probed * (directions(t) + 1) + (N_STEPS + 1) * t->p->n_all);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
@@ -350,7 +360,7 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         if (solved(t) && t->p->n_carriers < t->p->n_all) ME_TRY(use_carriers(t, t->p->n_all, err));
         const float before = t->at.loss;
         if (solved(t)) break;
-        ME_TRY(run_round(t, out->rounds, &accepted, err));
+        ME_TRY(run_round(t, &accepted, err));
         ME_TRY(me_problem_report(t->p, out->rounds + 1, t->at.loss, t->at.n_say, err));
         t->gain = 1 - t->at.loss / before;
         stalled = accepted && t->gain > 0.02F ? 0 : stalled + 1;
