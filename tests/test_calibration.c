@@ -189,7 +189,32 @@ static void damage_is_noticed(void **state) {
     check_refused(path, fingerprint, MOBIEDIT_E_FORMAT, "not a number");
 }
 
-/* A calibration guesses at the responses of a problem at its layer, and at no other. */
+/* How much of what was measured the directions [n][D] reach: sum over the kinds and directions of |v J|^2. */
+static double reached(const float *directions, int n) {
+    double sum = 0;
+    for (int k = 0; k < ME_KINDS; k++)
+        for (int v = 0; v < n; v++)
+            for (int o = 0; o < D; o++) {
+                double moved = 0;
+                for (int i = 0; i < D; i++)
+                    moved += directions[v * D + i] * measured->means[(k * D + i) * D + o];
+                sum += moved * moved;
+            }
+    return sum;
+}
+
+static void check_orthonormal(const float *directions, int n) {
+    for (int a = 0; a < n; a++)
+        for (int b = 0; b <= a; b++) {
+            double product = 0;
+            for (int i = 0; i < D; i++)
+                product += directions[a * D + i] * directions[b * D + i];
+            assert_true(fabs(product - (a == b)) < 1e-4);
+        }
+}
+
+/* A calibration chooses the directions and guesses at the responses of a problem at its layer, and at no
+ * other. */
 static void it_serves_its_layer_only(void **state) {
     (void)state;
     me_prompt prompt;
@@ -206,7 +231,11 @@ static void it_serves_its_layer_only(void **state) {
                          MOBIEDIT_OK);
         assert_int_equal(me_basis_find(problem, measured, 8, &with, NULL), MOBIEDIT_OK);
         assert_int_equal(me_basis_find(problem, NULL, 8, &without, NULL), MOBIEDIT_OK);
-        assert_memory_equal(with.directions, without.directions, 8 * D * sizeof(float));
+        if (layer == LAYER)
+            assert_true(reached(with.directions, 8) > 1.1 * reached(without.directions, 8));
+        else
+            assert_memory_equal(with.directions, without.directions, 8 * D * sizeof(float));
+        check_orthonormal(with.directions, 8);
         assert_int_equal(with.guesses == NULL, layer != LAYER);
         assert_null(without.guesses);
         me_basis_free(&with);

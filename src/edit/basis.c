@@ -14,6 +14,10 @@ static const float ATTENTION_FLOOR = 1e-3F;
 /* Weight of the readout directions beside all others. */
 static const float READOUT_WEIGHT = 3.0F;
 
+/* What calibration has measured weighs as much beside the attention; of that, the prompt's own words as much
+ * as all other wordings together. */
+static const float OWN_SHARE = 0.5F;
+
 typedef struct {
     float *wo;      /* [d][n_head * head_dim] */
     float *wv;      /* [head_dim][d], one group, norm weights folded in */
@@ -119,13 +123,14 @@ static void pull_back(const me_problem *p, float *c, float *w, float *mc) {
     cblas_sger(CblasRowMajor, d, d, s, m, 1, m, 1, c, d);
 }
 
-/* The n strongest eigenvectors of the symmetric c [d][d] (overwritten), strongest first. */
+/* The n strongest eigenvectors of the symmetric c [d][d] (its lower triangle is read; overwritten), strongest
+ * first. */
 static mobiedit_status strongest(float *c, int d, int n, float *basis, mobiedit_error *err) {
     float *values = me_calloc((size_t)d, sizeof *values);
     float *vectors = me_calloc((size_t)n * (size_t)d, sizeof *vectors);
     lapack_int *support = me_calloc(2 * (size_t)d, sizeof *support), found = 0, info = -1;
-    /* Column-major: each eigenvector is a contiguous run of d floats, and c is symmetric, so its order is all
-     * the same. */
+    /* Column-major: each eigenvector is a contiguous run of d floats; the lower triangle by rows is the upper
+     * one by columns. */
     if (values && vectors && support)
         info = LAPACKE_ssyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', d, c, d, 0, 0, d - n + 1, d, 0, &found, values,
                               vectors, d, support);
@@ -182,6 +187,29 @@ static mobiedit_status add_attention(const me_problem *p, float *c, mobiedit_err
     return status;
 }
 
+static float squared_norm(const float *x, int n) {
+    return cblas_sdot(n, x, 1, x, 1);
+}
+
+/* c, of trace 1 then, += sum over the kinds of share J J^T, of trace 1 too: directions that move other
+ * prompts' final hidden vectors on average. Only the triangle that `strongest` reads is kept. */
+static void add_calibration(const me_calibration *calibration, float *c) {
+    const int d = calibration->d;
+    float trace = 0, shares[ME_KINDS], total = 0;
+    for (size_t i = 0; i < (size_t)d; i++)
+        trace += c[i * (size_t)d + i];
+    for (size_t k = 0; k < ME_KINDS; k++) {
+        shares[k] = k < ME_KIND_REWORDED ? OWN_SHARE / ME_KIND_REWORDED
+                                         : (1 - OWN_SHARE) / (ME_KINDS - ME_KIND_REWORDED);
+        total += shares[k] * squared_norm(calibration->means + k * (size_t)d * (size_t)d, d * d);
+    }
+    if (!(trace > 0) || !(total > 0)) return;
+    cblas_sscal(d * d, 1 / trace, c, 1);
+    for (size_t k = 0; k < ME_KINDS; k++)
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, d, d, shares[k] / total,
+                    calibration->means + k * (size_t)d * (size_t)d, d, 1, c, d);
+}
+
 static mobiedit_status find_guesses(const me_calibration *calibration, me_basis *basis, mobiedit_error *err) {
     const int d = calibration->d, n = basis->n;
     basis->guesses = me_calloc(ME_KINDS * (size_t)n * (size_t)d, sizeof *basis->guesses);
@@ -202,6 +230,7 @@ mobiedit_status me_basis_find(const me_problem *p, const me_calibration *calibra
     *out = (me_basis){.n = n, .directions = me_calloc((size_t)n * d, sizeof(float))};
     mobiedit_status status =
         c && out->directions ? add_attention(p, c, err) : me_fail_memory(err, "the probe basis");
+    if (status == MOBIEDIT_OK && calibrated) add_calibration(calibration, c);
     if (status == MOBIEDIT_OK) status = strongest(c, (int)d, n, out->directions, err);
     if (status == MOBIEDIT_OK && calibrated) status = find_guesses(calibration, out, err);
     me_free(c);

@@ -1,4 +1,4 @@
-/* The attention basis: directions of delta that later layers read, without any calibration.
+/* The probe basis: directions of delta that later layers read, known without any calibration.
  *
  * What a delta at position p changes at a later position passes through attention to p: head h of a later
  * layer adds a_h W_O,h W_V,h diag(norm) delta / rms, a_h its attention weight on p, rms that of the residual
@@ -6,7 +6,8 @@
  * with more weight on what moves the final hidden vector from the token that wins now to the target's.
  * Transposes of single weight matrices are used, never a backward pass.
  *
- * Where the layer has been calibrated, what other prompts answered to each direction comes with it. */
+ * Where the layer has been calibrated, half of what decides is what moved other prompts' final hidden
+ * vectors, and what these answered to each direction comes with it. */
 #ifndef ME_EDIT_BASIS_H
 #define ME_EDIT_BASIS_H
 
