@@ -59,13 +59,16 @@ static int tear_down(void **state) {
 
 static void every_kind_is_measured(void **state) {
     (void)state;
+    enum { PROMPTS_A_BLOCK = 12 };
+    assert_int_equal(measured->n_total, PROMPTS_A_BLOCK * ME_CALIBRATION_BLOCKS);
     size_t carriers = 0;
-    for (int k = 0; k < ME_KINDS; k++) {
-        assert_in_range(measured->counts[k], 1, measured->n_total);
-        carriers += (size_t)measured->counts[k];
-    }
-    assert_int_equal(measured->counts[ME_KIND_OWN], measured->n_total);
-    assert_int_equal(evaluations, carriers * (D + 1));
+    for (int k = 0; k < ME_KINDS; k++)
+        for (int block = 0; block < ME_CALIBRATION_BLOCKS; block++) {
+            assert_in_range(measured->counts[k][block], k == ME_KIND_OWN ? PROMPTS_A_BLOCK : 1,
+                            PROMPTS_A_BLOCK);
+            carriers += (size_t)measured->counts[k][block];
+        }
+    assert_int_equal(evaluations, carriers * (D / ME_CALIBRATION_BLOCKS + 1));
 }
 
 /* One prompt's J is what its passes give: a step along one dimension changes the final hidden vector so. */
@@ -93,7 +96,7 @@ static void one_prompt_is_as_its_passes(void **state) {
         value += prefix->values[i] * prefix->values[i];
     }
     const int which = 0;
-    for (int j = 0; j < D; j += 9) {
+    for (int j = 0; j < D; j += 4 * ME_CALIBRATION_BLOCKS) {
         delta[j] = 0.1F * sqrtf(value);
         assert_int_equal(engine->ops->suffix(engine, prefix, delta, 1, &which, 1, hidden, NULL), MOBIEDIT_OK);
         delta[j] = 0;
@@ -104,6 +107,10 @@ static void one_prompt_is_as_its_passes(void **state) {
             assert_float_equal(one->means[j * D + i],
                                (hidden[i] - (1 + along) * prefix->hidden[i]) / (0.1F * sqrtf(length)), 1e-3F);
     }
+    /* The other dimensions are for the prompts that follow. */
+    for (int j = 0; j < D; j++)
+        for (int i = 0; j % ME_CALIBRATION_BLOCKS && i < D; i++)
+            assert_true(one->means[j * D + i] == 0);
     engine->ops->prefix_free(engine, prefix);
     me_sequences_free(&sequences);
     me_prompt_free(&prompt);

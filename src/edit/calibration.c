@@ -60,46 +60,51 @@ static mobiedit_status make_carriers(const me_session *s, int prompt, me_sequenc
     return status;
 }
 
-/* Changes of hidden [d] by steps of STEP |v| -> J, in place. */
-static void to_jacobian(float *responses, const float *hidden, int d) {
+/* Dimensions of the block: block, block + ME_CALIBRATION_BLOCKS, ... below d. */
+static int block_size(int d, int block) {
+    return (d - block + ME_CALIBRATION_BLOCKS - 1) / ME_CALIBRATION_BLOCKS;
+}
+
+/* Changes [n][d] of hidden [d] by steps of STEP |v| -> rows of J, in place. */
+static void to_jacobian(float *responses, int n, const float *hidden, int d) {
     const float length2 = cblas_sdot(d, hidden, 1, hidden, 1);
     if (!(length2 > 0)) return;
-    for (int j = 0; j < d; j++) {
+    for (int j = 0; j < n; j++) {
         float *row = responses + (size_t)j * (size_t)d;
         cblas_saxpy(d, -cblas_sdot(d, row, 1, hidden, 1) / length2, hidden, 1, row, 1);
         cblas_sscal(d, 1 / (STEP * sqrtf(length2)), row, 1);
     }
 }
 
-/* The mean of the kind moves towards the next J. */
-static void take(me_calibration *c, int kind, const float *jacobian) {
-    const int size = c->d * c->d;
-    float *mean = c->means + (size_t)kind * (size_t)size;
-    const float n = (float)++c->counts[kind];
-    cblas_sscal(size, 1 - 1 / n, mean, 1);
-    cblas_saxpy(size, 1 / n, jacobian, 1, mean, 1);
+/* The block's rows of the kind's mean move towards those of the next J. */
+static void take(me_calibration *c, int kind, int block, const float *rows) {
+    const int d = c->d;
+    float *mean = c->means + (size_t)kind * (size_t)d * (size_t)d;
+    const float n = (float)++c->counts[kind][block];
+    for (int i = 0, j = block; j < d; i++, j += ME_CALIBRATION_BLOCKS)
+        cblas_saxpby(d, 1 / n, rows + (size_t)i * (size_t)d, 1, 1 - 1 / n, mean + (size_t)j * (size_t)d, 1);
 }
 
-/* One carrier, all dimensions of delta. scratch: [2][d][d]. */
+/* One carrier, a block of the dimensions of delta. scratch: [2][block_size][d]. */
 static mobiedit_status measure_carrier(me_engine *engine, me_calibration *c, const me_sequence *carrier,
-                                       int kind, float *scratch, mobiedit_error *err) {
+                                       int kind, int block, float *scratch, mobiedit_error *err) {
     const size_t d = (size_t)c->d;
-    float *deltas = scratch, *responses = scratch + d * d;
+    const int n = block_size(c->d, block), which = 0;
+    float *deltas = scratch, *responses = scratch + (size_t)n * d;
     me_prefix *prefix;
     ME_TRY(engine->ops->prefix(engine, c->layer, carrier, 1, &prefix, err));
     const float step = STEP * cblas_snrm2(c->d, prefix->values, 1);
-    const int which = 0;
-    memset(deltas, 0, d * d * sizeof *deltas);
-    for (size_t j = 0; j < d; j++)
-        deltas[j * d + j] = step;
+    memset(deltas, 0, (size_t)n * d * sizeof *deltas);
+    for (size_t i = 0, j = (size_t)block; j < d; i++, j += ME_CALIBRATION_BLOCKS)
+        deltas[i * d + j] = step;
     float *base = me_calloc(d, sizeof *base);
     mobiedit_status status =
-        base ? engine->ops->responses(engine, prefix, base, deltas, c->d, &which, 1, responses, err)
+        base ? engine->ops->responses(engine, prefix, base, deltas, n, &which, 1, responses, err)
              : me_fail_memory(err, "the calibration");
     me_free(base);
     if (status == MOBIEDIT_OK) {
-        to_jacobian(responses, prefix->hidden, c->d);
-        take(c, kind, responses);
+        to_jacobian(responses, n, prefix->hidden, c->d);
+        take(c, kind, block, responses);
     }
     engine->ops->prefix_free(engine, prefix);
     return status;
@@ -107,15 +112,17 @@ static mobiedit_status measure_carrier(me_engine *engine, me_calibration *c, con
 
 mobiedit_status me_calibration_measure(me_session *session, me_calibration *c, size_t *evaluations,
                                        mobiedit_error *err) {
-    const size_t d = (size_t)c->d;
+    const int block = c->n_done % ME_CALIBRATION_BLOCKS;
+    const size_t n = (size_t)block_size(c->d, block);
     me_sequences carriers = {0};
-    float *scratch = me_calloc(2 * d * d, sizeof *scratch);
+    float *scratch = me_calloc(2 * n * (size_t)c->d, sizeof *scratch);
     mobiedit_status status =
         scratch ? make_carriers(session, c->n_done, &carriers, err) : me_fail_memory(err, "the calibration");
     for (int i = 0; status == MOBIEDIT_OK && i < carriers.n; i++) {
         if (carriers.kinds[i] == ME_KIND_NONE) continue;
-        status = measure_carrier(session->engine, c, &carriers.items[i], carriers.kinds[i], scratch, err);
-        *evaluations += d + 1;
+        status =
+            measure_carrier(session->engine, c, &carriers.items[i], carriers.kinds[i], block, scratch, err);
+        *evaluations += n + 1;
     }
     if (status == MOBIEDIT_OK) c->n_done++;
     me_sequences_free(&carriers);

@@ -6,14 +6,19 @@
 #include "edit/edit.h"
 #include "edit/problem.h"
 
+/* A prompt measures every ME_CALIBRATION_BLOCKS-th dimension only, prompts in turns: a mean over fewer
+ * prompts is as good a guess, at a part of the cost. */
+enum { ME_CALIBRATION_BLOCKS = 2 };
+
 /* J of a prompt: row j is the change of its final hidden vector at the prompt's last token with a step of |v|
  * along dimension j of delta, across that vector (its length goes through the last norm) and in its lengths.
  */
 typedef struct me_calibration {
     int layer, d;
     int n_done, n_total; /* prompts measured so far, and in the end */
-    int counts[ME_KINDS];
-    float *means; /* [ME_KINDS][d][d]: mean J of each kind of carrier */
+    int counts[ME_KINDS]
+              [ME_CALIBRATION_BLOCKS]; /* prompts in the means' rows j = block mod ME_CALIBRATION_BLOCKS */
+    float *means;                      /* [ME_KINDS][d][d]: mean J of each kind of carrier */
 } me_calibration;
 
 /* Nothing measured yet. Closed with me_calibration_close (NULL is fine). */
@@ -21,8 +26,8 @@ mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibra
                                     mobiedit_error *err);
 void me_calibration_close(me_calibration *calibration);
 
-/* Measures the next of the built-in prompts, in all its wordings; *evaluations grows by their number.
- * n_done grows by one; at n_total there is nothing left to do. */
+/* Measures its block of dimensions of the next of the built-in prompts, in all its wordings; *evaluations
+ * grows by their number. n_done grows by one; at n_total there is nothing left to do. */
 mobiedit_status me_calibration_measure(me_session *session, me_calibration *calibration, size_t *evaluations,
                                        mobiedit_error *err);
 

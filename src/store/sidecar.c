@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 1, MAX_PROMPTS = 10000 };
+enum { VERSION = 2, MAX_PROMPTS = 10000, N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS };
 static const char TYPE[] = "mobiedit-calibration";
 static const char MEANS[] = "calibration.means";
 
@@ -36,7 +36,7 @@ static struct gguf_context *describe(const me_calibration *c, const char *finger
     gguf_set_val_i32(gguf, "mobiedit.calibration.layer", c->layer);
     gguf_set_val_i32(gguf, "mobiedit.calibration.done", c->n_done);
     gguf_set_val_i32(gguf, "mobiedit.calibration.total", c->n_total);
-    gguf_set_arr_data(gguf, "mobiedit.calibration.counts", GGUF_TYPE_INT32, c->counts, ME_KINDS);
+    gguf_set_arr_data(gguf, "mobiedit.calibration.counts", GGUF_TYPE_INT32, c->counts, N_COUNTS);
     struct ggml_tensor *means = ggml_new_tensor_3d(tensors, GGML_TYPE_F32, c->d, c->d, ME_KINDS);
     ggml_set_name(means, MEANS);
     gguf_add_tensor(gguf, means);
@@ -98,11 +98,12 @@ static bool get_int(const struct gguf_context *gguf, const char *key, int low, i
 static bool get_counts(const struct gguf_context *gguf, me_calibration *c) {
     const int64_t id = gguf_find_key(gguf, "mobiedit.calibration.counts");
     if (id < 0 || gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY ||
-        gguf_get_arr_type(gguf, id) != GGUF_TYPE_INT32 || gguf_get_arr_n(gguf, id) != ME_KINDS)
+        gguf_get_arr_type(gguf, id) != GGUF_TYPE_INT32 || gguf_get_arr_n(gguf, id) != N_COUNTS)
         return false;
     memcpy(c->counts, gguf_get_arr_data(gguf, id), sizeof c->counts);
-    for (int i = 0; i < ME_KINDS; i++)
-        if (c->counts[i] < 0 || c->counts[i] > c->n_done) return false;
+    for (int k = 0; k < ME_KINDS; k++)
+        for (int block = 0; block < ME_CALIBRATION_BLOCKS; block++)
+            if (c->counts[k][block] < 0 || c->counts[k][block] > c->n_done) return false;
     return true;
 }
 

@@ -14,8 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* What callers rely on; a breach ends the run. */
 static void check(const me_calibration *c, const me_model *model) {
     if (c->layer < 0 || c->layer > model->n_layer - 2 || c->n_done < 0 || c->n_done > c->n_total) abort();
-    for (int i = 0; i < ME_KINDS; i++)
-        if (c->counts[i] < 0 || c->counts[i] > c->n_done) abort();
+    for (int k = 0; k < ME_KINDS; k++)
+        for (int block = 0; block < ME_CALIBRATION_BLOCKS; block++)
+            if (c->counts[k][block] < 0 || c->counts[k][block] > c->n_done) abort();
     for (int i = 0; i < ME_KINDS * c->d * c->d; i++)
         if (!isfinite(c->means[i])) abort();
 }
