@@ -7,6 +7,7 @@
 #include <lapacke.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Heads that pay p next to no attention still tell a little: a floor keeps the basis of full rank. */
@@ -223,7 +224,8 @@ static mobiedit_status find_guesses(const me_calibration *calibration, me_basis 
 }
 
 static bool of_use(const me_calibration *calibration, const me_problem *p) {
-    return calibration && calibration->layer == p->layer && calibration->n_done == calibration->n_total;
+    return calibration && abs(calibration->layer - p->layer) <= ME_CALIBRATION_REACH &&
+           calibration->n_done == calibration->n_total;
 }
 
 mobiedit_status me_basis_draw(const me_problem *p, const me_calibration *calibration, int n, uint64_t seed,

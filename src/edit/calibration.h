@@ -9,6 +9,8 @@
 /* A prompt measures every ME_CALIBRATION_BLOCKS-th dimension only, prompts in turns: a mean over fewer
  * prompts is as good a guess, at a part of the cost. */
 enum { ME_CALIBRATION_BLOCKS = 2 };
+/* So many layers further up or down it still is a guess: what a layer adds to the residual is little. */
+enum { ME_CALIBRATION_REACH = 3 };
 
 /* J of a prompt: row j is the change of its final hidden vector at the prompt's last token with a step of |v|
  * along dimension j of delta, across that vector (its length goes through the last norm) and in its lengths.
