@@ -67,9 +67,7 @@ static bool on_fact(void *user, const mobiedit_import_fact *f) {
 static void report(const mobiedit_import_summary *s) {
     (void)printf("\n%-13s %d recorded, %d known already, %d said by the model itself, %d failed\n", "facts",
                  s->recorded, s->known, s->said, s->failed);
-    (void)printf("%-13s %d of %d active edits hold", "together", s->all.hold, s->all.active);
-    if (s->all.resolved) (void)printf(", %d of them solved anew", s->all.resolved);
-    (void)putchar('\n');
+    report_together(&s->all);
 }
 
 static int report_json(cJSON *facts, const mobiedit_import_summary *s, int status) {
@@ -78,9 +76,7 @@ static int report_json(cJSON *facts, const mobiedit_import_summary *s, int statu
     me_json_add_number(object, "known", s->known);
     me_json_add_number(object, "said", s->said);
     me_json_add_number(object, "failed", s->failed);
-    me_json_add_number(object, "active", s->all.active);
-    me_json_add_number(object, "hold", s->all.hold);
-    me_json_add_number(object, "solved_anew", s->all.resolved);
+    together_add_json(object, &s->all);
     if (!cJSON_AddItemToObject(object, "facts", facts)) cJSON_Delete(facts);
     return json_print(object, status);
 }

@@ -34,17 +34,9 @@ static bool on_record(void *user, const mobiedit_record *record) {
     return !ferror(stdout);
 }
 
-static void report(const mobiedit_verify_summary *s) {
-    (void)printf("%d of %d active edits hold", s->hold, s->active);
-    if (s->resolved) (void)printf(", %d of them solved anew", s->resolved);
-    (void)putchar('\n');
-}
-
 static int report_json(cJSON *records, const mobiedit_verify_summary *s, int status) {
     cJSON *object = cJSON_CreateObject();
-    me_json_add_number(object, "active", s->active);
-    me_json_add_number(object, "hold", s->hold);
-    me_json_add_number(object, "solved_anew", s->resolved);
+    together_add_json(object, s);
     if (!cJSON_AddItemToObject(object, "edits", records)) cJSON_Delete(records);
     return json_print(object, status);
 }
@@ -64,7 +56,7 @@ static int verify(const options *o, mobiedit_ledger *ledger) {
     }
     const int end = summary.hold == summary.active ? STATUS_DONE : STATUS_NOT_EDITED;
     if (o->json) return report_json(v.records, &summary, end);
-    report(&summary);
+    report_together(&summary);
     return end;
 }
 
@@ -76,9 +68,10 @@ static int run(const options *o) {
     return status;
 }
 
-const command command_verify = {.name = "verify",
-                                .usage = "MODEL.gguf [--repair] [OPTION...]",
-                                .summary = "asks libllama whether every active edit holds",
-                                .n_positional = 1,
-                                .options = TABLE,
-                                .run = run};
+const command command_verify = {
+    .name = "verify",
+    .usage = "MODEL.gguf [--repair] [OPTION...]",
+    .summary = "asks libllama whether every active edit holds, and what they do to other text",
+    .n_positional = 1,
+    .options = TABLE,
+    .run = run};

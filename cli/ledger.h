@@ -26,6 +26,10 @@ cJSON *record_json(const mobiedit_record *record);
 void report_change(const mobiedit_change *change);
 void change_add_json(cJSON *object, const mobiedit_change *change);
 
+/* How all active edits do together: "hold" and "drift". */
+void report_together(const mobiedit_verify_summary *together);
+void together_add_json(cJSON *object, const mobiedit_verify_summary *together);
+
 /* Seconds since 1970 as local date and time. */
 const char *date_text(int64_t seconds, char text[20]);
 

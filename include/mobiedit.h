@@ -323,6 +323,7 @@ typedef struct {
     int active;
     int hold;
     int resolved; /* solved anew, and holding since */
+    double drift; /* by all edits together, as mobiedit_eval_case has it; NaN where none is active */
 } mobiedit_verify_summary;
 
 /* Asks libllama, with the adapter of all active edits, whether each of them holds, and records the answers.

@@ -1,9 +1,9 @@
 /* mobiedit_ledger_verify */
 #include "api/book.h"
 
-#include "base/memory.h"
+#include "eval/drift.h"
 
-#include <string.h>
+#include <math.h>
 
 /* Most times that lost edits are solved anew. */
 enum { MAX_REPAIRS = 3 };
@@ -41,14 +41,35 @@ static mobiedit_status record(mobiedit_ledger *ledger, const me_book *book, int 
     return status;
 }
 
+/* What the solved edits do to text that has nothing to do with them. */
+static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_book *book, double *out,
+                                     mobiedit_error *err) {
+    me_runtime *runtime;
+    me_drift *drift;
+    me_pending_file adapter;
+    ME_TRY(me_handle_runtime(ledger->model, &runtime, err));
+    ME_TRY(me_drift_open(runtime, &drift, err));
+    mobiedit_status status = me_book_write(ledger->model, book, ledger->path, &adapter, err);
+    if (status == MOBIEDIT_OK) {
+        status = me_runtime_set_adapter(runtime, adapter.temporary, err);
+        if (status == MOBIEDIT_OK) status = me_drift_measure(drift, runtime, out, err);
+        if (status == MOBIEDIT_OK) status = me_runtime_set_adapter(runtime, NULL, err);
+        me_pending_discard(&adapter);
+    }
+    me_drift_close(drift);
+    return status;
+}
+
 static mobiedit_status verify(mobiedit_ledger *ledger, me_book *book, const mobiedit_verify_options *options,
                               mobiedit_verify_summary *summary, mobiedit_error *err) {
     int n_lost, n_anew;
+    double drift;
     ME_TRY(ask_all(ledger, book, &n_lost, err));
     if (options->repair) ME_TRY(repair(ledger, book, &options->edit, &n_lost, err));
+    ME_TRY(measure_drift(ledger, book, &drift, err));
     ME_TRY(record(ledger, book, &n_anew, err));
     *summary = (mobiedit_verify_summary){
-        .active = book->records.n, .hold = book->records.n - n_lost, .resolved = n_anew};
+        .active = book->records.n, .hold = book->records.n - n_lost, .resolved = n_anew, .drift = drift};
     for (int i = 0; i < book->records.n && options->on_record; i++)
         if (!options->on_record(options->user, &book->records.items[i].about)) break;
     return MOBIEDIT_OK;
@@ -62,7 +83,7 @@ mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger, const mobiedit_v
     me_book book;
     ME_TRY(me_check_edit_options(ledger->model, &options->edit, err));
     ME_TRY(me_book_open(ledger, &all, &book, err));
-    mobiedit_verify_summary found = {0};
+    mobiedit_verify_summary found = {.drift = NAN};
     const mobiedit_status status = book.records.n ? verify(ledger, &book, options, &found, err) : MOBIEDIT_OK;
     me_book_close(&book);
     if (status == MOBIEDIT_OK) *summary = found;
