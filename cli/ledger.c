@@ -122,18 +122,20 @@ void change_add_json(cJSON *object, const mobiedit_change *c) {
  * .17, and with a hundred, which leave nothing of the model, 3.1. */
 static const double MUCH_DRIFT = 0.5;
 
-void report_together(const mobiedit_verify_summary *s) {
-    (void)printf("%-13s %d of %d active edits hold", "together", s->hold, s->active);
-    if (s->resolved) (void)printf(", %d of them solved anew", s->resolved);
+void report_together(const mobiedit_verify_summary *together) {
+    (void)printf("%-13s %d of %d active edits hold", "together", together->hold, together->active);
+    if (together->resolved) (void)printf(", %d of them solved anew", together->resolved);
     (void)putchar('\n');
-    if (s->active == 0) return;
-    (void)printf("%-13s %.3f nats a token, in text that has nothing to do with them\n", "drift", s->drift);
-    if (s->drift > MUCH_DRIFT) (void)printf("%-13s these are too many for this model: undo some\n", "");
+    if (together->active == 0) return;
+    (void)printf("%-13s %.3f nats a token, in text that has nothing to do with them\n", "drift",
+                 together->drift);
+    if (together->drift > MUCH_DRIFT)
+        (void)printf("%-13s these are too many for this model: undo some\n", "");
 }
 
-void together_add_json(cJSON *object, const mobiedit_verify_summary *s) {
-    me_json_add_number(object, "active", s->active);
-    me_json_add_number(object, "hold", s->hold);
-    me_json_add_number(object, "solved_anew", s->resolved);
-    me_json_add_number(object, "drift", s->drift);
+void together_add_json(cJSON *object, const mobiedit_verify_summary *together) {
+    me_json_add_number(object, "active", together->active);
+    me_json_add_number(object, "hold", together->hold);
+    me_json_add_number(object, "solved_anew", together->resolved);
+    me_json_add_number(object, "drift", together->drift);
 }
