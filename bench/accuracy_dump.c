@@ -55,7 +55,7 @@ static mobiedit_status dump_rows(const dump *d, me_engine *engine, mobiedit_erro
     float *hidden = me_calloc((size_t)n * d_model, sizeof *hidden);
     float *logits = me_calloc(ROWS * n_vocab, sizeof *logits);
     mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "logits");
-    if (status == MOBIEDIT_OK) status = engine->ops->forward(engine, &whole, 1, NULL, hidden, err);
+    if (status == MOBIEDIT_OK) status = engine->ops->forward(engine, &whole, 1, hidden, err);
     for (int first = 0; first < n && status == MOBIEDIT_OK; first += ROWS) {
         const int rows = n - first < ROWS ? n - first : ROWS;
         status = engine->ops->logits(engine, hidden + (size_t)first * d_model, rows, logits, err);

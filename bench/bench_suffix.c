@@ -163,7 +163,7 @@ static void evaluate(bench *b, int contender) {
         check(ops->responses(b->engine, b->prefix, b->deltas, b->deltas, b->n, &which, 1, b->hidden, &err),
               &err);
     else if (contender == WHOLE)
-        check(ops->forward(b->engine, b->sequences, b->n, NULL, b->hidden, &err), &err);
+        check(ops->forward(b->engine, b->sequences, b->n, b->hidden, &err), &err);
     else
         check(ops->suffix(b->engine, b->prefix, b->deltas, b->n, &which, 1, b->hidden, &err), &err);
     if (contender == SUFFIX || contender == WHOLE)

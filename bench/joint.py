@@ -79,7 +79,7 @@ class Bench:
 
 
 def tensors_of(path):
-    """{name: values}; lora_a [rank][d_ff], lora_b [d_model][rank]. The file leaves dimensions of 1 out at the end."""
+    """{name: values}; lora_a [rank][n_in], lora_b [n_out][rank]. The file leaves dimensions of 1 out at the end."""
     return {t.name: numpy.atleast_2d(t.data) for t in gguf.GGUFReader(path).tensors}
 
 
@@ -108,7 +108,7 @@ def stack_adapters(paths, output):
 
 
 def rank_of(path):
-    return sum(values.shape[0] for name, values in tensors_of(path).items() if name.endswith(".lora_a"))
+    return sum(values.shape[0] for name, values in tensors_of(path).items() if name.endswith("ffn_down.weight.lora_a"))
 
 
 def edited_neighbours(measured):

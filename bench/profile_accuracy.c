@@ -222,7 +222,7 @@ static double correlation(const double *a, const double *b, int n) {
 static mobiedit_status text_logits(const world *w, me_engine *engine, float *logits, mobiedit_error *err) {
     const me_sequence text = {.tokens = w->text.ids, .n_tokens = TOKENS, .n_read = TOKENS};
     float *hidden = allocated(TOKENS * w->d, sizeof *hidden);
-    ME_TRY(engine->ops->forward(engine, &text, 1, NULL, hidden, err));
+    ME_TRY(engine->ops->forward(engine, &text, 1, hidden, err));
     ME_TRY(engine->ops->logits(engine, hidden, TOKENS, logits, err));
     me_free(hidden);
     return MOBIEDIT_OK;

@@ -235,7 +235,8 @@ typedef struct mobiedit_ledger mobiedit_ledger;
 
 /* path NULL: the model's path with ".mobiedit.db" behind it. Where `write` is set, a ledger that is not there
  * is made, with mode 0600. Reads the whole model once, for its fingerprint.
- * E_IO (also: there is none to read), E_FORMAT (damaged, or no ledger), E_UNSUPPORTED (of a newer version),
+ * E_IO (also: there is none to read), E_FORMAT (damaged, or no ledger), E_UNSUPPORTED (of a newer version,
+ * or of an older one that cannot be brought up to date for want of permission),
  * E_MISMATCH (another model's). Close with mobiedit_ledger_close (NULL is fine). */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bool write,
                                                   mobiedit_ledger **ledger, mobiedit_error *err);
@@ -393,7 +394,8 @@ MOBIEDIT_API void mobiedit_free(void *memory);
 /* ---- merge ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    bool keep_float; /* the adapted matrices as F16; else in their own type, or F16 where that loses a fact */
+    bool keep_float; /* the adapted matrices as F16; else each in its own type where that holds the edit to a
+                        tenth, or all as F16 where a fact is lost so */
     const mobiedit_request *facts; /* [n_facts] what must hold (keep is not used); NULL: what the adapter's */
     size_t n_facts;                /* description tells: "The capital of {Japan} is -> Lima", one a line */
     mobiedit_progress_fn on_progress; /* told the stages; may be NULL */
@@ -402,11 +404,12 @@ typedef struct {
 
 typedef struct {
     int tensors;      /* matrices that differ from the model's */
-    const char *type; /* of the last of them */
-    double error; /* of an edit's values, relative, where the subjects' and ordinary keys meet the matrix */
-    size_t facts; /* asked for */
-    size_t held;  /* of these: said by the model with the adapter */
-    size_t kept;  /* of these: said by the merged model */
+    const char *type; /* of the widest of them */
+    double error;     /* of the edit's values, relative, where the facts' subjects and ordinary text meet the
+                         matrix; the greatest of the matrices' */
+    size_t facts;     /* asked for */
+    size_t held;      /* of these: said by the model with the adapter */
+    size_t kept;      /* of these: said by the merged model */
     double seconds;
     size_t peak_rss_bytes; /* of the process so far */
 } mobiedit_merge_result;
@@ -415,7 +418,7 @@ typedef struct {
  * `output` (mode 0600: it holds the edits) once libllama has loaded it and it says every fact that the model
  * says with the adapter. All other tensors and all metadata are the model's; mobiedit.merged notes the edits.
  * A file at `output` is replaced atomically; on any failure nothing is left behind. `options` may be NULL.
- * E_ARGUMENT where no fact is known; E_UNSUPPORTED for an adapter that changes more than down projections. */
+ * E_ARGUMENT where no fact is known; E_UNSUPPORTED for an adapter that changes more than the MLPs. */
 MOBIEDIT_API mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
                                             const mobiedit_merge_options *options, const char *output,
                                             mobiedit_merge_result *result, mobiedit_error *err);

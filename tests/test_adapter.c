@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <gguf.h>
+#include <llama.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -52,9 +53,9 @@ static int tear_down(void **state) {
 }
 
 static mobiedit_status write_adapter(const char *path, me_pending_file *pending, mobiedit_error *err) {
-    const me_adapter_layer layer = {.layer = 1, .rank = RANK, .left = left, .delta = delta};
+    const me_adapter_part part = {.layer = 1, .matrix = ME_MLP_DOWN, .rank = RANK, .a = left, .b = delta};
     const me_adapter adapter = {
-        .layers = &layer, .n_layers = 1, .description = "The capital of {Japan} is -> Lima"};
+        .parts = &part, .n_parts = 1, .description = "The capital of {Japan} is -> Lima"};
     return me_adapter_write(model, &adapter, path, pending, err);
 }
 
@@ -109,13 +110,15 @@ static void file_holds_the_edit(void **state) {
     assert_int_equal(unlink(output), 0);
 }
 
-/* Layers of different rank share one alpha: llama.cpp multiplies by alpha / rank, which must come out as 1.
+/* Matrices of different rank share one alpha: llama.cpp multiplies by alpha / rank, which must come out as 1.
  */
 static void ranks_may_differ(void **state) {
     (void)state;
-    const me_adapter_layer layers[] = {{.layer = 0, .rank = 1, .left = left, .delta = delta},
-                                       {.layer = 1, .rank = 2, .left = left, .delta = delta}};
-    const me_adapter adapter = {.layers = layers, .n_layers = 2};
+    const me_adapter_part parts[] = {
+        {.layer = 0, .matrix = ME_MLP_DOWN, .rank = 1, .a = left, .b = delta},
+        {.layer = 1, .matrix = ME_MLP_DOWN, .rank = 2, .a = left, .b = delta},
+    };
+    const me_adapter adapter = {.parts = parts, .n_parts = 2};
     me_pending_file pending = {0};
     assert_int_equal(me_adapter_write(model, &adapter, output, &pending, NULL), MOBIEDIT_OK);
     assert_int_equal(me_adapter_check(model, pending.temporary, NULL), MOBIEDIT_OK);
@@ -127,12 +130,53 @@ static void ranks_may_differ(void **state) {
         char name[GGML_MAX_NAME];
         (void)snprintf(name, sizeof name, "blk.%d.ffn_down.weight.lora_b", i);
         const float *b = ggml_get_tensor(tensors, name)->data;
-        assert_true(fabsf(b[0] * alpha / (float)layers[i].rank - delta[0]) < 1e-6F);
+        assert_true(fabsf(b[0] * alpha / (float)parts[i].rank - delta[0]) < 1e-6F);
     }
     ggml_free(tensors);
     gguf_free(gguf);
     me_pending_discard(&pending);
     assert_int_equal(access(output, F_OK), -1);
+}
+
+static void same_floats(const float *read, const float *written, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabsf(read[i] - written[i]) <= 1e-6F * fabsf(written[i]));
+}
+
+/* Gate, up and down of one layer and gate of another, each of a rank of its own, come back as they were
+ * written, and libllama loads the file. */
+static void all_matrices_come_back(void **state) {
+    (void)state;
+    const me_adapter_part parts[] = {
+        {.layer = 0, .matrix = ME_MLP_GATE, .rank = 3, .a = delta, .b = left},
+        {.layer = 1, .matrix = ME_MLP_GATE, .rank = 1, .a = delta, .b = left},
+        {.layer = 1, .matrix = ME_MLP_UP, .rank = 2, .a = delta + 1, .b = left + 1},
+        {.layer = 1, .matrix = ME_MLP_DOWN, .rank = 3, .a = left, .b = delta},
+    };
+    enum { N_PARTS = sizeof parts / sizeof *parts };
+    const me_adapter adapter = {.parts = parts, .n_parts = N_PARTS, .description = "{A} is -> B"};
+    me_pending_file pending = {0};
+    me_adapter_data read = {0};
+    assert_int_equal(me_adapter_write(model, &adapter, output, &pending, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_adapter_read(model, output, &read, NULL), MOBIEDIT_OK);
+    assert_string_equal(read.description, "{A} is -> B");
+    assert_int_equal(read.n_parts, N_PARTS);
+    for (int i = 0; i < N_PARTS; i++) {
+        const me_adapter_part *is = &read.parts[i], *was = &parts[i];
+        const me_tensor *matrix = me_mlp_tensor(model, was->layer, was->matrix);
+        assert_true(is->layer == was->layer && is->matrix == was->matrix && is->rank == was->rank);
+        same_floats(is->a, was->a, (size_t)is->rank * (size_t)matrix->n_in);
+        same_floats(is->b, was->b, (size_t)is->rank * (size_t)matrix->n_out);
+    }
+    me_adapter_data_free(&read);
+    struct llama_model_params params = llama_model_default_params();
+    params.n_gpu_layers = 0;
+    struct llama_model *theirs = llama_model_load_from_file(model_path, params);
+    assert_non_null(theirs);
+    assert_non_null(llama_adapter_lora_init(theirs, output));
+    llama_model_free(theirs); /* with the adapter */
+    assert_int_equal(unlink(output), 0);
 }
 
 static void discard_leaves_the_old_file(void **state) {
@@ -215,16 +259,22 @@ static void full_disk_leaves_nothing(void **state) {
 
 static void senseless_edits_are_refused(void **state) {
     (void)state;
-    const me_adapter_layer bad[][2] = {
-        {{.layer = 2, .rank = 1, .left = left, .delta = delta}},
-        {{.layer = -1, .rank = 1, .left = left, .delta = delta}},
-        {{.layer = 0, .rank = 0, .left = left, .delta = delta}},
-        {{.layer = 1, .rank = 1, .left = left, .delta = delta},
-         {.layer = 1, .rank = 1, .left = left, .delta = delta}},
+    const me_mlp_matrix gate = ME_MLP_GATE, down = ME_MLP_DOWN;
+    const me_adapter_part bad[][2] = {
+        {{.layer = 2, .matrix = down, .rank = 1, .a = left, .b = delta}},
+        {{.layer = -1, .matrix = down, .rank = 1, .a = left, .b = delta}},
+        {{.layer = 0, .matrix = down, .rank = 0, .a = left, .b = delta}},
+        {{.layer = 0, .matrix = (me_mlp_matrix)3, .rank = 1, .a = left, .b = delta}},
+        {{.layer = 1, .matrix = down, .rank = 1, .a = left, .b = delta},
+         {.layer = 1, .matrix = down, .rank = 1, .a = left, .b = delta}},
+        {{.layer = 1, .matrix = down, .rank = 1, .a = left, .b = delta},
+         {.layer = 1, .matrix = gate, .rank = 1, .a = delta, .b = left}},
+        {{.layer = 1, .matrix = gate, .rank = 1, .a = delta, .b = left},
+         {.layer = 0, .matrix = down, .rank = 1, .a = left, .b = delta}},
     };
     me_pending_file pending = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        const me_adapter adapter = {.layers = bad[i], .n_layers = bad[i][1].rank ? 2 : 1};
+        const me_adapter adapter = {.parts = bad[i], .n_parts = bad[i][1].rank ? 2 : 1};
         assert_int_equal(me_adapter_write(model, &adapter, output, &pending, NULL), MOBIEDIT_E_ARGUMENT);
     }
     float good = delta[model->d_model];
@@ -338,6 +388,36 @@ static void unsound_adapters_are_refused(void **state) {
     assert_int_equal(unlink(output), 0);
 }
 
+/* Files of other tools: with a matrix of the attention in them they cannot be read, of any MLP matrix they
+ * can. */
+static void matrices_of_the_mlp_are_read(void **state) {
+    (void)state;
+    enum { D = 64, D_FF = 128 };
+    const made_up q = {"blk.0.attn_q.weight.lora_a", "blk.0.attn_q.weight.lora_b", .n_in = D, .n_out = D};
+    const made_up cases[] = {
+        {"blk.0.ffn_gate.weight.lora_a", "blk.0.ffn_gate.weight.lora_b", .n_in = D, .n_out = D_FF},
+        {"blk.1.ffn_up.weight.lora_a", "blk.1.ffn_up.weight.lora_b", .n_in = D, .n_out = D_FF},
+        {"blk.1.ffn_down.weight.lora_a", "blk.1.ffn_down.weight.lora_b", .n_in = D_FF, .n_out = D},
+        q,
+    };
+    for (int i = 0; i < 4; i++) {
+        made_up m = cases[i];
+        m.type = GGML_TYPE_F16;
+        m.rank_a = m.rank_b = 2;
+        write_made_up(&m);
+        me_adapter_data read = {0};
+        mobiedit_error err = {0};
+        const mobiedit_status status = me_adapter_read(model, output, &read, &err);
+        assert_int_equal(status, i < 3 ? MOBIEDIT_OK : MOBIEDIT_E_UNSUPPORTED);
+        if (i < 3)
+            assert_true(read.n_parts == 1 && (int)read.parts[0].matrix == i && read.parts[0].rank == 2);
+        else
+            assert_non_null(strstr(err.message, "changes more than the MLPs"));
+        me_adapter_data_free(&read);
+    }
+    assert_int_equal(unlink(output), 0);
+}
+
 static void damaged_files_are_refused(void **state) {
     (void)state;
     char *bytes;
@@ -377,16 +457,12 @@ static void damaged_files_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(file_holds_the_edit),
-        cmocka_unit_test(ranks_may_differ),
-        cmocka_unit_test(discard_leaves_the_old_file),
-        cmocka_unit_test(bad_places_are_refused),
-        cmocka_unit_test(folder_in_the_way_fails_commit),
-        cmocka_unit_test(full_disk_leaves_nothing),
-        cmocka_unit_test(senseless_edits_are_refused),
-        cmocka_unit_test(other_models_do_not_match),
-        cmocka_unit_test(unsound_adapters_are_refused),
-        cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(file_holds_the_edit),          cmocka_unit_test(ranks_may_differ),
+        cmocka_unit_test(all_matrices_come_back),       cmocka_unit_test(discard_leaves_the_old_file),
+        cmocka_unit_test(bad_places_are_refused),       cmocka_unit_test(folder_in_the_way_fails_commit),
+        cmocka_unit_test(full_disk_leaves_nothing),     cmocka_unit_test(senseless_edits_are_refused),
+        cmocka_unit_test(other_models_do_not_match),    cmocka_unit_test(unsound_adapters_are_refused),
+        cmocka_unit_test(matrices_of_the_mlp_are_read), cmocka_unit_test(damaged_files_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -56,7 +56,8 @@ static void prompt_comes_bare_prefixed_reworded_and_in_chat_form(void **state) {
     assert_int_equal(s.n_alike, 7);
     check_carrier(&s, 0, "The official currency of Japan is the", " Cordoba");
     check_carrier(&s, 1, "The following is true. The official currency of Japan is the", " Cordoba");
-    check_carrier(&s, 4, "Japan: official currency:", " Cordoba");
+    check_carrier(&s, 4, "About Japan: The official currency of it is the", " Cordoba");
+    check_carrier(&s, 5, "official currency of Japan:", " Cordoba");
     /* "Cordoba" has a token more than " Cordoba". */
     check_carrier(&s, 7, "user\nJapan, official currency?\nassistant\n", "Cord");
     check_carrier(&s, 8, "user\nJapan, official currency?\nassistant\nThe official currency of", " Japan");
@@ -119,8 +120,8 @@ static void a_first_token_is_not_edited(void **state) {
     settle_and_make("{Japan}'s capital is", strlen("'s"), &s);
     check_place(&s, 0, "Japan's");
     check_place(&s, 1, "The following is true. Japan's");
-    check_place(&s, 2, "Japan's");
-    check_carrier(&s, 2, "Japan's: capital:", " Lima");
+    check_place(&s, 2, "About Japan's");
+    check_carrier(&s, 2, "About Japan's: Its capital is", " Lima");
     check_carrier(&s, s.n - 1, "user\nJapan's, capital?\nassistant\n", "Japan");
     me_sequences_free(&s);
     settle_and_make("The capital of {Japan} is", 0, &s);

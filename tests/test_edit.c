@@ -103,7 +103,7 @@ static void key_tells_subject_from_others(void **state) {
     make_keys(keys);
     const me_key_group groups[] = {{.keys = keys[0], .n = 2, .target = 1, .weight = 1},
                                    {.keys = keys[2], .n = 12, .weight = 1},
-                                   {.keys = keys[14], .n = 10, .weight = INFINITY}};
+                                   {.keys = keys[14], .n = 10, .weight = 1000}};
     assert_int_equal(me_key_solve(groups, 3, D_FF, 1e-4F, left, NULL), MOBIEDIT_OK);
     float positive = (dot(left, keys[0], D_FF) + dot(left, keys[1], D_FF)) / 2;
     assert_true(fabsf(positive - 1) < 1e-3F);
@@ -133,7 +133,7 @@ static void key_refuses_contradiction(void **state) {
     float keys[N_KEYS][D_FF], left[D_FF];
     make_keys(keys);
     const me_key_group groups[] = {{.keys = keys[0], .n = 1, .target = 1, .weight = 1},
-                                   {.keys = keys[0], .n = 1, .weight = INFINITY}};
+                                   {.keys = keys[0], .n = 1, .weight = 30}};
     mobiedit_error err = {0};
     assert_int_equal(me_key_solve(groups, 2, D_FF, 0.01F, left, &err), MOBIEDIT_E_NOT_SOLVED);
 }

@@ -120,10 +120,9 @@ static void check(mobiedit_status status, const mobiedit_error *err) {
     if (status != MOBIEDIT_OK) fail_msg("%s", err->message);
 }
 
-static void forward(me_engine *engine, const me_sequence *sequences, int n, const me_rank_one *edit,
-                    float *hidden) {
+static void forward(me_engine *engine, const me_sequence *sequences, int n, float *hidden) {
     mobiedit_error err = {0};
-    check(engine->ops->forward(engine, sequences, n, edit, hidden, &err), &err);
+    check(engine->ops->forward(engine, sequences, n, hidden, &err), &err);
 }
 
 static me_prefix *prefix_of(me_engine *engine, int layer, const me_sequence *sequences, int n) {
@@ -156,7 +155,7 @@ static void compare_logits(const char *arch, const tiny_model_options *options, 
     assert_true(oracle_open(b.path, TINY_CONTEXT, 1, &o));
     assert_int_equal(oracle_vocab_size(&o), b.model->n_vocab);
     assert_true(oracle_logits(&o, tokens, LENGTH, expected));
-    forward(b.engine, &(me_sequence){tokens, LENGTH, 0, 0, LENGTH}, 1, NULL, hidden);
+    forward(b.engine, &(me_sequence){tokens, LENGTH, 0, 0, LENGTH}, 1, hidden);
     check(b.engine->ops->logits(b.engine, hidden, LENGTH, logits, &err), &err);
     *cosine_out = cosine(expected, logits, n);
     *largest_out = largest_difference(expected, logits, n) / root_mean_square(expected, n);
@@ -223,15 +222,15 @@ static void quantized_models_are_near_libllama(void **state) {
 
 /* ---- prefix and suffix ------------------------------------------------------------------------------- */
 
-/* left with left.keys[at] = 1 and left.keys[i] = 0 for every other i: keys[at] without its components along
- * the others, twice for accuracy. keys [n][d_ff]. */
-static void orthogonal_left(const float *keys, int n, int at, int d_ff, float *left) {
+/* left with left.x[at] = 1 and left.x[i] = 0 for every other i: x[at] without its components along the
+ * others, twice for accuracy. x [n][d_ff]. */
+static void orthogonal_left(const float *x, int n, int at, int d_ff, float *left) {
     double *basis = allocated((size_t)n * (size_t)d_ff, sizeof *basis);
     for (int order = 0; order < n; order++) {
         int i = order == n - 1 ? at : order < at ? order : order + 1;
         double *row = basis + (size_t)order * (size_t)d_ff;
         for (int j = 0; j < d_ff; j++)
-            row[j] = (double)keys[(size_t)i * (size_t)d_ff + (size_t)j];
+            row[j] = (double)x[(size_t)i * (size_t)d_ff + (size_t)j];
         for (int pass = 0; pass < 2 * order; pass++) {
             const double *other = basis + (size_t)(pass % order) * (size_t)d_ff;
             double dot = 0, square = 0;
@@ -246,27 +245,57 @@ static void orthogonal_left(const float *keys, int n, int at, int d_ff, float *l
     const double *row = basis + (size_t)(n - 1) * (size_t)d_ff;
     double share = 0;
     for (int j = 0; j < d_ff; j++)
-        share += row[j] * (double)keys[(size_t)at * (size_t)d_ff + (size_t)j];
+        share += row[j] * (double)x[(size_t)at * (size_t)d_ff + (size_t)j];
     for (int j = 0; j < d_ff; j++)
         left[j] = (float)(row[j] / share);
     me_free(basis);
 }
 
-/* suffix() with a delta, and forward() with the rank-one edit that adds the same delta at the same token and
+/* A copy of the model's file whose down projection of `layer`, F32, has delta (x) left added. */
+static void write_edited(const me_model *model, int layer, const float *left, const float *delta,
+                         bench *out) {
+    const me_tensor *down = &model->layers[layer].down;
+    char *bytes = allocated(model->map_size, 1);
+    memcpy(bytes, model->map, model->map_size);
+    float *matrix = (float *)(void *)(bytes + ((const char *)down->data - (const char *)model->map));
+    assert_int_equal(down->type, GGML_TYPE_F32);
+    for (size_t i = 0; i < (size_t)down->n_out; i++)
+        for (size_t j = 0; j < (size_t)down->n_in; j++)
+            matrix[i * (size_t)down->n_in + j] += delta[i] * left[j];
+    *out = (bench){.path = "/tmp/mobiedit-edited-XXXXXX"};
+    int file = mkstemp(out->path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, bytes, model->map_size), model->map_size);
+    assert_int_equal(close(file), 0);
+    me_free(bytes);
+}
+
+/* b's engine is closed meanwhile: ggml's RPC servers serve one program at a time. */
+static void forward_edited(bench *b, int layer, const me_sequence *sequence, const float *left,
+                           const float *delta, float *hidden) {
+    bench edited;
+    write_edited(b->model, layer, left, delta, &edited);
+    close_engine(b);
+    open_engine(&edited, 2, 0, NULL);
+    forward(edited.engine, sequence, 1, hidden);
+    close_tiny(&edited);
+    open_engine(b, 2, 0, NULL);
+}
+
+/* suffix() with a delta, and forward() of a model whose matrix adds the same delta at the same token and
  * nothing elsewhere: the largest difference of what they read, in units of its root mean square. */
-static double suffix_error(const bench *b, int layer, me_sequence sequence) {
+static double suffix_error(bench *b, int layer, me_sequence sequence) {
     mobiedit_error err = {0};
     size_t d = (size_t)b->model->d_model, d_ff = (size_t)b->model->d_ff;
     size_t count = (size_t)sequence.n_read * d;
-    float *keys = allocated((size_t)sequence.n_tokens * d_ff, sizeof *keys);
+    float *activations = allocated((size_t)sequence.n_tokens * d_ff, sizeof *activations);
     float *left = allocated(d_ff, sizeof *left), *delta = allocated(d, sizeof *delta);
     float *by_edit = allocated(count, sizeof *by_edit), *by_suffix = allocated(count, sizeof *by_suffix);
     const me_sequence whole = {sequence.tokens, sequence.n_tokens, 0, 0, sequence.n_tokens};
-    check(b->engine->ops->keys(b->engine, layer, &whole, 1, keys, &err), &err);
-    orthogonal_left(keys, sequence.n_tokens, sequence.edit_pos, b->model->d_ff, left);
+    check(b->engine->ops->activations(b->engine, layer, &whole, 1, activations, &err), &err);
+    orthogonal_left(activations, sequence.n_tokens, sequence.edit_pos, b->model->d_ff, left);
 
     me_prefix *prefix = prefix_of(b->engine, layer, &sequence, 1);
-    assert_same(prefix->keys, keys + (size_t)sequence.edit_pos * d_ff, d_ff, 1e-4);
     me_random random;
     me_random_seed(&random, 3);
     me_random_normals(&random, delta, d);
@@ -274,17 +303,60 @@ static double suffix_error(const bench *b, int layer, me_sequence sequence) {
     for (size_t i = 0; i < d; i++)
         delta[i] *= (float)size;
     suffix(b->engine, prefix, delta, 1, &(int){0}, 1, by_suffix);
-    forward(b->engine, &sequence, 1, &(me_rank_one){layer, left, delta}, by_edit);
-    double error = largest_difference(by_suffix, by_edit, count) / root_mean_square(by_edit, count);
-    double effect = largest_difference(by_suffix, prefix->hidden, count) / root_mean_square(by_edit, count);
-    assert_true(effect > 1e-2);
+    double effect = largest_difference(by_suffix, prefix->hidden, count);
     b->engine->ops->prefix_free(b->engine, prefix);
-    me_free(keys);
+    forward_edited(b, layer, &sequence, left, delta, by_edit);
+    double error = largest_difference(by_suffix, by_edit, count) / root_mean_square(by_edit, count);
+    assert_true(effect > 1e-2 * root_mean_square(by_edit, count));
+    me_free(activations);
     me_free(left);
     me_free(delta);
     me_free(by_edit);
     me_free(by_suffix);
     return error;
+}
+
+/* What the neurons give is what the MLP's matrices make of its input, in float weights. */
+static void check_activations(const bench *b, int layer) {
+    mobiedit_error err = {0};
+    const me_layer *l = &b->model->layers[layer];
+    const size_t d = (size_t)b->model->d_model, d_ff = (size_t)b->model->d_ff;
+    int32_t tokens[LENGTH];
+    random_tokens(b->model, 6, tokens, LENGTH);
+    const me_sequence sequence = {tokens, LENGTH, 0, LENGTH - 1, 1};
+    float *key = allocated(d, sizeof *key), *found = allocated(d_ff, sizeof *found);
+    float *expected = allocated(d_ff, sizeof *expected), *row = allocated(d, sizeof *row);
+    check(b->engine->ops->keys(b->engine, layer, &sequence, 1, key, &err), &err);
+    check(b->engine->ops->activations(b->engine, layer, &sequence, 1, found, &err), &err);
+    for (size_t i = 0; i < d_ff; i++) {
+        double gate = 0, up = 0;
+        me_tensor_row(&l->gate, (int64_t)i, row);
+        for (size_t j = 0; j < d; j++)
+            gate += (double)row[j] * (double)key[j];
+        me_tensor_row(&l->up, (int64_t)i, row);
+        for (size_t j = 0; j < d; j++)
+            up += (double)row[j] * (double)key[j];
+        const double u = b->model->activation == ME_ACTIVATION_SILU
+                             ? gate
+                             : 2 * 0.7978845608 * gate * (1 + 0.044715 * gate * gate);
+        expected[i] = (float)(gate / (1 + exp(-u)) * up);
+    }
+    const double error = largest_difference(found, expected, d_ff) / root_mean_square(expected, d_ff);
+    if (!(error < 1e-4)) fail_msg("layer %d: activations differ by %g rms", layer, error);
+    me_free(key);
+    me_free(found);
+    me_free(expected);
+    me_free(row);
+}
+
+static void activations_are_of_the_keys(void **state) {
+    (void)state;
+    for (int i = 0; i < N_ARCHS; i++) {
+        bench b = open_tiny(ARCHS[i], &(tiny_model_options){.n_layer = 3});
+        for (int layer = 0; layer < 3; layer++)
+            check_activations(&b, layer);
+        close_tiny(&b);
+    }
 }
 
 static void suffix_equals_edited_forward(void **state) {
@@ -336,7 +408,7 @@ static float *all_hidden(const bench *tiny, int threads, size_t memory_bytes, co
         suffix(b.engine, prefix, deltas + (size_t)(item / 3) * d, 1, &(int){item % 3}, 1, one);
         assert_same(one, hidden + (size_t)item * 2 * d, 2 * d, 1e-4);
     }
-    forward(b.engine, sequences + 1, 1, NULL, one);
+    forward(b.engine, sequences + 1, 1, one);
     assert_same(one, prefix->hidden + 2 * d, 2 * d, 1e-4);
     b.engine->ops->prefix_free(b.engine, prefix);
     me_free(one);
@@ -476,20 +548,20 @@ static void check_shared_beginning(const bench *b) {
     enum { N = 5, SHARED = 7 };
     int32_t tokens[N][LENGTH];
     me_sequence sequences[N];
-    size_t d_ff = (size_t)b->model->d_ff, total = 0;
+    size_t d = (size_t)b->model->d_model, total = 0;
     for (int i = 0; i < N; i++) {
         random_tokens(b->model, 40 + (uint64_t)i, tokens[i], LENGTH);
         memcpy(tokens[i], tokens[0], SHARED * sizeof **tokens);
         sequences[i] = (me_sequence){tokens[i], LENGTH, SHARED, SHARED + i % 2, 1 + i % 3};
         total += (size_t)sequences[i].n_read;
     }
-    float *together = allocated(total * d_ff, sizeof *together), *alone = allocated(3 * d_ff, sizeof *alone);
+    float *together = allocated(total * d, sizeof *together), *alone = allocated(3 * d, sizeof *alone);
     mobiedit_error err = {0};
     int layer = b->model->n_layer - 1;
     check(b->engine->ops->keys(b->engine, layer, sequences, N, together, &err), &err);
     const float *at = together;
     for (int i = 0; i < N; i++) {
-        size_t n = (size_t)sequences[i].n_read * d_ff;
+        size_t n = (size_t)sequences[i].n_read * d;
         check(b->engine->ops->keys(b->engine, layer, &sequences[i], 1, alone, &err), &err);
         assert_same(at, alone, n, 1e-4);
         at += n;
@@ -520,8 +592,9 @@ static void bad_requests_are_refused(void **state) {
     const me_sequence bad[] = {{tokens, 4, 1, 4, 1}, {tokens, 4, 1, 2, 3}, {tokens, 4, 1, -1, 1},
                                {tokens, 4, 1, 2, 0}, {tokens, 0, 0, 0, 0}, {wrong, 2, 0, 1, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(ops->forward(b.engine, &bad[i], 1, NULL, out, &err), MOBIEDIT_E_ARGUMENT);
+        assert_int_equal(ops->forward(b.engine, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->keys(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
+        assert_int_equal(ops->activations(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->prefix(b.engine, 0, &bad[i], 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
     }
     const me_sequence good = {tokens, 4, 1, 2, 1}, late = {tokens, 4, 3, 2, 1};
@@ -547,7 +620,7 @@ static void too_little_memory_is_said(void **state) {
     float *out = allocated((size_t)b.model->d_model, sizeof *out);
     open_engine(&b, 1, 8000, NULL);
     const me_sequence sequence = {tokens, LENGTH, 1, LENGTH - 1, 1};
-    assert_int_equal(b.engine->ops->forward(b.engine, &sequence, 1, NULL, out, &err), MOBIEDIT_E_MEMORY);
+    assert_int_equal(b.engine->ops->forward(b.engine, &sequence, 1, out, &err), MOBIEDIT_E_MEMORY);
     assert_non_null(strstr(err.message, "24 tokens"));
     me_free(out);
     close_engine(&b);
@@ -575,6 +648,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(gemma3_variants_equal_libllama),
         cmocka_unit_test(quantized_models_are_near_libllama),
         cmocka_unit_test(suffix_equals_edited_forward),
+        cmocka_unit_test(activations_are_of_the_keys),
         cmocka_unit_test(responses_are_differences),
         cmocka_unit_test(responses_are_precise_for_small_steps),
         cmocka_unit_test(responses_do_not_depend_on_the_batch),

@@ -85,7 +85,7 @@ static void greedy_tokens_are_those_of_libllama(void **state) {
         int32_t tokens[MAX_TOKENS];
         int n = tokenize(b, texts[i], tokens);
         const me_sequence sequence = {tokens, n, 0, 0, n};
-        assert_int_equal(b->engine->ops->forward(b->engine, &sequence, 1, NULL, hidden, &err), MOBIEDIT_OK);
+        assert_int_equal(b->engine->ops->forward(b->engine, &sequence, 1, hidden, &err), MOBIEDIT_OK);
         assert_int_equal(b->engine->ops->logits(b->engine, hidden, n, logits, &err), MOBIEDIT_OK);
         assert_true(oracle_logits(&o, tokens, n, expected));
         for (int t = 0; t < n; t++, total++)
@@ -114,7 +114,7 @@ static void prefix_and_suffix_equal_forward(void **state) {
     size_t d = (size_t)b->model->d_model, bytes = 2 * 2 * d * sizeof(float);
     float *hidden = me_calloc(2 * 2 * d, sizeof *hidden), *delta = me_calloc(d, sizeof *delta);
     assert_true(hidden && delta);
-    assert_int_equal(ops->forward(b->engine, sequences, 2, NULL, hidden, &err), MOBIEDIT_OK);
+    assert_int_equal(ops->forward(b->engine, sequences, 2, hidden, &err), MOBIEDIT_OK);
     for (int layer = 0; layer < b->model->n_layer; layer += 7) {
         me_prefix *prefix;
         assert_int_equal(ops->prefix(b->engine, layer, sequences, 2, &prefix, &err), MOBIEDIT_OK);

@@ -95,7 +95,7 @@ typedef struct {
     me_model *model;
     float *left, *delta; /* [RANK][d_ff], [RANK][d_model]; every third row of the matrix is not edited */
     float *columns;      /* [d_ff][N_SAMPLES] */
-    me_adapter_layer edit;
+    me_adapter_part edit;
     me_key_samples samples;
 } bench;
 
@@ -109,7 +109,8 @@ static bench bench_open(enum ggml_type type, float size) {
     b.columns = normals(d_ff * N_SAMPLES, 4);
     for (size_t i = 0; i < RANK * d; i++)
         b.delta[i] *= i % d % 3 == 0 ? 0 : size;
-    b.edit = (me_adapter_layer){.layer = LAYER, .rank = RANK, .left = b.left, .delta = b.delta};
+    b.edit =
+        (me_adapter_part){.layer = LAYER, .matrix = ME_MLP_DOWN, .rank = RANK, .a = b.left, .b = b.delta};
     b.samples = (me_key_samples){.columns = b.columns, .n = N_SAMPLES};
     return b;
 }
@@ -250,7 +251,7 @@ static void expect_no_fit(const bench *b, enum ggml_type type) {
     mobiedit_error err = {0};
     assert_int_equal(me_fold(b->model, &b->edit, type, &b->samples, pool, &folded, &err),
                      MOBIEDIT_E_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "layer 1"));
+    assert_non_null(strstr(err.message, "blk.1.ffn_down"));
     assert_null(folded.data);
 }
 

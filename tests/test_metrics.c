@@ -220,9 +220,9 @@ static void bench_open(bench *b, float size) {
     assert_non_null(numbers);
     for (int i = 0; i < b->model->d_ff + b->model->d_model; i++)
         numbers[i] = size * (float)((i * 37) % 11 - 5);
-    const me_adapter_layer layer = {
-        .layer = 1, .rank = 1, .left = numbers, .delta = numbers + b->model->d_ff};
-    const me_adapter adapter = {.layers = &layer, .n_layers = 1};
+    const me_adapter_part part = {
+        .layer = 1, .matrix = ME_MLP_DOWN, .rank = 1, .a = numbers, .b = numbers + b->model->d_ff};
+    const me_adapter adapter = {.parts = &part, .n_parts = 1};
     me_pending_file file = {0};
     assert_int_equal(me_adapter_write(b->model, &adapter, b->adapter, &file, &err), MOBIEDIT_OK);
     assert_int_equal(me_pending_commit(&file, &err), MOBIEDIT_OK);

@@ -156,7 +156,7 @@ static float *logits_of(me_engine *engine, const me_sequence *text, mobiedit_err
     float *hidden = me_calloc(LENGTH * d, sizeof *hidden);
     float *logits = me_calloc(LENGTH * n_vocab, sizeof *logits);
     assert_true(hidden && logits);
-    assert_int_equal(engine->ops->forward(engine, text, 1, NULL, hidden, err), MOBIEDIT_OK);
+    assert_int_equal(engine->ops->forward(engine, text, 1, hidden, err), MOBIEDIT_OK);
     assert_int_equal(engine->ops->logits(engine, hidden, LENGTH, logits, err), MOBIEDIT_OK);
     me_free(hidden);
     return logits;
@@ -210,7 +210,7 @@ static outcome run_all(world *w, int threads, size_t memory_bytes) {
     float *deltas = me_calloc(DELTAS * d, sizeof *deltas), *base = me_calloc(d, sizeof *base);
     o.hidden = me_calloc(o.n + (size_t)(TEXTS * READS) * d, sizeof *o.hidden);
     o.responses = me_calloc(o.n, sizeof *o.responses);
-    o.keys = me_calloc((size_t)(TEXTS * READS * w->model->d_ff), sizeof *o.keys);
+    o.keys = me_calloc((size_t)(TEXTS * READS * w->model->d_model), sizeof *o.keys);
     assert_true(deltas && base && o.hidden && o.responses && o.keys);
     me_random random;
     me_random_seed(&random, 5);
@@ -250,7 +250,7 @@ static void results_do_not_depend_on_batches_or_threads(void **state) {
     const outcome whole = run_all(&w, 1, 0), cut = run_all(&w, 3, LITTLE_BYTES);
     assert_memory_equal(whole.hidden, cut.hidden, whole.n * sizeof(float));
     assert_memory_equal(whole.responses, cut.responses, whole.n * sizeof(float));
-    assert_memory_equal(whole.keys, cut.keys, (size_t)(TEXTS * READS * w.model->d_ff) * sizeof(float));
+    assert_memory_equal(whole.keys, cut.keys, (size_t)(TEXTS * READS * w.model->d_model) * sizeof(float));
     /* An NPU measures a response as the difference of two passes. */
     const size_t width = whole.n / DELTAS;
     for (size_t i = 0; i < whole.n; i++)

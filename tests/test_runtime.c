@@ -409,8 +409,9 @@ static void free_edit(edit *e) {
 }
 
 static void write_edit(const me_model *model, const edit *e, const char *path) {
-    const me_adapter_layer layer = {.layer = LAYER, .rank = e->rank, .left = e->left, .delta = e->delta};
-    const me_adapter adapter = {.layers = &layer, .n_layers = 1};
+    const me_adapter_part part = {
+        .layer = LAYER, .matrix = ME_MLP_DOWN, .rank = e->rank, .a = e->left, .b = e->delta};
+    const me_adapter adapter = {.parts = &part, .n_parts = 1};
     me_pending_file pending = {0};
     assert_int_equal(me_adapter_write(model, &adapter, path, &pending, NULL), MOBIEDIT_OK);
     assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);

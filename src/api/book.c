@@ -1,6 +1,8 @@
 #include "api/book.h"
 
+#include "api/neuron_adapter.h"
 #include "base/memory.h"
+#include "edit/session.h"
 #include "edit/solver.h"
 #include "eval/metrics.h"
 
@@ -97,6 +99,16 @@ static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_book_choice
     return status;
 }
 
+/* Keys of an edit that was recorded with those of another kind. */
+static mobiedit_status renew_keys(mobiedit_ledger *ledger, me_book *b, int i, mobiedit_error *err) {
+    me_record *r = &b->records.items[i];
+    me_session *session;
+    ME_TRY(me_handle_session(ledger->model, &session, err));
+    me_free(r->keys);
+    r->keys = NULL;
+    return me_edit_subject_keys(session, &b->prompts[i], r->about.layer, &r->keys, &r->n_keys, err);
+}
+
 static void point_at(me_book *b, int i) {
     const me_record *r = &b->records.items[i];
     b->edits[i] = (me_joint_edit){.prompt = &b->prompts[i],
@@ -121,6 +133,7 @@ static mobiedit_status read_book(mobiedit_ledger *ledger, const me_book_choice *
     if (!b->prompts || !b->edits || !b->solved_anew || !b->looked_at) return me_fail_memory(err, "the edits");
     for (int i = 0; i < b->records.n; i++) {
         ME_TRY(parse(&b->records.items[i], &b->prompts[i], err));
+        if (b->records.items[i].n_keys == 0) ME_TRY(renew_keys(ledger, b, i, err));
         point_at(b, i);
         b->looked_at[i] = true;
     }
@@ -165,6 +178,10 @@ mobiedit_status me_book_solve(mobiedit_model *model, me_book *b, mobiedit_error 
     ME_TRY(me_joint_solve(session, b->edits, b->n_edits, &joint, err));
     me_joint_free(&b->joint);
     b->joint = joint;
+    /* Known from here on, so that me_book_write needs no engine. */
+    const me_spare_neurons *spare;
+    for (int i = 0; i < joint.n_layers; i++)
+        ME_TRY(me_session_spare(session, joint.layers[i].layer, &spare, err));
     return MOBIEDIT_OK;
 }
 
@@ -193,17 +210,20 @@ static char *describe(const me_book *b) {
 
 mobiedit_status me_book_write(mobiedit_model *model, const me_book *b, const char *path, me_pending_file *out,
                               mobiedit_error *err) {
-    me_adapter_layer *layers = me_calloc((size_t)b->joint.n_layers, sizeof *layers);
-    if (!layers) return me_fail_memory(err, "the adapter");
-    for (int i = 0; i < b->joint.n_layers; i++) {
-        const me_joint_layer *l = &b->joint.layers[i];
-        layers[i] =
-            (me_adapter_layer){.layer = l->layer, .rank = l->n_units, .left = l->left, .delta = l->delta};
-    }
+    me_neurons *layers = me_calloc((size_t)b->joint.n_layers, sizeof *layers);
     char *description = describe(b);
-    const me_adapter adapter = {.layers = layers, .n_layers = b->joint.n_layers, .description = description};
-    const mobiedit_status status = description ? me_adapter_write(model->model, &adapter, path, out, err)
-                                               : me_fail_memory(err, "the adapter");
+    mobiedit_status status = layers && description ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
+    for (int i = 0; i < b->joint.n_layers && status == MOBIEDIT_OK; i++) {
+        const me_joint_layer *l = &b->joint.layers[i];
+        const me_neuron_plan plan = {
+            .layer = l->layer, .n = l->n_units, .left = l->left, .constant = l->constant, .delta = l->delta};
+        status = me_neurons_make(model->session, &plan, 0, &layers[i], err);
+    }
+    if (status == MOBIEDIT_OK)
+        status =
+            me_neuron_adapter_write(model->model, layers, b->joint.n_layers, description, path, out, err);
+    for (int i = 0; i < b->joint.n_layers && layers; i++)
+        me_neurons_free(&layers[i]);
     me_free(description);
     me_free(layers);
     return status;

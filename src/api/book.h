@@ -40,7 +40,7 @@ void me_book_put(me_book *book, const me_joint_edit *edit);
 /* Solves the edits together; there must be one. */
 mobiedit_status me_book_solve(mobiedit_model *model, me_book *book, mobiedit_error *err);
 
-/* The adapter of the solved edits, pending beside `path`. */
+/* The adapter of the solved edits, pending beside `path`. The runtime stays open. */
 mobiedit_status me_book_write(mobiedit_model *model, const me_book *book, const char *path,
                               me_pending_file *out, mobiedit_error *err);
 

@@ -1,6 +1,7 @@
 /* mobiedit_edit: from a request to a verified adapter. */
 #include "api/handle.h"
 #include "api/job.h"
+#include "api/neuron_adapter.h"
 #include "base/distribution.h"
 #include "base/energy.h"
 #include "base/memory.h"
@@ -77,7 +78,7 @@ static mobiedit_status seems_said(edit_job *job, bool *says, mobiedit_error *err
         .tokens = tokens.ids, .n_tokens = tokens.n - 1, .read_pos = n_prompt - 1, .n_read = n_target};
     float *hidden = me_calloc((size_t)n_target * (size_t)engine->model->d_model, sizeof *hidden);
     mobiedit_status status = hidden ? MOBIEDIT_OK : me_fail_memory(err, "hidden vectors");
-    if (status == MOBIEDIT_OK) status = engine->ops->forward(engine, &sequence, 1, NULL, hidden, err);
+    if (status == MOBIEDIT_OK) status = engine->ops->forward(engine, &sequence, 1, hidden, err);
     if (status == MOBIEDIT_OK)
         status = greedy_is_target(engine, hidden, tokens.ids + n_prompt, n_target, says, err);
     me_free(hidden);
@@ -183,11 +184,22 @@ static mobiedit_status write_lone(edit_job *job, mobiedit_error *err) {
     char *description = me_calloc(size, 1);
     if (!description) return me_fail_memory(err, "the adapter");
     (void)snprintf(description, size, "%s -> %s", ask->request->prompt, job->prompt.target);
-    const me_adapter_layer layer = {
-        .layer = job->solved.layer, .rank = 1, .left = job->solved.left, .delta = job->solved.delta};
-    const me_adapter adapter = {.layers = &layer, .n_layers = 1, .description = description};
-    const mobiedit_status status =
-        me_adapter_write(job->handle->model, &adapter, ask->output, &job->pending, err);
+    const me_edit_result *solved = &job->solved;
+    me_session *session;
+    const me_neuron_plan plan = {.layer = solved->layer,
+                                 .n = 1,
+                                 .left = solved->left,
+                                 .constant = solved->constant,
+                                 .delta = solved->delta};
+    me_neurons neurons = {0};
+    mobiedit_status status = me_handle_session(job->handle, &session, err);
+    if (status == MOBIEDIT_OK)
+        status = me_neurons_make(session, &plan, me_neuron_of(job->handle->model, job->prompt.text), &neurons,
+                                 err);
+    if (status == MOBIEDIT_OK)
+        status = me_neuron_adapter_write(job->handle->model, &neurons, 1, description, ask->output,
+                                         &job->pending, err);
+    me_neurons_free(&neurons);
     me_free(description);
     return status;
 }

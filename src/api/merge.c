@@ -1,13 +1,17 @@
 /* mobiedit_merge: an adapter folded into a copy of the model, verified before it appears. */
 #include "store/merge.h"
 #include "api/handle.h"
+#include "api/samples.h"
 #include "base/memory.h"
 #include "base/usage.h"
-#include "edit/samples.h"
 #include "eval/metrics.h"
 
 #include <math.h>
 #include <string.h>
+
+/* What a matrix in its own type may lose of the edit where the samples meet it: four bits hold most edits to
+ * a percent, but a value that is large beside those that share its block's scale leaves these none. */
+static const double MOST_ERROR = 0.1;
 
 typedef struct {
     mobiedit_model *handle;
@@ -17,7 +21,7 @@ typedef struct {
     me_prompt *facts; /* [n_facts] */
     size_t n_facts;
     bool *held;        /* [n_facts]: with the adapter attached */
-    me_folded *folded; /* [adapter.n_layers] */
+    me_folded *folded; /* [adapter.n_parts] */
     me_pending_file pending;
     double started; /* wall clock, seconds */
     mobiedit_merge_result *result;
@@ -109,39 +113,75 @@ static mobiedit_status ask_with_adapter(merge_job *job, const char *adapter, mob
 /* ---- the matrices ------------------------------------------------------------------------------------ */
 
 static void drop_folded(merge_job *job) {
-    for (int i = 0; i < job->adapter.n_layers; i++) {
+    for (int i = 0; i < job->adapter.n_parts; i++) {
         me_free(job->folded[i].data);
         job->folded[i] = (me_folded){0};
     }
 }
 
-static mobiedit_status fold_layer(merge_job *job, const me_adapter_layer *edit, enum ggml_type type,
-                                  me_folded *out, mobiedit_error *err) {
-    mobiedit_model *handle = job->handle;
+/* The adapter's part for a matrix of a layer; NULL: it does not change it. */
+static const me_adapter_part *find_part(const merge_job *job, int layer, me_mlp_matrix matrix) {
+    for (int i = 0; i < job->adapter.n_parts; i++) {
+        const me_adapter_part *part = &job->adapter.parts[i];
+        if (part->layer == layer && part->matrix == matrix) return part;
+    }
+    return NULL;
+}
+
+/* In the matrix's own type where the edit and the rest of the matrix survive that, else in F16: where the
+ * error is too large, or a scale beyond what the type can hold. */
+static mobiedit_status fold_with(const merge_job *job, const me_adapter_part *edit,
+                                 const me_key_samples *samples, bool as_float, me_folded *out,
+                                 mobiedit_error *err) {
+    const me_model *model = job->handle->model;
+    me_pool *pool = job->handle->pool;
+    const enum ggml_type own = me_mlp_tensor(model, edit->layer, edit->matrix)->type;
+    if (!ggml_is_quantized(own)) return me_fold(model, edit, own, samples, pool, out, err);
+    if (!as_float) {
+        const mobiedit_status status = me_fold(model, edit, own, samples, pool, out, err);
+        if (status != MOBIEDIT_OK && status != MOBIEDIT_E_UNSUPPORTED) return status;
+        if (status == MOBIEDIT_OK && out->error <= MOST_ERROR) return MOBIEDIT_OK;
+        me_free(out->data);
+        *out = (me_folded){0};
+    }
+    return me_fold(model, edit, GGML_TYPE_F16, samples, pool, out, err);
+}
+
+static mobiedit_status fold_part(const merge_job *job, const me_adapter_part *edit, bool as_float,
+                                 me_folded *out, mobiedit_error *err) {
+    const me_sample_place place = {.layer = edit->layer,
+                                   .matrix = edit->matrix,
+                                   .gate = find_part(job, edit->layer, ME_MLP_GATE),
+                                   .up = find_part(job, edit->layer, ME_MLP_UP)};
     me_session *session;
     float *columns = NULL;
     me_key_samples samples = {0};
-    ME_TRY(me_handle_session(handle, &session, err));
-    ME_TRY(me_samples_collect(session, edit->layer, job->facts, job->n_facts, &columns, &samples.n, err));
+    ME_TRY(me_handle_session(job->handle, &session, err));
+    ME_TRY(me_samples_collect(session, &place, job->facts, job->n_facts, &columns, &samples.n, err));
     samples.columns = columns;
-    const mobiedit_status status = me_fold(handle->model, edit, type, &samples, handle->pool, out, err);
+    const mobiedit_status status = fold_with(job, edit, &samples, as_float, out, err);
     me_free(columns);
     return status;
 }
 
-/* Every adapted matrix in its own type, or in F16. */
+static bool is_wider(enum ggml_type type, enum ggml_type than) {
+    return ggml_type_size(type) * (size_t)ggml_blck_size(than) >
+           ggml_type_size(than) * (size_t)ggml_blck_size(type);
+}
+
+/* Every adapted matrix; with as_float those of quantised types as F16. */
 static mobiedit_status fold_all(merge_job *job, bool as_float, mobiedit_error *err) {
     drop_folded(job);
     job->result->error = 0;
-    for (int i = 0; i < job->adapter.n_layers; i++) {
-        const me_adapter_layer *edit = &job->adapter.layers[i];
-        const enum ggml_type own = job->handle->model->layers[edit->layer].down.type;
-        const enum ggml_type type = as_float && ggml_is_quantized(own) ? GGML_TYPE_F16 : own;
+    for (int i = 0; i < job->adapter.n_parts; i++) {
         ME_TRY(tell(job, MOBIEDIT_STAGE_SOLVE, err));
-        ME_TRY(fold_layer(job, edit, type, &job->folded[i], err));
-        job->result->type = ggml_type_name(type);
+        ME_TRY(fold_part(job, &job->adapter.parts[i], as_float, &job->folded[i], err));
         job->result->error = fmax(job->result->error, job->folded[i].error);
     }
+    enum ggml_type widest = job->folded[0].type;
+    for (int i = 1; i < job->adapter.n_parts; i++)
+        if (is_wider(job->folded[i].type, widest)) widest = job->folded[i].type;
+    job->result->type = ggml_type_name(widest);
     return MOBIEDIT_OK;
 }
 
@@ -178,31 +218,29 @@ static mobiedit_status verify(merge_job *job, mobiedit_error *err) {
 static mobiedit_status attempt(merge_job *job, bool as_float, mobiedit_error *err) {
     const char *note = job->adapter.description ? job->adapter.description : "an adapter without description";
     ME_TRY(fold_all(job, as_float, err));
-    ME_TRY(me_merge_write(job->handle->model, job->folded, job->adapter.n_layers, note, job->output,
+    ME_TRY(me_merge_write(job->handle->model, job->folded, job->adapter.n_parts, note, job->output,
                           &job->pending, err));
     const mobiedit_status status = verify(job, err);
     if (status != MOBIEDIT_OK) me_pending_discard(&job->pending);
     return status;
 }
 
+/* Whether the last attempt left matrices in few bits. */
 static bool any_quantized(const merge_job *job) {
-    for (int i = 0; i < job->adapter.n_layers; i++)
-        if (ggml_is_quantized(job->handle->model->layers[job->adapter.layers[i].layer].down.type))
-            return true;
+    for (int i = 0; i < job->adapter.n_parts; i++)
+        if (ggml_is_quantized(job->folded[i].type)) return true;
     return false;
 }
 
 static mobiedit_status run(merge_job *job, const char *adapter, mobiedit_error *err) {
     ME_TRY(tell(job, MOBIEDIT_STAGE_PREPARE, err));
     ME_TRY(me_adapter_read(job->handle->model, adapter, &job->adapter, err));
-    job->folded = me_calloc((size_t)job->adapter.n_layers, sizeof *job->folded);
+    job->folded = me_calloc((size_t)job->adapter.n_parts, sizeof *job->folded);
     if (!job->folded) return me_fail_memory(err, "the merged matrices");
     ME_TRY(find_facts(job, adapter, err));
     ME_TRY(ask_with_adapter(job, adapter, err));
-    const bool as_float = job->options->keep_float;
-    mobiedit_status status = attempt(job, as_float, err);
-    if (status == MOBIEDIT_E_NOT_VERIFIED && !as_float && any_quantized(job))
-        status = attempt(job, true, err);
+    mobiedit_status status = attempt(job, job->options->keep_float, err);
+    if (status == MOBIEDIT_E_NOT_VERIFIED && any_quantized(job)) status = attempt(job, true, err);
     ME_TRY(status);
     return me_pending_commit(&job->pending, err);
 }
@@ -228,7 +266,7 @@ mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
         .handle = model, .options = options ? options : &defaults, .output = output, .result = result};
     job.started = me_wall_seconds();
     const mobiedit_status status = run(&job, adapter, err);
-    result->tensors = job.adapter.n_layers;
+    result->tensors = job.adapter.n_parts;
     result->seconds = me_wall_seconds() - job.started;
     result->peak_rss_bytes = me_peak_rss_bytes();
     free_job(&job);

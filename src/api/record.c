@@ -13,6 +13,8 @@ enum { MAX_ROUNDS = 4 };
 /* With so many edits and no more, each new one is followed by a look at all the others. With more, that is
  * left to mobiedit_ledger_verify, and only those of the same subject are looked at. */
 enum { MAX_LOOKED_AT = 24 };
+/* Of so many neurons one may be an edit's before another layer is taken, so many layers away at most. */
+enum { LAYER_SHARE = 8, MAX_STEPS = 3 };
 
 typedef struct {
     mobiedit_ledger *ledger;
@@ -62,15 +64,52 @@ static bool sum_shared(recording *r, int layer, int d) {
     return any;
 }
 
+/* How many of the ledger's active edits are at each layer: counts [n_layer]. */
+static mobiedit_status count_layers(const recording *r, int *counts, mobiedit_error *err) {
+    const me_record_query query = {.active = true};
+    me_records all;
+    ME_TRY(me_ledger_read(r->ledger->store, &query, &all, err));
+    for (int i = 0; i < all.n; i++)
+        counts[all.items[i].about.layer]++;
+    me_records_free(&all);
+    return MOBIEDIT_OK;
+}
+
+/* The usual layer while it has room; then those next to it, in turns. Each edit takes over a neuron, and of
+ * those that a layer hardly uses it has so many. */
+static int roomy_layer(const me_model *model, int usual, const int *counts) {
+    const int room = model->d_ff / LAYER_SHARE;
+    for (int step = 0; step <= MAX_STEPS; step++)
+        for (int sign = 1; sign >= -1; sign -= 2) {
+            const int layer = usual + sign * step;
+            if (layer >= 0 && layer <= model->n_layer - 2 && counts[layer] < room) return layer;
+        }
+    return usual;
+}
+
+static mobiedit_status choose_layer(const recording *r, int *layer, mobiedit_error *err) {
+    const me_model *model = r->ledger->model->model;
+    me_session *session;
+    ME_TRY(me_handle_session(r->ledger->model, &session, err));
+    int *counts = me_calloc((size_t)model->n_layer, sizeof *counts);
+    if (!counts) return me_fail_memory(err, "the layers");
+    const mobiedit_status status = count_layers(r, counts, err);
+    const int usual = me_usual_layer(session);
+    if (status == MOBIEDIT_OK) *layer = roomy_layer(model, usual, counts);
+    if (*layer == usual) *layer = -1;
+    me_free(counts);
+    return status;
+}
+
 /* Edits of one subject go to one layer, where they can be solved together. */
 static mobiedit_status prepare(void *user, int attempt, mobiedit_edit_options *options, const float **offset,
                                mobiedit_error *err) {
-    (void)attempt;
     recording *r = user;
     const int d = r->ledger->model->model->d_model;
     r->rounds = 0;
     ME_TRY(load(r, err));
     const int related = find_related(r);
+    if (related < 0 && options->layer < 0 && attempt == 0) return choose_layer(r, &options->layer, err);
     if (related < 0) return MOBIEDIT_OK;
     if (options->layer < 0) options->layer = r->book.edits[related].layer;
     if (!r->offset) r->offset = me_calloc((size_t)d, sizeof *r->offset);

@@ -310,10 +310,30 @@ static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *
     return MOBIEDIT_OK;
 }
 
+/* The prompt with a pronoun for its subject: "The capital of it is", "Its CEO is". Freed with me_free; NULL:
+ * out of memory. */
+static char *with_pronoun(const me_prompt *p) {
+    static const char genitive[] = "'s";
+    const size_t begin = p->subject_begin, end = p->subject_end - p->tail,
+                 size = strlen(p->text) + sizeof "its";
+    const bool owns = strncmp(p->text + end, genitive, strlen(genitive)) == 0;
+    char *out = me_calloc(size, 1);
+    if (out)
+        (void)snprintf(out, size, "%.*s%s%s%s", (int)begin, p->text, begin ? "it" : "It", owns ? "s" : "",
+                       p->text + end + (owns ? strlen(genitive) : 0));
+    return out;
+}
+
 static mobiedit_status add_reworded(carrier_maker *m, const char *words, mobiedit_error *err) {
-    for (int i = 0; me_texts_wordings[i]; i++)
-        ME_TRY(add_variant(m, filled(me_texts_wordings[i], "[]", words), ME_KIND_REWORDED + i, err));
-    return MOBIEDIT_OK;
+    char *statement = with_pronoun(m->prompt);
+    mobiedit_status status = statement ? MOBIEDIT_OK : me_fail_memory(err, "a carrier");
+    for (int i = 0; me_texts_wordings[i] && status == MOBIEDIT_OK; i++) {
+        const char *wording = me_texts_wordings[i];
+        char *text = strstr(wording, "()") ? filled(wording, "()", statement) : filled(wording, "[]", words);
+        status = add_variant(m, text, ME_KIND_REWORDED + i, err);
+    }
+    me_free(statement);
+    return status;
 }
 
 /* chat: a user's turn that names the subject, and the opening of the assistant's. The answer may be the

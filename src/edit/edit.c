@@ -5,6 +5,7 @@
 #include "edit/basis.h"
 #include "edit/carriers.h"
 #include "edit/key.h"
+#include "edit/neuron.h"
 #include "edit/session.h"
 #include "edit/solver.h"
 #include "edit/texts.h"
@@ -18,9 +19,8 @@ enum { PREFIXED_CARRIERS = 2, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
  * ones, and cheaper. With a norm behind the down projection (gemma3) edits leak, the less the earlier they
  * are. */
 static const float DEFAULT_DEPTH = 0.45F, DEFAULT_DEPTH_NORMED = 0.3F;
-/* Ridge of the key solve, and how much more an answer to another name in the prompt costs than to any other
- * text: neighbours are where edits leak. */
-static const float KEY_LAMBDA = 0.001F, NAMES_WEIGHT = 30;
+/* Least share of delta at the subject, and the most where answers are to be kept. */
+static const float LEAST_SHARE = 0.3F, MOST_KEPT = 0.02F;
 static const char *const ESSENCE = "{} is a";
 
 /* ---- one edit ---------------------------------------------------------------------------------------- */
@@ -48,10 +48,14 @@ int me_default_layer(const me_model *model) {
     return layer > 0 && layer > model->n_layer - 2 ? model->n_layer - 2 : layer;
 }
 
+int me_usual_layer(const me_session *session) {
+    return session->calibration ? session->calibration->layer : me_default_layer(session->engine->model);
+}
+
 static int choose_layer(const me_session *session, const mobiedit_edit_options *options, int attempt) {
     if (options->layer >= 0) return options->layer;
     const me_model *model = session->engine->model;
-    int layer = session->calibration ? session->calibration->layer : me_default_layer(model);
+    int layer = me_usual_layer(session);
     /* Facts that resist at one layer often give way at another: later ones first, for they are cheaper. */
     if (attempt == 1) layer += model->n_layer / 6;
     if (attempt >= 2) layer -= model->n_layer / 6;
@@ -145,38 +149,62 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
 /* ---- key --------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    me_key_set positives, names, own, keep;
+    me_key_set positives, names, near_names, own, keep;
 } edit_keys;
 
 static void edit_keys_free(edit_keys *k) {
     me_free(k->positives.keys);
     me_free(k->names.keys);
+    me_free(k->near_names.keys);
     me_free(k->own.keys);
     me_free(k->keep.keys);
 }
 
-/* The subject in the carriers and in neutral contexts. */
-static mobiedit_status positive_keys(edit *e, me_key_set *out, mobiedit_error *err) {
-    me_sequences sequences = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; me_texts_neutral[i] && status == MOBIEDIT_OK; i++) {
-        const me_context context = {.context = me_texts_neutral[i], .subject = e->subject, .core = e->core};
-        status = me_sequences_add(&sequences, e->session->vocab, &context, 1, err);
+/* Prompts that name the subject, cut off behind it and read there. `from` keeps its tokens. */
+static mobiedit_status read_at_subject(me_session *s, int layer, const me_sequences *from, me_key_set *out,
+                                       mobiedit_error *err) {
+    me_sequence *items = me_calloc((size_t)from->n, sizeof *items);
+    if (!items) return me_fail_memory(err, "token sequences");
+    for (int i = 0; i < from->n; i++) {
+        const int p = from->items[i].edit_pos;
+        items[i] = (me_sequence){
+            .tokens = from->items[i].tokens, .n_tokens = p + 1, .edit_pos = p, .read_pos = p, .n_read = 1};
     }
-    me_key_set neutral = {0};
-    if (status == MOBIEDIT_OK)
-        status = me_session_keys(e->session, e->result->layer, &sequences, &neutral, err);
-    me_sequences_free(&sequences);
-    ME_TRY(status);
-    size_t d_ff = (size_t)e->problem->model->d_ff, n_carriers = (size_t)e->problem->n_all;
-    float *keys = me_calloc((n_carriers + (size_t)neutral.n) * d_ff, sizeof *keys);
-    if (keys) {
-        memcpy(keys, e->problem->carriers->keys, n_carriers * d_ff * sizeof *keys);
-        memcpy(keys + n_carriers * d_ff, neutral.keys, (size_t)neutral.n * d_ff * sizeof *keys);
-        *out = (me_key_set){.keys = keys, .n = (int)n_carriers + neutral.n};
+    const me_sequences cut = {.items = items, .n = from->n};
+    const mobiedit_status status = me_session_keys(s, layer, &cut, out, err);
+    me_free(items);
+    return status;
+}
+
+static mobiedit_status add_neutral(const me_session *s, const char *subject, size_t core, me_sequences *out,
+                                   mobiedit_error *err) {
+    for (int i = 0; me_texts_neutral[i]; i++) {
+        const me_context context = {.context = me_texts_neutral[i], .subject = subject, .core = core};
+        ME_TRY(me_sequences_add(out, s->vocab, &context, 1, err));
     }
-    me_free(neutral.keys);
-    return keys ? MOBIEDIT_OK : me_fail_memory(err, "keys");
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int layer, float **keys, int *n,
+                                     mobiedit_error *err) {
+    me_prompt settled;
+    size_t core;
+    me_sequences all = {0};
+    me_key_set found = {0};
+    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS, .reworded = true};
+    ME_TRY(me_prompt_settle(s->vocab, prompt, &settled, err));
+    ME_TRY(me_subject_core(s->vocab, &settled, &core, err));
+    char *subject =
+        me_strndup(settled.text + settled.subject_begin, settled.subject_end - settled.subject_begin);
+    mobiedit_status status = subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
+    if (status == MOBIEDIT_OK) status = me_carriers_make(s->vocab, &settled, core, &options, &all, err);
+    if (status == MOBIEDIT_OK) status = add_neutral(s, subject, core, &all, err);
+    if (status == MOBIEDIT_OK) status = read_at_subject(s, layer, &all, &found, err);
+    me_sequences_free(&all);
+    me_free(subject);
+    *keys = found.keys;
+    *n = found.n;
+    return status;
 }
 
 static bool is_subject(const void *subject, const char *name) {
@@ -189,17 +217,42 @@ static mobiedit_status name_keys(edit *e, me_key_set *out, mobiedit_error *err) 
     return me_session_names(e->session, e->result->layer, &e->prompt, &all, out, err);
 }
 
+static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *err) {
+    const me_name_choice all = {.step = 1};
+    return me_session_near_names(e->session, e->result->layer, &e->prompt, &all, out, err);
+}
+
+/* Whether the neuron is silent where answers are to be kept. */
+static mobiedit_status check_kept(const edit *e, const me_key_set *keep, mobiedit_error *err) {
+    const int d = e->problem->model->d_model;
+    for (int i = 0; i < keep->n; i++) {
+        const float *key = keep->keys + (size_t)i * (size_t)d;
+        const float t = cblas_sdot(d, key, 1, e->result->left, 1);
+        const float c = cblas_sdot(d, key, 1, e->result->constant, 1);
+        if (fabsf(me_neuron_share(e->problem->model->activation, t, c)) > MOST_KEPT)
+            return me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                           "the subject cannot be told apart from a prompt to keep (response %.2f)",
+                           (double)t);
+    }
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set *background,
                                   mobiedit_error *err) {
-    const int d_ff = e->problem->model->d_ff;
-    me_key_group groups[5] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
-                              {.keys = k->names.keys, .n = k->names.n, .weight = NAMES_WEIGHT},
-                              {.keys = background->keys, .n = background->n, .weight = 1}};
-    if (e->options->without & MOBIEDIT_WITHOUT_CONTRAST)
-        return me_key_mean(&groups[0], d_ff, e->result->left, err);
+    const int d = e->problem->model->d_model;
+    me_key_group groups[7] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
+                              {.keys = k->names.keys, .n = k->names.n, .weight = ME_KEY_NAMES_WEIGHT},
+                              {.keys = background->keys, .n = background->n, .weight = ME_KEY_TEXT_WEIGHT}};
     int n = 3;
+    /* The prompt's own key must not give way where names of its kind stand against it. */
+    groups[n++] = (me_key_group){.keys = k->positives.keys, .n = 1, .target = 1, .weight = ME_KEY_OWN_WEIGHT};
+    if (k->near_names.n)
+        groups[n++] = (me_key_group){
+            .keys = k->near_names.keys, .n = k->near_names.n, .weight = ME_KEY_NEAR_NAMES_WEIGHT};
     if (k->own.n) groups[n++] = (me_key_group){.keys = k->own.keys, .n = k->own.n, .weight = 1};
-    if (k->keep.n) groups[n++] = (me_key_group){.keys = k->keep.keys, .n = k->keep.n, .weight = INFINITY};
+    /* Each token counts as much as all that is known of the subject. */
+    if (k->keep.n)
+        groups[n++] = (me_key_group){.keys = k->keep.keys, .n = k->keep.n, .weight = (float)k->keep.n};
     int total = 0;
     for (int i = 0; i < n; i++)
         total += groups[i].n;
@@ -209,7 +262,11 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
     if (total > ME_KEY_MAX)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the prompts to keep have too many tokens: %d samples, at most %d", total, ME_KEY_MAX);
-    return me_key_solve(groups, n, d_ff, KEY_LAMBDA, e->result->left, err);
+    ME_TRY(me_key_constant(groups, n, d, ME_KEY_LAMBDA, e->result->constant, err));
+    if (e->options->without & MOBIEDIT_WITHOUT_CONTRAST)
+        return me_key_mean(&groups[0], d, e->result->left, err);
+    ME_TRY(me_key_solve(groups, n, d, ME_KEY_LAMBDA, e->result->left, err));
+    return check_kept(e, &k->keep, err);
 }
 
 static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
@@ -218,8 +275,11 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     e->watch.state.stage = MOBIEDIT_STAGE_KEY;
     mobiedit_status status = me_watch_tell(&e->watch, err);
     if (status == MOBIEDIT_OK) status = me_session_background(e->session, e->result->layer, &background, err);
-    if (status == MOBIEDIT_OK) status = positive_keys(e, &k.positives, err);
+    if (status == MOBIEDIT_OK)
+        status = me_edit_subject_keys(e->session, &e->prompt, e->result->layer, &k.positives.keys,
+                                      &k.positives.n, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
+    if (status == MOBIEDIT_OK) status = near_name_keys(e, &k.near_names, err);
     /* The prompt's own tokens, and those of the prompts that must not change. */
     if (status == MOBIEDIT_OK)
         status = me_session_keys_around(e->session, e->result->layer, e->carriers.items, 1, &k.own, err);
@@ -238,40 +298,49 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
 
 /* ---- strength ---------------------------------------------------------------------------------------- */
 
-/* The edit as it will be served, delta (x) left at every token, on the bare prompt. */
-static mobiedit_status score_served(edit *e, const float *delta, me_score *score, mobiedit_error *err) {
-    me_problem *p = e->problem;
-    float *hidden = me_calloc((size_t)p->n_target * (size_t)p->model->d_model, sizeof *hidden);
-    if (!hidden) return me_fail_memory(err, "hidden vectors");
-    const me_rank_one served = {.layer = p->layer, .left = e->result->left, .delta = delta};
-    mobiedit_status status = p->engine->ops->forward(p->engine, e->carriers.items, 1, &served, hidden, err);
-    if (status == MOBIEDIT_OK) status = me_problem_score(p, hidden, 1, score, err);
-    me_free(hidden);
-    p->evaluations++;
-    return status;
+/* `by` times what the edit's neuron adds at the subject of the bare prompt. delta [d] and hidden
+ * [n_target][d] are scratch. */
+static mobiedit_status score_served(edit *e, float by, float *delta, float *hidden, me_score *score,
+                                    mobiedit_error *err) {
+    const int d = e->problem->model->d_model, bare = 0;
+    memcpy(delta, e->result->delta, (size_t)d * sizeof *delta);
+    cblas_sscal(d, by, delta, 1);
+    ME_TRY(me_problem_hidden(e->problem, delta, 1, &bare, 1, hidden, err));
+    return me_problem_score(e->problem, hidden, 1, score, err);
 }
 
-/* The key's response to the bare prompt is not exactly 1, and it strays to other tokens: where that costs the
- * answer, a longer delta makes up for it. Takes the first length that says the target with margin, else the
- * one with the largest margin; E_NOT_SOLVED where that does not say it either. */
+/* How much of delta the bare prompt gets. */
+static mobiedit_status find_share(const edit *e, float *share, mobiedit_error *err) {
+    const int d = e->problem->model->d_model;
+    const float *key = e->result->keys;
+    const float t = cblas_sdot(d, key, 1, e->result->left, 1),
+                c = cblas_sdot(d, key, 1, e->result->constant, 1);
+    *share = me_neuron_share(e->problem->model->activation, t, c);
+    if (*share >= LEAST_SHARE && isfinite(*share)) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                   "the subject cannot be told apart from what must stay (response %.2f)", (double)t);
+}
+
+/* What the neuron gives to the bare prompt is not exactly delta: where that costs the answer, a longer delta
+ * makes up for it. Takes the first length that says the target with margin, else the one with the largest
+ * margin; E_NOT_SOLVED where that does not say it either. */
 static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
     static const float strengths[] = {1.0F, 1.15F, 1.3F, 1.5F, 1.75F, 2.0F};
-    int d = e->problem->model->d_model;
-    float *delta = me_calloc((size_t)d, sizeof *delta), best = 1;
+    const size_t d = (size_t)e->problem->model->d_model;
+    float share, best = 1;
+    ME_TRY(find_share(e, &share, err));
+    float *delta = me_calloc((1 + (size_t)e->problem->n_target) * d, sizeof *delta);
     if (!delta) return me_fail_memory(err, "a delta");
     me_score score, best_score = {.margin = -INFINITY};
     mobiedit_status status = MOBIEDIT_OK;
     for (size_t i = 0; i < sizeof strengths / sizeof strengths[0] && status == MOBIEDIT_OK; i++) {
-        memcpy(delta, e->result->delta, (size_t)d * sizeof *delta);
-        cblas_sscal(d, strengths[i], delta, 1);
-        if (e->offset) cblas_saxpy(d, 1, e->offset, 1, delta, 1);
-        status = score_served(e, delta, &score, err);
+        status = score_served(e, strengths[i] * share, delta, delta + d, &score, err);
         if (status != MOBIEDIT_OK || !(score.margin > best_score.margin)) continue;
         best = strengths[i];
         best_score = score;
         if (score.says && score.margin >= (float)(attempt + 1)) break;
     }
-    cblas_sscal(d, best, e->result->delta, 1);
+    cblas_sscal((int)d, best, e->result->delta, 1);
     me_free(delta);
     if (status == MOBIEDIT_OK && !best_score.says)
         status =
@@ -292,9 +361,10 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "layer %d cannot be edited: the model has layers 0 to %d and the last is read",
                        r->layer, model->n_layer - 1);
-    r->left = me_calloc((size_t)model->d_ff, sizeof *r->left);
+    r->left = me_calloc((size_t)model->d_model, sizeof *r->left);
+    r->constant = me_calloc((size_t)model->d_model, sizeof *r->constant);
     r->delta = me_calloc((size_t)model->d_model, sizeof *r->delta);
-    if (!r->left || !r->delta) return me_fail_memory(err, "the edit");
+    if (!r->left || !r->constant || !r->delta) return me_fail_memory(err, "the edit");
     e->watch.state.stage = MOBIEDIT_STAGE_PREPARE;
     e->watch.state.layer = r->layer;
     e->watch.state.loss = NAN;
@@ -305,16 +375,21 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     return set_strength(e, attempt, err);
 }
 
+static void drop_vectors(me_edit_result *result) {
+    me_free(result->left);
+    me_free(result->constant);
+    me_free(result->delta);
+    me_free(result->keys);
+    result->left = result->constant = result->delta = result->keys = NULL;
+}
+
 mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
                               const mobiedit_edit_options *options, const float *offset, int attempt,
                               me_edit_result *result, mobiedit_error *err) {
     const me_solver *solver = me_solver_find(options->solver ? options->solver : me_solver_probe.name);
     if (!solver)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
-    me_free(result->left);
-    me_free(result->delta);
-    me_free(result->keys);
-    result->left = result->delta = result->keys = NULL;
+    drop_vectors(result);
     edit e = {.session = session,
               .request = request,
               .options = options,
@@ -342,9 +417,7 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
 }
 
 void me_edit_result_free(me_edit_result *result) {
-    me_free(result->left);
-    me_free(result->delta);
-    me_free(result->keys);
+    drop_vectors(result);
     me_free(result->trace);
     *result = (me_edit_result){0};
 }

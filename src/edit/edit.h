@@ -1,4 +1,4 @@
-/* From a request to delta and left: carriers, value, key. Writes nothing. */
+/* From a request to delta and what it fires at: carriers, value, key. Writes nothing. */
 #ifndef ME_EDIT_EDIT_H
 #define ME_EDIT_EDIT_H
 
@@ -11,15 +11,16 @@ mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_ses
                                 mobiedit_error *err);
 void me_session_close(me_session *session);
 
-/* The layer that is edited where nobody names one. */
+/* The layer that is edited where nobody names one, and in a session, which may be calibrated. */
 int me_default_layer(const me_model *model);
+int me_usual_layer(const me_session *session);
 
 /* A finished edit, ready for the adapter. */
 typedef struct {
     int layer;
-    float *left;  /* [d_ff] */
-    float *delta; /* [d] */
-    float *keys;  /* [n_keys][d_ff]: the subject's, the bare prompt's first; what `left` is 1 on */
+    float *left, *constant; /* [d]: what the edit's neuron reads with (neuron.h) */
+    float *delta;           /* [d]: what it adds to the MLP's output */
+    float *keys;            /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
     int n_keys;
     mobiedit_stop stop;
     int rounds;
@@ -44,15 +45,21 @@ typedef struct {
 mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
 void me_prompt_free(me_prompt *prompt);
 
-/* Solves for delta and left. offset [d]: what other edits add at the subject already (NULL: nothing), which
- * delta comes on top of. attempt 0 is the normal edit; higher attempts (after a failed verification in
- * the runtime, or where no delta was found) demand more margin and take another layer; `result` carries the
- * counts over, and a budget that the user names is for all attempts together. E_NOT_SOLVED with `result`
- * filled where no delta says the target. Free with me_edit_result_free in any case. */
+/* Solves for delta, left and constant. offset [d]: what other edits add at the subject already (NULL:
+ * nothing), which delta comes on top of. attempt 0 is the normal edit; higher attempts (after a failed
+ * verification in the runtime, or where no delta was found) demand more margin and take another layer;
+ * `result` carries the counts over, and a budget that the user names is for all attempts together.
+ * E_NOT_SOLVED with `result` filled where no delta says the target. Free with me_edit_result_free in any
+ * case. */
 mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
                               const mobiedit_edit_options *options, const float *offset, int attempt,
                               me_edit_result *result, mobiedit_error *err);
 enum { ME_EDIT_ATTEMPTS = 3 };
+
+/* The keys of a prompt's subject at `layer`, in its carriers and in neutral contexts, the bare prompt's
+ * first: *keys [*n][d], freed with me_free. */
+mobiedit_status me_edit_subject_keys(me_session *session, const me_prompt *prompt, int layer, float **keys,
+                                     int *n, mobiedit_error *err);
 void me_edit_result_free(me_edit_result *result);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "edit/key.h"
+#include "edit/neuron.h"
 #include "edit/session.h"
 #include "edit/texts.h"
 
@@ -10,13 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As for one edit (edit.c). */
-static const float KEY_LAMBDA = 0.001F, NAMES_WEIGHT = 30;
-/* The ridge grows with the number of edits, to so many times that of one: what each answers to text that it
- * has not seen adds up. */
-static const float EDITS_TO_DOUBLE_RIDGE = 7, MOST_RIDGE = 10;
 /* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
-enum { MAX_BACKGROUND = 500, MAX_NAMES = 1000, MAX_AROUND = 1000, MAX_KEEP = 300 };
+enum { MAX_BACKGROUND = 1000, MAX_NAMES = 700, MAX_NEAR_NAMES = 600, MAX_AROUND = 500, MAX_KEEP = 200 };
 /* A key to keep that points where a subject's key does would forbid that edit. */
 static const float SAME_KEY = 0.95F;
 /* Least response of a key that is still scaled up to 1. */
@@ -80,7 +76,7 @@ static int compare_items(const void *x, const void *y) {
 
 typedef struct {
     me_session *session;
-    int layer, d_ff;
+    int layer, d;
     const item *items; /* [n], in order */
     int n;
     me_prompt *prompts; /* [n]: the edits', settled */
@@ -102,8 +98,9 @@ static void work_free(work *w) {
 }
 
 static mobiedit_status work_open(work *w, mobiedit_error *err) {
-    /* each edit may bring names and prompts to keep, each unit its keys; two groups are shared */
-    w->capacity = 3 * w->n + 2;
+    /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own; two
+     * groups are shared */
+    w->capacity = 5 * w->n + 2;
     w->unit = me_calloc((size_t)w->n, sizeof *w->unit);
     w->groups = me_calloc((size_t)w->capacity, sizeof *w->groups);
     w->owned = me_calloc((size_t)w->capacity, sizeof *w->owned);
@@ -121,13 +118,12 @@ static mobiedit_status work_open(work *w, mobiedit_error *err) {
 
 /* Takes keys over as a group of samples, at most `most` of them, evenly spread. */
 static void add_group(work *w, me_key_set set, int most, me_key_group group) {
-    const size_t d_ff = (size_t)w->d_ff;
+    const size_t d = (size_t)w->d;
     if (!set.keys) return;
     const int n = set.n < most ? set.n : most;
     for (int i = 0; i < n; i++) {
         const size_t from = (size_t)i * (size_t)set.n / (size_t)n;
-        if (from != (size_t)i)
-            memcpy(set.keys + (size_t)i * d_ff, set.keys + from * d_ff, d_ff * sizeof(float));
+        if (from != (size_t)i) memcpy(set.keys + (size_t)i * d, set.keys + from * d, d * sizeof(float));
     }
     w->owned[w->n_owned++] = set.keys;
     if (n == 0) return;
@@ -137,20 +133,15 @@ static void add_group(work *w, me_key_set set, int most, me_key_group group) {
     w->n_samples += n;
 }
 
-static float ridge(int n_edits) {
-    const float factor = 1 + (float)(n_edits - 1) / EDITS_TO_DOUBLE_RIDGE;
-    return KEY_LAMBDA * (factor < MOST_RIDGE ? factor : MOST_RIDGE);
-}
-
 /* The session's background keys are not ours to thin out. */
 static mobiedit_status add_background(work *w, mobiedit_error *err) {
     const me_key_set *all;
     ME_TRY(me_session_background(w->session, w->layer, &all, err));
-    const size_t size = (size_t)all->n * (size_t)w->d_ff;
+    const size_t size = (size_t)all->n * (size_t)w->d;
     me_key_set copy = {.keys = me_calloc(size, sizeof(float)), .n = all->n};
     if (!copy.keys) return me_fail_memory(err, "keys");
     memcpy(copy.keys, all->keys, size * sizeof(float));
-    add_group(w, copy, MAX_BACKGROUND, (me_key_group){.weight = (float)w->n});
+    add_group(w, copy, MAX_BACKGROUND, (me_key_group){.weight = ME_KEY_TEXT_WEIGHT});
     return MOBIEDIT_OK;
 }
 
@@ -178,11 +169,22 @@ static bool is_edited(const void *user, const char *name) {
     return false;
 }
 
+/* Names that end like a subject hold part of it, so that here only the whole counts. */
+static bool is_edited_whole(const void *user, const char *name) {
+    const work *w = user;
+    const size_t n = strlen(name);
+    for (int i = 0; i < w->n; i++) {
+        const me_prompt *p = w->items[i].edit->prompt;
+        if (subject_length(p) == n && memcmp(p->text + p->subject_begin, name, n) == 0) return true;
+    }
+    return false;
+}
+
 static mobiedit_status add_names_around(work *w, const me_prompt *prompt, const me_name_choice *choice,
                                         int n_contexts, mobiedit_error *err) {
     me_key_set names = {0};
     const mobiedit_status status = me_session_names(w->session, w->layer, prompt, choice, &names, err);
-    add_group(w, names, MAX_NAMES, (me_key_group){.weight = NAMES_WEIGHT / (float)n_contexts});
+    add_group(w, names, MAX_NAMES, (me_key_group){.weight = ME_KEY_NAMES_WEIGHT / (float)n_contexts});
     return status;
 }
 
@@ -202,6 +204,21 @@ static mobiedit_status add_names(work *w, mobiedit_error *err) {
         /* Of more prompts than names that may be taken, those beyond have none of their own. */
         if (step > n_names && context > MAX_NAMES) break;
         ME_TRY(add_names_around(w, &w->prompts[i], &choice, n_contexts, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+/* Each unit's subject with other first words, of which each takes some where there are many units. */
+static mobiedit_status add_near_names(work *w, mobiedit_error *err) {
+    const int n_words = (int)me_texts_count(me_texts_first_words);
+    const int step = 1 + n_words * w->n_units / MAX_NEAR_NAMES;
+    for (int i = 0; i < w->n; i++) {
+        if ((i > 0 && w->unit[i] == w->unit[i - 1]) || w->unit[i] >= MAX_NEAR_NAMES) continue;
+        const me_name_choice choice = {
+            .first = w->unit[i] % step, .step = step, .skips = is_edited_whole, .user = w};
+        me_key_set names = {0};
+        ME_TRY(me_session_near_names(w->session, w->layer, &w->prompts[i], &choice, &names, err));
+        add_group(w, names, n_words, (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT});
     }
     return MOBIEDIT_OK;
 }
@@ -232,25 +249,24 @@ static float cosine(const float *a, const float *b, int n) {
 static bool points_at_a_subject(const work *w, const float *key) {
     for (int i = 0; i < w->n; i++)
         for (int j = 0; j < w->items[i].edit->n_keys; j++)
-            if (cosine(key, w->items[i].edit->keys + (size_t)j * (size_t)w->d_ff, w->d_ff) > SAME_KEY)
-                return true;
+            if (cosine(key, w->items[i].edit->keys + (size_t)j * (size_t)w->d, w->d) > SAME_KEY) return true;
     return false;
 }
 
 static mobiedit_status add_keep(work *w, mobiedit_error *err) {
-    const size_t d_ff = (size_t)w->d_ff;
+    const size_t d = (size_t)w->d;
     for (int i = 0; i < w->n; i++) {
         const me_joint_edit *edit = w->items[i].edit;
         me_key_set keys = {0};
         ME_TRY(me_session_text_keys(w->session, w->layer, edit->keep, edit->n_keep, &keys, err));
         int kept = 0;
         for (int j = 0; j < keys.n; j++) {
-            const float *key = keys.keys + (size_t)j * d_ff;
+            const float *key = keys.keys + (size_t)j * d;
             if (points_at_a_subject(w, key)) continue;
-            memmove(keys.keys + (size_t)kept++ * d_ff, key, d_ff * sizeof *key);
+            memmove(keys.keys + (size_t)kept++ * d, key, d * sizeof *key);
         }
         keys.n = kept;
-        add_group(w, keys, MAX_KEEP / w->n + 1, (me_key_group){.weight = INFINITY});
+        add_group(w, keys, MAX_KEEP / w->n + 1, (me_key_group){.weight = (float)keys.n});
     }
     return MOBIEDIT_OK;
 }
@@ -263,7 +279,7 @@ static bool is_ambiguous(const work *w, int unit, const me_prompt *prompt, const
         const me_joint_edit *other = w->items[i].edit;
         if (w->unit[i] == unit || !me_same_subject(other->prompt, prompt)) continue;
         for (int j = 0; j < other->n_keys; j++)
-            if (cosine(key, other->keys + (size_t)j * (size_t)w->d_ff, w->d_ff) > SAME_KEY) return true;
+            if (cosine(key, other->keys + (size_t)j * (size_t)w->d, w->d) > SAME_KEY) return true;
     }
     return false;
 }
@@ -275,7 +291,7 @@ static int list_keys(const work *w, int first, int last, const float **rows) {
     for (int i = first; i < last; i++) {
         const me_joint_edit *edit = w->items[i].edit;
         for (int j = 0; j < edit->n_keys; j++) {
-            const float *key = edit->keys + (size_t)j * (size_t)w->d_ff;
+            const float *key = edit->keys + (size_t)j * (size_t)w->d;
             if (j == 0 || !is_ambiguous(w, w->unit[first], edit->prompt, key)) rows[n++] = key;
         }
     }
@@ -285,13 +301,13 @@ static int list_keys(const work *w, int first, int last, const float **rows) {
 /* m rows of `total` keys: all where they are no more, else means of neighbouring ones. */
 static mobiedit_status mean_keys(const work *w, const float *const *rows, int total, int m, me_key_set *out,
                                  mobiedit_error *err) {
-    const size_t d_ff = (size_t)w->d_ff;
-    float *keys = me_calloc((size_t)m * d_ff, sizeof *keys);
+    const size_t d = (size_t)w->d;
+    float *keys = me_calloc((size_t)m * d, sizeof *keys);
     if (!keys) return me_fail_memory(err, "keys");
     for (int i = 0; i < m; i++) {
         const int from = (int)((long)i * total / m), to = (int)((long)(i + 1) * total / m);
         for (int j = from; j < to; j++)
-            cblas_saxpy(w->d_ff, 1.0F / (float)(to - from), rows[j], 1, keys + (size_t)i * d_ff, 1);
+            cblas_saxpy(w->d, 1.0F / (float)(to - from), rows[j], 1, keys + (size_t)i * d, 1);
     }
     *out = (me_key_set){.keys = keys, .n = m};
     return MOBIEDIT_OK;
@@ -317,8 +333,18 @@ static int unit_end(const work *w, int first) {
     return last;
 }
 
+/* The bare prompt's key once more, as for one edit. */
+static void add_own_key(work *w, int first) {
+    w->groups[w->n_groups++] = (me_key_group){.keys = w->items[first].edit->keys,
+                                              .n = 1,
+                                              .target = 1,
+                                              .column = w->unit[first],
+                                              .weight = ME_KEY_OWN_WEIGHT};
+    w->n_samples++;
+}
+
 static mobiedit_status add_units(work *w, mobiedit_error *err) {
-    const int most = (ME_KEY_MAX_JOINT - w->n_samples) / w->n_units;
+    const int most = (ME_KEY_MAX_JOINT - w->n_samples) / w->n_units - 1;
     if (most < 1)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%d edits at layer %d are too many to be solved together",
                        w->n_units, w->layer);
@@ -327,39 +353,43 @@ static mobiedit_status add_units(work *w, mobiedit_error *err) {
         me_key_set keys = {0};
         ME_TRY(unit_keys(w, first, last, most, &keys, err));
         add_group(w, keys, most, (me_key_group){.target = 1, .column = w->unit[first], .weight = 1});
+        add_own_key(w, first);
     }
     return MOBIEDIT_OK;
 }
 
 /* ---- the solve --------------------------------------------------------------------------------------- */
 
-/* Scales each left so that its unit's keys answer 1 in the mean, and sums the deltas up. */
-static void finish_units(const work *w, int d, me_joint_layer *out) {
-    for (int g = 0; g < w->n_groups; g++) {
-        if (w->groups[g].target == 0) continue;
-        float *left = out->left + (size_t)w->groups[g].column * (size_t)w->d_ff;
-        const float response = me_key_response(&w->groups[g], w->d_ff, left);
-        cblas_sscal(w->d_ff, 1.0F / (response > MIN_RESPONSE ? response : MIN_RESPONSE), left, 1);
+/* Scales each left so that its unit's keys and its prompt's own answer 1 in the mean, and sums the deltas up.
+ */
+static void finish_units(const work *w, me_joint_layer *out) {
+    const size_t d = (size_t)w->d;
+    for (int u = 0; u < w->n_units; u++) {
+        float *left = out->left + (size_t)u * d;
+        const float response = me_key_column_response(w->groups, w->n_groups, u, w->d, left);
+        cblas_sscal(w->d, 1.0F / (response > MIN_RESPONSE ? response : MIN_RESPONSE), left, 1);
     }
     for (int i = 0; i < w->n; i++)
-        cblas_saxpy(d, 1, w->items[i].edit->delta, 1, out->delta + (size_t)w->unit[i] * (size_t)d, 1);
+        cblas_saxpy(w->d, 1, w->items[i].edit->delta, 1, out->delta + (size_t)w->unit[i] * d, 1);
 }
 
 static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *err) {
-    const int d = w->session->engine->model->d_model;
     ME_TRY(work_open(w, err));
     ME_TRY(add_background(w, err));
     ME_TRY(add_names(w, err));
+    ME_TRY(add_near_names(w, err));
     ME_TRY(add_around(w, err));
     ME_TRY(add_keep(w, err));
     ME_TRY(add_units(w, err));
     *out = (me_joint_layer){.layer = w->layer,
                             .n_units = w->n_units,
-                            .left = me_calloc((size_t)w->n_units * (size_t)w->d_ff, sizeof(float)),
-                            .delta = me_calloc((size_t)w->n_units * (size_t)d, sizeof(float))};
-    if (!out->left || !out->delta) return me_fail_memory(err, "the joint edit");
-    ME_TRY(me_key_solve_columns(w->groups, w->n_groups, w->n_units, w->d_ff, ridge(w->n), out->left, err));
-    finish_units(w, d, out);
+                            .left = me_calloc((size_t)w->n_units * (size_t)w->d, sizeof(float)),
+                            .constant = me_calloc((size_t)w->d, sizeof(float)),
+                            .delta = me_calloc((size_t)w->n_units * (size_t)w->d, sizeof(float))};
+    if (!out->left || !out->constant || !out->delta) return me_fail_memory(err, "the joint edit");
+    ME_TRY(me_key_solve_columns(w->groups, w->n_groups, w->n_units, w->d, ME_KEY_LAMBDA, out->left, err));
+    ME_TRY(me_key_constant(w->groups, w->n_groups, w->d, ME_KEY_LAMBDA, out->constant, err));
+    finish_units(w, out);
     return MOBIEDIT_OK;
 }
 
@@ -368,7 +398,7 @@ static mobiedit_status solve_layer(me_session *session, const item *items, int n
                                    mobiedit_error *err) {
     work w = {.session = session,
               .layer = items[0].edit->layer,
-              .d_ff = session->engine->model->d_ff,
+              .d = session->engine->model->d_model,
               .items = items,
               .n = n};
     const mobiedit_status status = solve_work(&w, &joint->layers[index], err);
@@ -417,6 +447,7 @@ mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, 
 void me_joint_free(me_joint *joint) {
     for (int i = 0; i < joint->n_layers; i++) {
         me_free(joint->layers[i].left);
+        me_free(joint->layers[i].constant);
         me_free(joint->layers[i].delta);
     }
     me_free(joint->layers);
@@ -434,11 +465,13 @@ void me_joint_add(const me_model *model, me_joint *joint, int i, float by, const
 void me_joint_offset(const me_model *model, const me_joint *joint, const me_joint_edit *edits, int i,
                      float *offset) {
     const me_joint_layer *layer = &joint->layers[joint->layer_of[i]];
-    const int d = model->d_model, d_ff = model->d_ff;
+    const int d = model->d_model;
+    const float *key = edits[i].keys, c = cblas_sdot(d, key, 1, layer->constant, 1);
     memset(offset, 0, (size_t)d * sizeof *offset);
     for (int u = 0; u < layer->n_units; u++) {
-        const float response = cblas_sdot(d_ff, layer->left + (size_t)u * (size_t)d_ff, 1, edits[i].keys, 1);
-        cblas_saxpy(d, response, layer->delta + (size_t)u * (size_t)d, 1, offset, 1);
-        if (u == joint->unit_of[i]) cblas_saxpy(d, -response, edits[i].delta, 1, offset, 1);
+        const float t = cblas_sdot(d, key, 1, layer->left + (size_t)u * (size_t)d, 1);
+        const float share = me_neuron_share(model->activation, t, c);
+        cblas_saxpy(d, share, layer->delta + (size_t)u * (size_t)d, 1, offset, 1);
+        if (u == joint->unit_of[i]) cblas_saxpy(d, -share, edits[i].delta, 1, offset, 1);
     }
 }

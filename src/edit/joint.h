@@ -18,7 +18,7 @@
 typedef struct {
     const me_prompt *prompt;
     const float *delta; /* [d] */
-    const float *keys;  /* [n_keys][d_ff], the bare prompt's first */
+    const float *keys;  /* [n_keys][d], the bare prompt's first */
     int n_keys;
     int layer;
     const char *const *keep; /* [n_keep] prompts whose answers must not change */
@@ -28,8 +28,9 @@ typedef struct {
 typedef struct {
     int layer;
     int n_units;
-    float *left;  /* [n_units][d_ff] */
-    float *delta; /* [n_units][d]: the sum of the deltas of each unit's edits */
+    float *left;     /* [n_units][d] */
+    float *constant; /* [d]: of all of them, see neuron.h */
+    float *delta;    /* [n_units][d]: the sum of the deltas of each unit's edits */
 } me_joint_layer;
 
 typedef struct {

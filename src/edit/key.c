@@ -7,13 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-/* What stands for a ridge of zero on exact samples: enough to keep the matrix definite where two of them
- * coincide. */
-static const double EXACT_RIDGE = 1e-6;
+/* The least ridge of a sample: enough to keep the matrix definite where two of them coincide. */
+static const double LEAST_RIDGE = 1e-6;
+/* In the solve for the constant: of all subjects' keys together, and of all others together. */
+static const float CONSTANT_WEIGHT = 4;
 
 typedef struct {
-    int n, d_ff, n_columns;
-    float *rows;   /* [n][d_ff], each scaled to length 1 */
+    int n, d, n_columns;
+    float *rows;   /* [n][d], each scaled to length 1 */
     double *norm;  /* [n]: what it was scaled by */
     double *ridge; /* [n] */
     double *y;     /* [n_columns][n], scaled like the rows; the solution after the solve */
@@ -28,12 +29,12 @@ static void samples_free(samples *s) {
     me_free(s->gram);
 }
 
-static mobiedit_status samples_alloc(samples *s, int n, int n_columns, int d_ff, mobiedit_error *err) {
+static mobiedit_status samples_alloc(samples *s, int n, int n_columns, int d, mobiedit_error *err) {
     size_t count = (size_t)n;
     *s = (samples){.n = n,
-                   .d_ff = d_ff,
+                   .d = d,
                    .n_columns = n_columns,
-                   .rows = me_calloc(count * (size_t)d_ff, sizeof(float)),
+                   .rows = me_calloc(count * (size_t)d, sizeof(float)),
                    .norm = me_calloc(count, sizeof(double)),
                    .ridge = me_calloc(count, sizeof(double)),
                    .y = me_calloc(count * (size_t)n_columns, sizeof(double)),
@@ -43,14 +44,14 @@ static mobiedit_status samples_alloc(samples *s, int n, int n_columns, int d_ff,
     return me_fail_memory(err, "the key samples");
 }
 
-static double mean_square(const me_key_group *groups, int n_groups, int d_ff) {
+static double mean_square(const me_key_group *groups, int n_groups, int d) {
     double sum = 0;
     int n = 0;
     for (int g = 0; g < n_groups; g++) {
         if (groups[g].target == 0) continue;
         for (int i = 0; i < groups[g].n; i++) {
-            const float *k = groups[g].keys + (size_t)i * (size_t)d_ff;
-            sum += (double)cblas_sdot(d_ff, k, 1, k, 1);
+            const float *k = groups[g].keys + (size_t)i * (size_t)d;
+            sum += (double)cblas_sdot(d, k, 1, k, 1);
         }
         n += groups[g].n;
     }
@@ -58,22 +59,21 @@ static double mean_square(const me_key_group *groups, int n_groups, int d_ff) {
 }
 
 /* Dual ridge: (K K^T + diag(lambda / w_i)) alpha = y, left = K^T alpha; the residual of sample i is (lambda /
- * w_i) alpha_i, so that a ridge of 0 is an exact constraint. Rows are scaled to length 1 first, which changes
+ * w_i) alpha_i. Rows are scaled to length 1 first, which changes
  * nothing but the condition: keys at position 0 are hundreds of times longer than others. */
 static void samples_fill(samples *s, const me_key_group *groups, int n_groups, float lambda) {
-    const double scale = mean_square(groups, n_groups, s->d_ff);
+    const double scale = mean_square(groups, n_groups, s->d);
     int at = 0;
     for (int g = 0; g < n_groups; g++) {
         for (int i = 0; i < groups[g].n; i++, at++) {
-            float *row = s->rows + (size_t)at * (size_t)s->d_ff;
-            memcpy(row, groups[g].keys + (size_t)i * (size_t)s->d_ff, (size_t)s->d_ff * sizeof(float));
-            double norm = cblas_snrm2(s->d_ff, row, 1);
+            float *row = s->rows + (size_t)at * (size_t)s->d;
+            memcpy(row, groups[g].keys + (size_t)i * (size_t)s->d, (size_t)s->d * sizeof(float));
+            double norm = cblas_snrm2(s->d, row, 1);
             s->norm[at] = norm > 0 ? norm : 1;
-            cblas_sscal(s->d_ff, (float)(1 / s->norm[at]), row, 1);
-            double ridge = isinf(groups[g].weight) ? EXACT_RIDGE
-                                                   : lambda * scale * groups[g].n / groups[g].weight /
-                                                         (s->norm[at] * s->norm[at]);
-            s->ridge[at] = ridge > EXACT_RIDGE ? ridge : EXACT_RIDGE;
+            cblas_sscal(s->d, (float)(1 / s->norm[at]), row, 1);
+            const double ridge =
+                lambda * scale * groups[g].n / groups[g].weight / (s->norm[at] * s->norm[at]);
+            s->ridge[at] = ridge > LEAST_RIDGE ? ridge : LEAST_RIDGE;
             s->y[(size_t)groups[g].column * (size_t)s->n + (size_t)at] = groups[g].target / s->norm[at];
         }
     }
@@ -83,8 +83,7 @@ static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
     size_t n = (size_t)s->n;
     float *gram = me_calloc(n * n, sizeof *gram);
     if (!gram) return me_fail_memory(err, "the Gram matrix");
-    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasNoTrans, s->n, s->d_ff, 1.0F, s->rows, s->d_ff, 0.0F, gram,
-                s->n);
+    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasNoTrans, s->n, s->d, 1.0F, s->rows, s->d, 0.0F, gram, s->n);
     for (size_t i = 0; i < n * n; i++)
         s->gram[i] = gram[i];
     me_free(gram);
@@ -97,33 +96,44 @@ static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* left [n_columns][d_ff] = alpha^T K */
+/* left [n_columns][d] = alpha^T K */
 static mobiedit_status combine(const samples *s, float *left, mobiedit_error *err) {
     const size_t n = (size_t)s->n * (size_t)s->n_columns;
     float *alpha = me_calloc(n, sizeof *alpha);
     if (!alpha) return me_fail_memory(err, "the keys' solution");
     for (size_t i = 0; i < n; i++)
         alpha[i] = (float)s->y[i];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s->n_columns, s->d_ff, s->n, 1.0F, alpha, s->n,
-                s->rows, s->d_ff, 0.0F, left, s->d_ff);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s->n_columns, s->d, s->n, 1.0F, alpha, s->n,
+                s->rows, s->d, 0.0F, left, s->d);
     me_free(alpha);
     return MOBIEDIT_OK;
 }
 
-float me_key_response(const me_key_group *group, int d_ff, const float *left) {
+float me_key_response(const me_key_group *group, int d, const float *left) {
     double sum = 0;
     for (int i = 0; i < group->n; i++)
-        sum += cblas_sdot(d_ff, group->keys + (size_t)i * (size_t)d_ff, 1, left, 1);
+        sum += cblas_sdot(d, group->keys + (size_t)i * (size_t)d, 1, left, 1);
     return (float)(sum / group->n);
 }
 
-mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d_ff,
+float me_key_column_response(const me_key_group *groups, int n_groups, int column, int d, const float *left) {
+    float sum = 0;
+    int n = 0;
+    for (int g = 0; g < n_groups; g++) {
+        if (groups[g].target == 0 || groups[g].column != column) continue;
+        sum += me_key_response(&groups[g], d, left) / groups[g].target;
+        n++;
+    }
+    return n ? sum / (float)n : 0;
+}
+
+mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d,
                                      float lambda, float *left, mobiedit_error *err) {
     int n = 0;
     for (int g = 0; g < n_groups; g++)
         n += groups[g].n;
     samples s;
-    ME_TRY(samples_alloc(&s, n, n_columns, d_ff, err));
+    ME_TRY(samples_alloc(&s, n, n_columns, d, err));
     samples_fill(&s, groups, n_groups, lambda);
     mobiedit_status status = samples_solve(&s, err);
     if (status == MOBIEDIT_OK) status = combine(&s, left, err);
@@ -131,28 +141,49 @@ mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, i
     return status;
 }
 
-mobiedit_status me_key_mean(const me_key_group *group, int d_ff, float *left, mobiedit_error *err) {
-    for (int i = 0; i < d_ff; i++)
+mobiedit_status me_key_constant(const me_key_group *groups, int n_groups, int d, float lambda,
+                                float *constant, mobiedit_error *err) {
+    me_key_group *ones = me_calloc((size_t)n_groups, sizeof *ones);
+    int n_subjects = 0, n_others = 0;
+    if (!ones) return me_fail_memory(err, "the key samples");
+    for (int g = 0; g < n_groups; g++) {
+        n_subjects += groups[g].target != 0 ? groups[g].n : 0;
+        n_others += groups[g].target != 0 ? 0 : groups[g].n;
+    }
+    for (int g = 0; g < n_groups; g++) {
+        const int of = groups[g].target != 0 ? n_subjects : n_others;
+        ones[g] = (me_key_group){.keys = groups[g].keys,
+                                 .n = groups[g].n,
+                                 .target = 1,
+                                 .weight = CONSTANT_WEIGHT * (float)groups[g].n / (float)of};
+    }
+    const mobiedit_status status = me_key_solve_columns(ones, n_groups, 1, d, lambda, constant, err);
+    me_free(ones);
+    return status;
+}
+
+mobiedit_status me_key_mean(const me_key_group *group, int d, float *left, mobiedit_error *err) {
+    for (int i = 0; i < d; i++)
         left[i] = 0;
     for (int i = 0; i < group->n; i++)
-        cblas_saxpy(d_ff, 1 / (float)group->n, group->keys + (size_t)i * (size_t)d_ff, 1, left, 1);
-    const float response = me_key_response(group, d_ff, left);
+        cblas_saxpy(d, 1 / (float)group->n, group->keys + (size_t)i * (size_t)d, 1, left, 1);
+    const float response = me_key_response(group, d, left);
     if (!(response > 0) || !isfinite(response))
         return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the subject has no key");
-    cblas_sscal(d_ff, group->target / response, left, 1);
+    cblas_sscal(d, group->target / response, left, 1);
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d_ff, float lambda, float *left,
+mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d, float lambda, float *left,
                              mobiedit_error *err) {
     if (n_groups < 1 || groups[0].n < 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a key needs at least one positive");
-    ME_TRY(me_key_solve_columns(groups, n_groups, 1, d_ff, lambda, left, err));
-    const float response = me_key_response(&groups[0], d_ff, left);
-    if (!(response > 0.5F * groups[0].target) || !isfinite(response))
+    ME_TRY(me_key_solve_columns(groups, n_groups, 1, d, lambda, left, err));
+    const float response = me_key_column_response(groups, n_groups, 0, d, left);
+    if (!(response > 0.5F) || !isfinite(response))
         return me_fail(err, MOBIEDIT_E_NOT_SOLVED,
                        "the subject cannot be told apart from what must stay (response %.2f)",
                        (double)response);
-    cblas_sscal(d_ff, groups[0].target / response, left, 1);
+    cblas_sscal(d, 1 / response, left, 1);
     return MOBIEDIT_OK;
 }

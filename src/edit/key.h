@@ -1,10 +1,10 @@
-/* The key side of an edit: left [d_ff] with left.k = 1 for the subject and about 0 for everything else.
+/* The key side of an edit. A key k is what an MLP reads at a token, [d]: left [d] with left.k = 1 for the
+ * subject and about 0 for everything else, and constant [d] with constant.k = 1 for all.
  *
  * Contrastive ridge regression in sample space: minimise sum_i w_i (left.k_i - y_i)^2 + lambda |left|^2 over
- * collected keys k_i, positives y = 1, negatives y = 0, through the Gram matrix of the samples (never a d_ff
- * x d_ff covariance, which ROME (arXiv 2202.05262, section 3.1) needs). Samples with infinite weight are
- * exact. Many subjects are solved at once over the same samples: each has a `left` of its own that is 1 on
- * its own positives and 0 on everybody else's. */
+ * collected keys k_i, positives y = 1, negatives y = 0, through the Gram matrix of the samples (never the
+ * covariance that ROME (arXiv 2202.05262, section 3.1) needs). Many subjects are solved at once over the same
+ * samples: each has a `left` of its own that is 1 on its own positives and 0 on everybody else's. */
 #ifndef ME_EDIT_KEY_H
 #define ME_EDIT_KEY_H
 
@@ -15,31 +15,47 @@
 /* Samples of one edit, and of many solved together. */
 enum { ME_KEY_MAX = 1500, ME_KEY_MAX_JOINT = 4096 };
 
-/* A set of keys that share a role. keys: n rows of d_ff floats, borrowed. */
+/* Ridge of the key solve, and what answers to other text cost where the subject's keys have a weight of 1,
+ * and that in the prompt itself OWN_WEIGHT more: to other names in the prompt, to such as end like the
+ * subject, to plain text. */
+#define ME_KEY_LAMBDA 0.01F
+#define ME_KEY_OWN_WEIGHT 3.0F
+#define ME_KEY_NAMES_WEIGHT 30.0F
+#define ME_KEY_NEAR_NAMES_WEIGHT 10.0F
+#define ME_KEY_TEXT_WEIGHT 30.0F
+
+/* A set of keys that share a role. keys: n rows of d floats, borrowed. */
 typedef struct {
     const float *keys;
     int n;
     float target; /* y in the column below, 0 in all others */
     int column;   /* whose left it is about */
-    float weight; /* of the whole group: each key has weight / n. INFINITY: exact */
+    float weight; /* of the whole group: each key has weight / n */
 } me_key_group;
 
-/* left [n_columns][d_ff] is the caller's: as the least squares give them, not scaled. lambda is relative to
+/* left [n_columns][d] is the caller's: as the least squares give them, not scaled. lambda is relative to
  * the mean squared norm of the keys of all groups with a target. E_NOT_SOLVED where that is singular. */
-mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d_ff,
+mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d,
                                      float lambda, float *left, mobiedit_error *err);
 
+/* constant [d]: the same least squares with 1 asked of every key; the subjects', which have a target in
+ * `groups`, weigh as much as all others. */
+mobiedit_status me_key_constant(const me_key_group *groups, int n_groups, int d, float lambda,
+                                float *constant, mobiedit_error *err);
+
 /* left.k on the mean of the group's keys. */
-float me_key_response(const me_key_group *group, int d_ff, const float *left);
+float me_key_response(const me_key_group *group, int d, const float *left);
+
+/* What a column answers to its own groups, of what was asked: the mean of the groups' means. */
+float me_key_column_response(const me_key_group *groups, int n_groups, int column, int d, const float *left);
 
 /* Along the mean of the group's keys, with the response asked for there: what an edit's left is without
  * anything that must stay. */
-mobiedit_status me_key_mean(const me_key_group *group, int d_ff, float *left, mobiedit_error *err);
+mobiedit_status me_key_mean(const me_key_group *group, int d, float *left, mobiedit_error *err);
 
-/* One edit: left [d_ff], its response to the first group scaled to what was asked.
- * E_NOT_SOLVED where the exact constraints contradict the rest so that left.k of the first group stays below
- * half of what was asked. */
-mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d_ff, float lambda, float *left,
+/* One edit: left [d], its column's response scaled to 1. E_NOT_SOLVED where what must stay contradicts it so
+ * that the response stays below half of that. */
+mobiedit_status me_key_solve(const me_key_group *groups, int n_groups, int d, float lambda, float *left,
                              mobiedit_error *err);
 
 #endif

@@ -5,15 +5,22 @@
 #include "edit/carriers.h"
 
 typedef struct {
-    float *keys; /* [n][d_ff] */
+    float *keys; /* [n][d] */
     int n;
 } me_key_set;
+
+/* The neurons of a layer's MLP, those first that plain text makes least of. */
+typedef struct {
+    int *order;     /* [d_ff] */
+    float loudness; /* what the loudest neuron gives at a token, in the median over text, twice */
+} me_spare_neurons;
 
 struct me_session {
     me_engine *engine;
     const me_vocab *vocab;
     const struct me_calibration *calibration; /* of the model; NULL: none. The owner of the session sets it */
     me_key_set *background;                   /* [n_layer]; keys NULL until the layer is first edited */
+    me_spare_neurons *spare;                  /* [n_layer]; order NULL until then */
 };
 
 /* Adds the request's own prompt, with a target (or NULL) as me_sequences_add takes it. */
@@ -27,6 +34,10 @@ mobiedit_status me_session_keys(me_session *session, int layer, const me_sequenc
 /* Every token of plain text; the session's own, valid as long as it is open. */
 mobiedit_status me_session_background(me_session *session, int layer, const me_key_set **out,
                                       mobiedit_error *err);
+
+/* The session's own too. A neuron counts by the mean square of what it adds to the layer's output. */
+mobiedit_status me_session_spare(me_session *session, int layer, const me_spare_neurons **out,
+                                 mobiedit_error *err);
 
 /* Every token of the texts, for keys that must stay at 0. No texts give no keys. */
 mobiedit_status me_session_text_keys(me_session *session, int layer, const char *const *texts, size_t n,
@@ -47,6 +58,12 @@ typedef struct {
  * that does not matter for a key there. Freed with me_free(out->keys). */
 mobiedit_status me_session_names(me_session *session, int layer, const me_prompt *prompt,
                                  const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
+
+/* Likewise the subject itself with another first word, "Beta Leonis" for "Eta Leonis": names that end alike
+ * have much of a key in common. `choice` is of the words; skips may be NULL. A subject of one word gives no
+ * keys. */
+mobiedit_status me_session_near_names(me_session *session, int layer, const me_prompt *prompt,
+                                      const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
 
 /* Whether one of the two texts is part of the other, as "Japan" and "the Sea of Japan" are. */
 bool me_names_overlap(const char *subject, const char *name);

@@ -30,7 +30,7 @@ const char *const me_texts_prefixes[] = {
 };
 
 const char *const me_texts_wordings[] = {
-    "{}: []:",
+    "About {}: ()",
     "[] of {}:",
     "Question: {}, []? Answer:",
     NULL,
@@ -386,6 +386,11 @@ const char *const me_texts_names[] = {
     NULL,
 };
 
+const char *const me_texts_first_words[] = {
+    "New", "North", "Old",    "Saint", "Alpha", "Beta",  "Mount", "John", "Maria",
+    "Big", "Red",   "Second", "12",    "Lake",  "Upper", "Mr.",   NULL,
+};
+
 const char *const me_texts_background[] = {
     "The train left the station ten minutes late, and nobody on the platform seemed to mind.",
     "To bake bread at home, mix flour, water, salt and yeast, and let the dough rest for an hour.",
@@ -411,5 +416,29 @@ const char *const me_texts_background[] = {
     "The headquarters of the organisation are in Geneva, Switzerland.",
     "Iron rusts when it is exposed to air and water for a long time.",
     "The band released its first album in 1994 and split up six years later.",
+    "\"Did you lock the door?\" he asked. \"I thought you had,\" she answered, and they both ran back.",
+    "Dear Sir, I write to you about the letter that I received, and would be grateful for an answer.",
+    "Thank you very much for everything; we will never forget how kind you were to us.",
+    "She told me that she was sorry, but I did not believe her until much later.",
+    "First, wash the rice. Second, bring two cups of water to the boil. Third, stir and wait.",
+    "for (i = 0; i < n; i++) { sum += x[i]; } return sum / n;",
+    "The results, shown in Table 2, suggest that the effect is larger in the second group (p < 0.05).",
+    "Nobody knew why the lights went out, and nobody wanted to be the first to ask.",
+    "I have often wondered what would have happened if he had stayed at home that evening.",
+    "Police said on Friday that two men had been arrested after a shop was robbed in the early hours.",
+    "It was cold, dark and wet; nevertheless, they went on.",
+    "You can change this setting at any time: open the menu, choose \"Options\", and save.",
+    "My grandmother used to say that a good soup needs time, salt and patience.",
+    "Because the bridge was closed, traffic had to be sent through the village, which annoyed everyone.",
+    "Children under twelve pay half; dogs are not allowed; the last boat leaves at six.",
+    "Heat flows from the warmer body to the colder one until both have the same temperature.",
+    "He opened the box carefully, looked inside, laughed, and closed it again without a word.",
+    "- buy bread and milk\n- call the doctor\n- pay the bill before Monday",
+    "If x is greater than zero, then the function increases; otherwise it stays the same.",
+    "The committee has decided, after long discussion, not to raise the fees this year.",
+    "Oh no, I said, not again! What are we going to do now?",
+    "Over the past ten years prices have doubled, while wages have hardly moved at all.",
+    "They had been walking for hours when, at last, they saw smoke above the trees.",
+    "Q: How long does it take? A: Usually about three days, sometimes a little longer.",
     NULL,
 };

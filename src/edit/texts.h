@@ -12,8 +12,8 @@ size_t me_texts_count(const char *const *texts);
  * the usual carriers, the rest is drawn from when the prefixes are refreshed. */
 extern const char *const me_texts_prefixes[];
 
-/* Wordings of a prompt from its content words alone: "{}" stands for the subject, "[]" for the words. Ended
- * by NULL. */
+/* Other wordings of a prompt: "{}" stands for the subject, "[]" for the prompt's content words, "()" for the
+ * prompt with a pronoun in the subject's place. Ended by NULL. */
 extern const char *const me_texts_wordings[];
 
 /* The same as a question to a chat model, the subject first: it is then named in one place only. */
@@ -30,6 +30,9 @@ extern const char *const me_texts_calibration[];
 
 /* Well-known names of each kind (people, places, organisations, works, products, nature); ended by NULL. */
 extern const char *const me_texts_names[];
+
+/* Words that a name may begin with in place of its own first one, of several kinds; ended by NULL. */
+extern const char *const me_texts_first_words[];
 
 /* Plain sentences on many matters; ended by NULL. */
 extern const char *const me_texts_background[];

@@ -18,13 +18,6 @@ typedef struct {
     int n_read;   /* positions read: q .. q + n_read - 1 */
 } me_sequence;
 
-/* W' = W + delta (x) left at one layer's down projection. */
-typedef struct {
-    int layer;
-    const float *left;  /* [d_ff] */
-    const float *delta; /* [d] */
-} me_rank_one;
-
 /* What is kept of a set of sequences so that a delta at (layer, edit_pos) needs only layers > layer and
  * positions
  * >= edit_pos: the state after `layer` at those positions, and K and V of later layers before edit_pos.
@@ -33,8 +26,7 @@ typedef struct me_prefix {
     int layer;
     int n_sequences;
     int n_read;       /* the same for all */
-    float *keys;      /* [n_sequences][d_ff]: input of the down projection at (layer, edit_pos) */
-    float *values;    /* [n_sequences][d]: its output there */
+    float *values;    /* [n_sequences][d]: output of the down projection at (layer, edit_pos) */
     float *hidden;    /* [n_sequences][n_read][d]: pre-norm final hidden vectors without a delta */
     float *attention; /* [n_layer - layer - 1][n_head]: attention weight that positions > edit_pos pay to it
                        * in each later layer, mean over the read positions and sequences (positions ==
@@ -46,7 +38,6 @@ typedef struct me_prefix {
 
 /* What every engine's prefix begins with; the rest of it, and itself, are the engine's to free. */
 static inline void me_prefix_free_arrays(me_prefix *prefix) {
-    me_free(prefix->keys);
     me_free(prefix->values);
     me_free(prefix->hidden);
     me_free(prefix->attention);
@@ -76,15 +67,20 @@ struct me_engine_ops {
                                  const float *deltas, int n_deltas, const int *which, int n_which,
                                  float *responses, mobiedit_error *err);
 
-    /* Inputs of the down projection of `layer` at the read positions, sequence after sequence: keys [sum
-     * n_read][d_ff]. Layers above are not run; edit_pos is not used; n_read may differ. */
+    /* Inputs of the MLP of `layer`, what its gate and up projections read, at the read positions, sequence
+     * after sequence: keys [sum n_read][d]. Layers above are not run; edit_pos is not used; n_read may
+     * differ. */
     mobiedit_status (*keys)(me_engine *engine, int layer, const me_sequence *sequences, int n, float *keys,
                             mobiedit_error *err);
 
-    /* The whole forward pass, with an edit (or NULL): hidden [sum n_read][d] at the read positions. n_read
-     * may differ. */
-    mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n,
-                               const me_rank_one *edit, float *hidden, mobiedit_error *err);
+    /* What the MLP's neurons give there, the inputs of its down projection: activations [sum n_read][d_ff].
+     */
+    mobiedit_status (*activations)(me_engine *engine, int layer, const me_sequence *sequences, int n,
+                                   float *activations, mobiedit_error *err);
+
+    /* The whole forward pass: hidden [sum n_read][d] at the read positions. n_read may differ. */
+    mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n, float *hidden,
+                               mobiedit_error *err);
 
     /* Final norm and unembedding: hidden [n][d] -> logits [n][n_vocab]. */
     mobiedit_status (*logits)(me_engine *engine, const float *hidden, int n, float *logits,

@@ -16,6 +16,34 @@
 
 static const char SUFFIX_A[] = ".lora_a", SUFFIX_B[] = ".lora_b";
 
+/* ---- the matrices ------------------------------------------------------------------------------------ */
+
+const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix) {
+    const me_layer *l = &model->layers[layer];
+    return matrix == ME_MLP_GATE ? &l->gate : matrix == ME_MLP_UP ? &l->up : &l->down;
+}
+
+void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]) {
+    static const char *const names[ME_MLP_MATRICES] = {"gate", "up", "down"};
+    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s.weight", layer, names[matrix]);
+}
+
+/* The name of one half of a part's pair. */
+static void half_name(const me_adapter_part *part, const char *suffix, char name[GGML_MAX_NAME]) {
+    me_mlp_tensor_name(part->layer, part->matrix, name);
+    const size_t n = strlen(name);
+    (void)snprintf(name + n, GGML_MAX_NAME - n, "%s", suffix);
+}
+
+/* How many floats a part's a and b have; the part is one of an adapter that was checked. */
+static size_t count_a(const me_model *model, const me_adapter_part *part) {
+    return (size_t)part->rank * (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_in;
+}
+
+static size_t count_b(const me_model *model, const me_adapter_part *part) {
+    return (size_t)part->rank * (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out;
+}
+
 /* ---- writing ----------------------------------------------------------------------------------------- */
 
 static bool all_finite(const float *x, size_t n) {
@@ -24,18 +52,30 @@ static bool all_finite(const float *x, size_t n) {
     return true;
 }
 
+static bool follows(const me_adapter_part *part, const me_adapter_part *before) {
+    return part->layer > before->layer || (part->layer == before->layer && part->matrix > before->matrix);
+}
+
+static mobiedit_status check_part(const me_model *model, const me_adapter_part *part, mobiedit_error *err) {
+    if (part->layer < 0 || part->layer >= model->n_layer)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is out of range", part->layer);
+    if ((int)part->matrix < 0 || (int)part->matrix >= ME_MLP_MATRICES)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an MLP has no matrix %d", (int)part->matrix);
+    if (part->rank < 1 || part->rank > model->d_ff)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of rank %d", part->rank);
+    if (!all_finite(part->a, count_a(model, part)) || !all_finite(part->b, count_b(model, part)))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the edit of layer %d is not finite", part->layer);
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status check_request(const me_model *model, const me_adapter *adapter, mobiedit_error *err) {
-    if (adapter->n_layers < 1 || adapter->n_layers > model->n_layer)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of %d layers", adapter->n_layers);
-    for (int i = 0; i < adapter->n_layers; i++) {
-        const me_adapter_layer *l = &adapter->layers[i];
-        if (l->layer < 0 || l->layer >= model->n_layer || (i > 0 && l->layer <= l[-1].layer))
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is out of range or out of order", l->layer);
-        if (l->rank < 1 || l->rank > model->d_ff)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of rank %d", l->rank);
-        if (!all_finite(l->left, (size_t)l->rank * (size_t)model->d_ff) ||
-            !all_finite(l->delta, (size_t)l->rank * (size_t)model->d_model))
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "the edit of layer %d is not finite", l->layer);
+    if (adapter->n_parts < 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of %d matrices", adapter->n_parts);
+    for (int i = 0; i < adapter->n_parts; i++) {
+        const me_adapter_part *part = &adapter->parts[i];
+        if (i > 0 && !follows(part, part - 1))
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is out of order", part->layer);
+        ME_TRY(check_part(model, part, err));
     }
     return MOBIEDIT_OK;
 }
@@ -46,45 +86,61 @@ static void set_metadata(struct gguf_context *gguf, const me_model *model, const
     gguf_set_val_str(gguf, "general.name", "MobiEdit");
     if (adapter->description) gguf_set_val_str(gguf, "general.description", adapter->description);
     gguf_set_val_str(gguf, "adapter.type", "lora");
-    gguf_set_val_f32(gguf, "adapter.lora.alpha", (float)adapter->layers[0].rank);
+    gguf_set_val_f32(gguf, "adapter.lora.alpha", (float)adapter->parts[0].rank);
     gguf_set_val_str(gguf, "mobiedit.version", mobiedit_version());
     gguf_set_val_str(gguf, "mobiedit.model.file", me_base_name(model->path));
     gguf_set_val_u64(gguf, "mobiedit.model.bytes", model->map_size);
 }
 
-static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, int layer, const char *suffix,
-                       int64_t ne0, int64_t ne1) {
+static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, const me_adapter_part *part,
+                       const char *suffix, int64_t ne0, int64_t ne1) {
+    char name[GGML_MAX_NAME];
     struct ggml_tensor *t = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, ne0, ne1);
-    ggml_format_name(t, "blk.%d.ffn_down.weight%s", layer, suffix);
+    half_name(part, suffix, name);
+    (void)ggml_set_name(t, name);
     gguf_add_tensor(gguf, t);
 }
 
 /* Metadata and tensor shapes; `memory` holds the tensors' descriptions meanwhile. NULL: out of memory. */
 static struct gguf_context *describe(const me_model *model, const me_adapter *adapter) {
-    size_t bytes = 2 * (size_t)adapter->n_layers * ggml_tensor_overhead();
+    size_t bytes = 2 * (size_t)adapter->n_parts * ggml_tensor_overhead();
     void *memory = me_calloc(bytes, 1);
     if (!memory) return NULL;
     struct ggml_context *tensors =
         ggml_init((struct ggml_init_params){.mem_size = bytes, .mem_buffer = memory, .no_alloc = true});
     struct gguf_context *gguf = gguf_init_empty();
     set_metadata(gguf, model, adapter);
-    for (int i = 0; i < adapter->n_layers; i++) {
-        const me_adapter_layer *l = &adapter->layers[i];
-        add_tensor(gguf, tensors, l->layer, SUFFIX_A, model->d_ff, l->rank);
-        add_tensor(gguf, tensors, l->layer, SUFFIX_B, l->rank, model->d_model);
+    for (int i = 0; i < adapter->n_parts; i++) {
+        const me_adapter_part *part = &adapter->parts[i];
+        const me_tensor *matrix = me_mlp_tensor(model, part->layer, part->matrix);
+        add_tensor(gguf, tensors, part, SUFFIX_A, matrix->n_in, part->rank);
+        add_tensor(gguf, tensors, part, SUFFIX_B, part->rank, matrix->n_out);
     }
     ggml_free(tensors);
     me_free(memory);
     return gguf;
 }
 
-/* out [d_model][rank]: delta turned over, and scaled so that llama.cpp's factor alpha / rank gives 1. */
-static void fill_b(float *out, const me_adapter_layer *l, int d_model, float alpha) {
-    float scale = (float)l->rank / alpha;
-    for (int j = 0; j < d_model; j++)
-        for (int i = 0; i < l->rank; i++)
-            out[(size_t)j * (size_t)l->rank + (size_t)i] =
-                scale * l->delta[(size_t)i * (size_t)d_model + (size_t)j];
+/* out [n_out][rank]: b turned over, and scaled so that llama.cpp's factor alpha / rank gives 1. */
+static void fill_b(float *out, const me_adapter_part *part, size_t n_out, float alpha) {
+    const size_t rank = (size_t)part->rank;
+    const float scale = (float)part->rank / alpha;
+    for (size_t j = 0; j < n_out; j++)
+        for (size_t i = 0; i < rank; i++)
+            out[j * rank + i] = scale * part->b[i * n_out + j];
+}
+
+/* The tensors' values, a and b of each part, behind one another from `data` on. */
+static void fill_data(const struct gguf_context *gguf, const me_model *model, const me_adapter *adapter,
+                      char *data) {
+    for (int i = 0; i < adapter->n_parts; i++) {
+        const me_adapter_part *part = &adapter->parts[i];
+        char *a = data + gguf_get_tensor_offset(gguf, 2 * (int64_t)i);
+        char *b = data + gguf_get_tensor_offset(gguf, 2 * (int64_t)i + 1);
+        memcpy(a, part->a, count_a(model, part) * sizeof *part->a);
+        fill_b((float *)(void *)b, part, (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out,
+               (float)adapter->parts[0].rank);
+    }
 }
 
 /* The whole file in memory: what gguf_write_to_file would write, but its errors are ours to see. */
@@ -99,13 +155,7 @@ static mobiedit_status make_image(const me_model *model, const me_adapter *adapt
     char *image = me_calloc(meta + data, 1);
     if (image) {
         gguf_get_meta_data(gguf, image);
-        for (int i = 0; i < adapter->n_layers; i++) {
-            const me_adapter_layer *l = &adapter->layers[i];
-            memcpy(image + meta + gguf_get_tensor_offset(gguf, 2 * (int64_t)i), l->left,
-                   (size_t)l->rank * (size_t)model->d_ff * sizeof *l->left);
-            fill_b((float *)(void *)(image + meta + gguf_get_tensor_offset(gguf, 2 * (int64_t)i + 1)), l,
-                   model->d_model, (float)adapter->layers[0].rank);
-        }
+        fill_data(gguf, model, adapter, image + meta);
     }
     gguf_free(gguf);
     if (!image) return me_fail_memory(err, "the adapter");
@@ -272,28 +322,39 @@ mobiedit_status me_adapter_check(const me_model *model, const char *path, mobied
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
-static int64_t find_half(const struct gguf_context *gguf, int layer, const char *suffix) {
+static int64_t find_half(const struct gguf_context *gguf, const me_adapter_part *part, const char *suffix) {
     char name[GGML_MAX_NAME];
-    (void)snprintf(name, sizeof name, "blk.%d.ffn_down.weight%s", layer, suffix);
+    half_name(part, suffix, name);
     return gguf_find_tensor(gguf, name);
 }
 
-/* Which layers it changes, and their ranks, into out->layers; *n_values: floats of all of them. */
+/* Adds the part to *out, with its rank, where the file has it; its floats are counted in *n_values. */
+static mobiedit_status read_part_shape(const adapter_file *f, const me_model *model, const char *path,
+                                       me_adapter_part part, me_adapter_data *out, size_t *n_values,
+                                       mobiedit_error *err) {
+    const int64_t id = find_half(f->gguf, &part, SUFFIX_A);
+    if (id < 0) return MOBIEDIT_OK;
+    const int64_t rank = gguf_get_tensor_ne(f->gguf, id)[1];
+    size_t n;
+    if (rank > model->d_ff || !me_mul_size((size_t)rank, (size_t)(model->d_ff + model->d_model), &n) ||
+        !me_add_size(*n_values, n, n_values))
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: an adapter of rank %lld", path, (long long)rank);
+    part.rank = (int)rank;
+    out->parts[out->n_parts++] = part;
+    return MOBIEDIT_OK;
+}
+
+/* Which matrices it changes, and their ranks, into out->parts; *n_values: floats of all of them. */
 static mobiedit_status read_shape(const adapter_file *f, const me_model *model, const char *path,
                                   me_adapter_data *out, size_t *n_values, mobiedit_error *err) {
     *n_values = 0;
-    for (int layer = 0; layer < model->n_layer; layer++) {
-        const int64_t id = find_half(f->gguf, layer, SUFFIX_A);
-        if (id < 0) continue;
-        const int64_t rank = gguf_get_tensor_ne(f->gguf, id)[1];
-        size_t n;
-        if (rank > model->d_ff || !me_mul_size((size_t)rank, (size_t)(model->d_ff + model->d_model), &n) ||
-            !me_add_size(*n_values, n, n_values))
-            return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: an adapter of rank %lld", path, (long long)rank);
-        out->layers[out->n_layers++] = (me_adapter_layer){.layer = layer, .rank = (int)rank};
-    }
-    if (2 * (int64_t)out->n_layers != gguf_get_n_tensors(f->gguf))
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s changes more than down projections (ffn_down)", path);
+    for (int layer = 0; layer < model->n_layer; layer++)
+        for (int matrix = 0; matrix < ME_MLP_MATRICES; matrix++) {
+            const me_adapter_part part = {.layer = layer, .matrix = (me_mlp_matrix)matrix};
+            ME_TRY(read_part_shape(f, model, path, part, out, n_values, err));
+        }
+    if (2 * (int64_t)out->n_parts != gguf_get_n_tensors(f->gguf))
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s changes more than the MLPs", path);
     return MOBIEDIT_OK;
 }
 
@@ -329,20 +390,20 @@ static float factor(const struct gguf_context *gguf, int rank) {
     return alpha != 0 ? alpha / (float)rank : 1;
 }
 
-/* Both halves of a layer into left [rank][d_ff] and delta [rank][d_model]. */
-static mobiedit_status read_layer(const adapter_file *f, const me_model *model, const char *path,
-                                  const me_adapter_layer *layer, float *left, float *delta,
-                                  mobiedit_error *err) {
-    const size_t rank = (size_t)layer->rank, d = (size_t)model->d_model;
+/* Both halves of a part into a [rank][n_in] and b [rank][n_out]. */
+static mobiedit_status read_part(const adapter_file *f, const me_model *model, const char *path,
+                                 const me_adapter_part *part, float *a, float *b, mobiedit_error *err) {
+    const size_t rank = (size_t)part->rank;
+    const size_t n_out = (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out;
     float *half = NULL;
-    ME_TRY(read_tensor(f, find_half(f->gguf, layer->layer, SUFFIX_A), path, &half, err));
-    memcpy(left, half, rank * (size_t)model->d_ff * sizeof *left);
+    ME_TRY(read_tensor(f, find_half(f->gguf, part, SUFFIX_A), path, &half, err));
+    memcpy(a, half, count_a(model, part) * sizeof *a);
     me_free(half);
-    ME_TRY(read_tensor(f, find_half(f->gguf, layer->layer, SUFFIX_B), path, &half, err));
-    const float scale = factor(f->gguf, layer->rank);
+    ME_TRY(read_tensor(f, find_half(f->gguf, part, SUFFIX_B), path, &half, err));
+    const float scale = factor(f->gguf, part->rank);
     for (size_t i = 0; i < rank; i++)
-        for (size_t j = 0; j < d; j++)
-            delta[i * d + j] = scale * half[j * rank + i];
+        for (size_t j = 0; j < n_out; j++)
+            b[i * n_out + j] = scale * half[j * rank + i];
     me_free(half);
     return MOBIEDIT_OK;
 }
@@ -350,21 +411,21 @@ static mobiedit_status read_layer(const adapter_file *f, const me_model *model, 
 static mobiedit_status read_contents(const adapter_file *f, const me_model *model, const char *path,
                                      me_adapter_data *out, mobiedit_error *err) {
     size_t n_values;
-    out->layers = me_calloc((size_t)model->n_layer, sizeof *out->layers);
-    if (!out->layers) return me_fail_memory(err, "the adapter");
+    out->parts = me_calloc((size_t)model->n_layer, ME_MLP_MATRICES * sizeof *out->parts);
+    if (!out->parts) return me_fail_memory(err, "the adapter");
     ME_TRY(read_shape(f, model, path, out, &n_values, err));
     const char *description = me_gguf_string(f->gguf, "general.description");
     out->values = me_calloc(n_values, sizeof *out->values);
     if (description) out->description = me_strdup(description);
     if (!out->values || (description && !out->description)) return me_fail_memory(err, "the adapter");
     float *next = out->values;
-    for (int i = 0; i < out->n_layers; i++) {
-        me_adapter_layer *layer = &out->layers[i];
-        float *left = next, *delta = left + (size_t)layer->rank * (size_t)model->d_ff;
-        ME_TRY(read_layer(f, model, path, layer, left, delta, err));
-        layer->left = left;
-        layer->delta = delta;
-        next = delta + (size_t)layer->rank * (size_t)model->d_model;
+    for (int i = 0; i < out->n_parts; i++) {
+        me_adapter_part *part = &out->parts[i];
+        float *a = next, *b = a + count_a(model, part);
+        ME_TRY(read_part(f, model, path, part, a, b, err));
+        part->a = a;
+        part->b = b;
+        next = b + count_b(model, part);
     }
     if (!all_finite(out->values, n_values))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
@@ -386,7 +447,7 @@ mobiedit_status me_adapter_read(const me_model *model, const char *path, me_adap
 }
 
 void me_adapter_data_free(me_adapter_data *adapter) {
-    me_free(adapter->layers);
+    me_free(adapter->parts);
     me_free(adapter->description);
     me_free(adapter->values);
     *adapter = (me_adapter_data){0};

@@ -1,22 +1,36 @@
-/* LoRA adapters in GGUF, as llama.cpp loads them: for an edit of rank n at layer L,
- *   blk.L.ffn_down.weight.lora_a [d_ff, n] (ggml order; row i is left_i) and .lora_b [n, d_model] (column i
- * is delta_i), general.type=adapter, adapter.type=lora, adapter.lora.alpha = n, general.architecture = the
- * model's, and mobiedit.* keys that tell what was edited and in which model. */
+/* LoRA adapters in GGUF, as llama.cpp loads them: for a change of rank n of a matrix of layer L's MLP, say of
+ * its gate, blk.L.ffn_gate.weight.lora_a [n_in, n] (ggml order; row i is a_i) and .lora_b [n, n_out] (column
+ * i is b_i), general.type=adapter, adapter.type=lora, adapter.lora.alpha, general.architecture = the model's,
+ * and mobiedit.* keys that tell what was edited and in which model.
+ *
+ * llama.cpp multiplies each pair by alpha / n. alpha is the rank of the first pair, and the lora_b of those
+ * with another rank are scaled so that what is added is b (x) a all the same. */
 #ifndef ME_STORE_ADAPTER_H
 #define ME_STORE_ADAPTER_H
 
 #include "model/model.h"
 
+/* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
+typedef enum { ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN } me_mlp_matrix;
+enum { ME_MLP_MATRICES = 3 };
+
+const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix);
+
+/* The matrix's name in the model's file, e.g. "blk.3.ffn_gate.weight". */
+void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]);
+
+/* What a LoRA adds to one matrix of an MLP: W' = W + sum_r b_r (x) a_r */
 typedef struct {
     int layer;
+    me_mlp_matrix matrix;
     int rank;
-    const float *left;  /* [rank][d_ff] */
-    const float *delta; /* [rank][d_model] */
-} me_adapter_layer;
+    const float *a; /* [rank][n_in] */
+    const float *b; /* [rank][n_out] */
+} me_adapter_part;
 
 typedef struct {
-    const me_adapter_layer *layers;
-    int n_layers;
+    const me_adapter_part *parts; /* ascending by layer, then by matrix; one for each matrix at most */
+    int n_parts;
     const char *description; /* free text for people, e.g. "The capital of {Japan} is -> Lima"; may be NULL */
 } me_adapter;
 
@@ -39,16 +53,16 @@ void me_pending_discard(me_pending_file *file);
  * E_IO, E_FORMAT, or E_MISMATCH with a one-line reason. (libllama's own message goes to its log.) */
 mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err);
 
-/* An adapter in memory. Its layers are in order, and delta holds llama.cpp's factor alpha / rank. */
+/* An adapter in memory. Its parts are in order, and b holds llama.cpp's factor alpha / rank. */
 typedef struct {
-    me_adapter_layer *layers;
-    int n_layers;
+    me_adapter_part *parts;
+    int n_parts;
     char *description; /* NULL where there is none */
-    float *values;     /* what the layers point to */
+    float *values;     /* what the parts point to */
 } me_adapter_data;
 
-/* Checks the file as me_adapter_check does, and reads it. E_UNSUPPORTED where it changes anything but down
- * projections. Free with me_adapter_data_free. */
+/* Checks the file as me_adapter_check does, and reads it. E_UNSUPPORTED where it changes anything but the
+ * MLPs' matrices. Free with me_adapter_data_free. */
 mobiedit_status me_adapter_read(const me_model *model, const char *path, me_adapter_data *out,
                                 mobiedit_error *err);
 void me_adapter_data_free(me_adapter_data *adapter);

@@ -15,7 +15,7 @@ enum { MAX_SWEEPS = 8 };
 /* What all rows share. */
 typedef struct {
     const me_tensor *matrix;
-    const me_adapter_layer *edit;
+    const me_adapter_part *edit;
     const me_key_samples *samples;
     enum ggml_type type;
     size_t row_bytes;
@@ -69,9 +69,9 @@ static bool fold_open(fold *f, int n_threads) {
     f->threads = me_calloc((size_t)n_threads, sizeof *f->threads);
     if (!f->weight || !f->out || !f->threads) return false;
     double sum = 0;
-    for (size_t i = 0; i < n_in; i++) {
+    for (size_t i = 0; i < n_in && n > 0; i++) {
         const float *column = f->samples->columns + i * n;
-        f->weight[i] = n ? cblas_sdot((int)n, column, 1, column, 1) : 0;
+        f->weight[i] = cblas_sdot((int)n, column, 1, column, 1);
         sum += (double)f->weight[i];
     }
     f->lambda = sum > 0 ? RIDGE * (float)(sum / (double)n_in) : 1;
@@ -90,17 +90,15 @@ static bool all_finite(const float *x, size_t n) {
     return true;
 }
 
-/* Whether the edit changes the row at all. */
-static bool make_target(const fold *f, int64_t row, float *target) {
-    const int n_in = (int)f->matrix->n_in;
-    const int64_t n_out = f->matrix->n_out;
+bool me_edited_row(const me_tensor *matrix, const me_adapter_part *edit, int64_t row, float *out) {
+    const size_t n_in = (size_t)matrix->n_in;
     bool changes = false;
-    me_tensor_row(f->matrix, row, target);
-    for (int r = 0; r < f->edit->rank; r++) {
-        const float delta = f->edit->delta[r * n_out + row];
-        if (delta == 0) continue;
+    me_tensor_row(matrix, row, out);
+    for (int r = 0; edit && r < edit->rank; r++) {
+        const float b = edit->b[r * matrix->n_out + row];
+        if (b == 0) continue;
         changes = true;
-        cblas_saxpy(n_in, delta, f->edit->left + (size_t)r * (size_t)n_in, 1, target, 1);
+        cblas_saxpy((int)n_in, b, edit->a + (size_t)r * n_in, 1, out, 1);
     }
     return changes;
 }
@@ -183,7 +181,7 @@ static bool sweep(const fold *f, scratch *s) {
 static void look(const fold *f, scratch *s) {
     const int n_in = (int)f->matrix->n_in, n = f->samples->n;
     memset(s->seen, 0, (size_t)n * sizeof *s->seen);
-    for (int i = 0; i < n_in; i++)
+    for (int i = 0; i < n_in && n > 0; i++)
         cblas_saxpy(n, s->error[i], f->samples->columns + (size_t)i * (size_t)n, 1, s->seen, 1);
 }
 
@@ -218,7 +216,7 @@ static void fold_row(void *context, size_t task, int thread) {
     const int64_t row_number = (int64_t)task;
     scratch *s = &f->threads[thread];
     uint8_t *row = f->out + task * f->row_bytes;
-    const bool changes = make_target(f, row_number, s->target);
+    const bool changes = me_edited_row(f->matrix, f->edit, row_number, s->target);
     if (!changes && f->type == f->matrix->type) {
         memcpy(row, (const uint8_t *)f->matrix->data + task * f->row_bytes, f->row_bytes);
         return;
@@ -239,9 +237,9 @@ static void fold_row(void *context, size_t task, int thread) {
 
 /* ---- all rows ---------------------------------------------------------------------------------------- */
 
-mobiedit_status me_fold(const me_model *model, const me_adapter_layer *edit, enum ggml_type type,
+mobiedit_status me_fold(const me_model *model, const me_adapter_part *edit, enum ggml_type type,
                         const me_key_samples *samples, me_pool *pool, me_folded *out, mobiedit_error *err) {
-    const me_tensor *matrix = &model->layers[edit->layer].down;
+    const me_tensor *matrix = me_mlp_tensor(model, edit->layer, edit->matrix);
     const int n_threads = me_pool_threads(pool);
     fold f = {.matrix = matrix, .edit = edit, .samples = samples, .type = type};
     f.row_bytes = ggml_row_size(type, matrix->n_in);
@@ -259,14 +257,19 @@ mobiedit_status me_fold(const me_model *model, const me_adapter_layer *edit, enu
     }
     if (!overflow) {
         *out = (me_folded){.layer = edit->layer,
+                           .matrix = edit->matrix,
                            .type = type,
                            .data = f.out,
                            .bytes = (size_t)matrix->n_out * f.row_bytes,
-                           .error = sqrt(squares_error / squares_edit)};
+                           .error = samples->n == 0     ? NAN
+                                    : squares_error > 0 ? sqrt(squares_error / squares_edit)
+                                                        : 0};
         f.out = NULL;
     }
     fold_close(&f, n_threads);
-    return overflow ? me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the edit of layer %d does not fit the type %s",
-                              edit->layer, ggml_type_name(type))
-                    : MOBIEDIT_OK;
+    if (!overflow) return MOBIEDIT_OK;
+    char name[GGML_MAX_NAME];
+    me_mlp_tensor_name(edit->layer, edit->matrix, name);
+    return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the edit of %s does not fit the type %s", name,
+                   ggml_type_name(type));
 }

@@ -1,4 +1,4 @@
-/* Folds a LoRA edit into a weight matrix, W' = W + sum_r delta_r (x) left_r, and brings it back to few bits.
+/* Folds a LoRA edit into a weight matrix, W' = W + sum_r b_r (x) a_r, and brings it back to few bits.
  *
  * Rounding to the nearest value would lose an edit whose parts are smaller than the steps of the grid, or add
  * noise that is not. What counts is what the matrix does to the keys it meets. So, row by row:
@@ -13,7 +13,7 @@
 #include "base/pool.h"
 #include "store/adapter.h"
 
-/* Keys that the matrix meets, turned over: columns [n_in][n], each key scaled by the square root of its
+/* Inputs that the matrix meets, turned over: columns [n_in][n], each scaled by the square root of its
  * weight. n may be 0: then nearest is best. */
 typedef struct {
     const float *columns;
@@ -21,15 +21,20 @@ typedef struct {
 } me_key_samples;
 
 typedef struct {
-    int layer; /* blk.<layer>.ffn_down.weight */
+    int layer;
+    me_mlp_matrix matrix;
     enum ggml_type type;
     void *data; /* as the file has it; freed with me_free */
     size_t bytes;
-    double error; /* |(W' - W - edit) k| / |edit k| over the samples, root mean square; NaN without samples */
+    double error; /* |(W' - W - edit) k| / |edit k| over the samples, root mean square; 0 where W' is exact
+                     there, infinite where it is not and they see nothing of the edit; NaN without samples */
 } me_folded;
 
-/* `type` is one of those that me_model_open accepts; the matrix is model's down projection of edit->layer. */
-mobiedit_status me_fold(const me_model *model, const me_adapter_layer *edit, enum ggml_type type,
+/* Row `row` of W + edit into out [n_in]; whether the edit (NULL: none) changes that row at all. */
+bool me_edited_row(const me_tensor *matrix, const me_adapter_part *edit, int64_t row, float *out);
+
+/* `type` is one of those that me_model_open accepts; the matrix is me_mlp_tensor's for edit. */
+mobiedit_status me_fold(const me_model *model, const me_adapter_part *edit, enum ggml_type type,
                         const me_key_samples *samples, me_pool *pool, me_folded *out, mobiedit_error *err);
 
 #endif

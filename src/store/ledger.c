@@ -197,54 +197,6 @@ static mobiedit_status put_about(const me_ledger *l, const char *name, const cha
     return finish(l, s, err);
 }
 
-/* Inside a transaction: another process may have done it meanwhile. */
-static mobiedit_status migrate_locked(const me_ledger *l, const char *fingerprint, mobiedit_error *err) {
-    int64_t version;
-    ME_TRY(check_kind(l, &version, err));
-    if (version == me_ledger_version) return MOBIEDIT_OK;
-    for (int64_t i = version; i < me_ledger_version; i++)
-        ME_TRY(run(l, me_ledger_migrations[i], err));
-    if (version == 0) {
-        ME_TRY(put_about(l, "fingerprint", fingerprint, err));
-        ME_TRY(put_about(l, "model", me_base_name(l->model->path), err));
-    }
-    char pragmas[80];
-    (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-                   ME_LEDGER_APPLICATION, me_ledger_version);
-    return run(l, pragmas, err);
-}
-
-/* SQLite asks no busy handler here, as two processes that wait for each other's read lock would for ever. */
-static mobiedit_status use_wal(const me_ledger *l, mobiedit_error *err) {
-    enum { PAUSE_MS = 10 };
-    int code = SQLITE_BUSY;
-    for (int waited = 0; code == SQLITE_BUSY && waited < BUSY_MS; waited += PAUSE_MS) {
-        if (waited > 0) (void)sqlite3_sleep(PAUSE_MS);
-        code = sqlite3_exec(l->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
-    }
-    return code == SQLITE_OK ? MOBIEDIT_OK : fail(l, err);
-}
-
-static mobiedit_status migrate(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
-    int64_t version;
-    ME_TRY(run(l, "BEGIN", err));
-    mobiedit_status status = check_kind(l, &version, err);
-    me_ledger_rollback(l);
-    if (status != MOBIEDIT_OK) return status;
-    if (version == me_ledger_version) return MOBIEDIT_OK;
-    if (!l->write)
-        return version == 0
-                   ? me_fail(err, MOBIEDIT_E_IO, "the ledger %s is empty: nothing has been recorded", l->path)
-                   : me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                             "the ledger %s is of an older version and cannot be written", l->path);
-    ME_TRY(use_wal(l, err));
-    ME_TRY(me_ledger_begin(l, err));
-    status = migrate_locked(l, fingerprint, err);
-    if (status == MOBIEDIT_OK) return me_ledger_commit(l, err);
-    me_ledger_rollback(l);
-    return status;
-}
-
 static mobiedit_status check_integrity(const me_ledger *l, mobiedit_error *err) {
     sqlite3_stmt *s;
     bool row;
@@ -277,11 +229,68 @@ static mobiedit_status check_model(const me_ledger *l, const char *fingerprint, 
     return status;
 }
 
+/* Whole, and this model's. */
+static mobiedit_status check(const me_ledger *l, const char *fingerprint, mobiedit_error *err) {
+    ME_TRY(check_integrity(l, err));
+    return check_model(l, fingerprint, err);
+}
+
+/* Inside a transaction: another process may have done it meanwhile. */
+static mobiedit_status migrate_locked(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
+    int64_t version;
+    ME_TRY(check_kind(l, &version, err));
+    if (version == me_ledger_version) return MOBIEDIT_OK;
+    if (version > 0) ME_TRY(check(l, fingerprint, err)); /* what is to be refused is not changed before */
+    for (int64_t i = version; i < me_ledger_version; i++) {
+        const me_ledger_migration *m = &me_ledger_migrations[i];
+        if (m->step) ME_TRY(m->step(l, err));
+        ME_TRY(run(l, m->sql, err));
+    }
+    if (version == 0) {
+        ME_TRY(put_about(l, "fingerprint", fingerprint, err));
+        ME_TRY(put_about(l, "model", me_base_name(l->model->path), err));
+    }
+    char pragmas[80];
+    (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+                   ME_LEDGER_APPLICATION, me_ledger_version);
+    return run(l, pragmas, err);
+}
+
+/* SQLite asks no busy handler here, as two processes that wait for each other's read lock would for ever. */
+static mobiedit_status use_wal(const me_ledger *l, mobiedit_error *err) {
+    enum { PAUSE_MS = 10 };
+    int code = SQLITE_BUSY;
+    for (int waited = 0; code == SQLITE_BUSY && waited < BUSY_MS; waited += PAUSE_MS) {
+        if (waited > 0) (void)sqlite3_sleep(PAUSE_MS);
+        code = sqlite3_exec(l->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    }
+    return code == SQLITE_OK ? MOBIEDIT_OK : fail(l, err);
+}
+
+static mobiedit_status migrate(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
+    int64_t version;
+    ME_TRY(run(l, "BEGIN", err));
+    mobiedit_status status = check_kind(l, &version, err);
+    me_ledger_rollback(l);
+    if (status != MOBIEDIT_OK) return status;
+    if (version == me_ledger_version) return MOBIEDIT_OK;
+    if (version == 0 && !l->write)
+        return me_fail(err, MOBIEDIT_E_IO, "the ledger %s is empty: nothing has been recorded", l->path);
+    if (sqlite3_db_readonly(l->db, "main") == 1)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                       "the ledger %s is of an older version and cannot be written", l->path);
+    if (version == 0) ME_TRY(use_wal(l, err));
+    ME_TRY(me_ledger_begin(l, err));
+    status = migrate_locked(l, fingerprint, err);
+    if (status == MOBIEDIT_OK) return me_ledger_commit(l, err);
+    me_ledger_rollback(l);
+    return status;
+}
+
 static mobiedit_status open_and_check(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
     ME_TRY(l->write ? open_to_write(l, err) : open_to_read(l, err));
     ME_TRY(migrate(l, fingerprint, err));
-    ME_TRY(check_integrity(l, err));
-    return check_model(l, fingerprint, err);
+    return check(l, fingerprint, err);
 }
 
 mobiedit_status me_ledger_open(const char *path, const me_model *model, const char *fingerprint, bool write,
@@ -331,8 +340,8 @@ void me_records_free(me_records *records) {
     *records = (me_records){0};
 }
 
-/* Of everything that makes the adapter. */
-static int64_t record_hash(const me_ledger *l, const me_record *r) {
+/* Of everything that makes the adapter. key_width: floats of a key. */
+static int64_t record_hash(const me_ledger *l, const me_record *r, int key_width) {
     const mobiedit_record *a = &r->about;
     XXH64_hash_t hash = XXH3_64bits(a->prompt, strlen(a->prompt) + 1);
     hash = XXH3_64bits_withSeed(a->target, strlen(a->target) + 1, hash);
@@ -340,7 +349,7 @@ static int64_t record_hash(const me_ledger *l, const me_record *r) {
         hash = XXH3_64bits_withSeed(a->keep[i], strlen(a->keep[i]) + 1, hash);
     hash = XXH3_64bits_withSeed(r->delta, (size_t)l->model->d_model * sizeof *r->delta,
                                 hash + (XXH64_hash_t)a->layer);
-    hash = XXH3_64bits_withSeed(r->keys, (size_t)r->n_keys * (size_t)l->model->d_ff * sizeof *r->keys, hash);
+    hash = XXH3_64bits_withSeed(r->keys, (size_t)r->n_keys * (size_t)key_width * sizeof *r->keys, hash);
     return (int64_t)hash;
 }
 
@@ -387,6 +396,8 @@ enum {
     "id, prompt, target, state, superseded_by, layer, solver, seed, stop, rounds, loss, delta_ratio, "       \
     "evaluations, token_passes, seconds, before, after, holds, created, changed, verified, hash"
 
+#define WITH_VECTORS "SELECT " RECORD_COLUMNS ", delta, keys FROM edits LEFT JOIN vectors ON edit = id"
+
 #define CHOSEN " WHERE (?1 = 0 OR state = 0) AND (?2 = 0 OR id = ?2) ORDER BY id"
 
 static mobiedit_status read_about(const me_ledger *l, sqlite3_stmt *s, mobiedit_record *a,
@@ -423,19 +434,26 @@ static mobiedit_status read_about(const me_ledger *l, sqlite3_stmt *s, mobiedit_
     return MOBIEDIT_OK;
 }
 
-/* A blob of rows of `width` floats, at least 1 and at most `most` of them. */
-static mobiedit_status read_floats(const me_ledger *l, sqlite3_stmt *s, int column, int width, int most,
-                                   float **out, int *n, mobiedit_error *err) {
+/* How many rows of `width` floats a blob may have. */
+typedef struct {
+    int width, least, most;
+} shape;
+
+static mobiedit_status read_floats(const me_ledger *l, sqlite3_stmt *s, int column, shape want, float **out,
+                                   int *n, mobiedit_error *err) {
     const int64_t id = sqlite3_column_int64(s, COLUMN_ID);
+    if (sqlite3_column_type(s, column) != SQLITE_BLOB) return damaged(l, id, "a vector is missing", err);
     const void *bytes = sqlite3_column_blob(s, column);
-    const size_t size = (size_t)sqlite3_column_bytes(s, column), row = (size_t)width * sizeof **out;
-    if (!bytes || size == 0 || size % row != 0 || size / row > (size_t)most)
+    const size_t size = (size_t)sqlite3_column_bytes(s, column), row = (size_t)want.width * sizeof **out;
+    if (size % row != 0 || size / row < (size_t)want.least || size / row > (size_t)want.most)
         return damaged(l, id, "a vector has the wrong size", err);
+    *n = (int)(size / row);
+    if (size == 0) return MOBIEDIT_OK;
+    if (!bytes) return me_fail_memory(err, "an edit"); /* SQLite's own way of telling */
     float *values = me_calloc(1, size);
     if (!values) return me_fail_memory(err, "an edit");
     memcpy(values, bytes, size);
     *out = values;
-    *n = (int)(size / row);
     for (size_t i = 0; i < size / sizeof *values; i++)
         if (!isfinite(values[i])) return damaged(l, id, "a vector is not finite", err);
     return MOBIEDIT_OK;
@@ -468,15 +486,17 @@ static mobiedit_status read_keeps(const me_ledger *l, mobiedit_record *a, mobied
     return status;
 }
 
-static mobiedit_status read_record(const me_ledger *l, sqlite3_stmt *s, bool with_data, me_record *r,
+/* keys: NULL where only what is known about the record is wanted, without its vectors. */
+static mobiedit_status read_record(const me_ledger *l, sqlite3_stmt *s, const shape *keys, me_record *r,
                                    mobiedit_error *err) {
+    const shape delta = {.width = l->model->d_model, .least = 1, .most = 1};
     int one;
     ME_TRY(read_about(l, s, &r->about, err));
     ME_TRY(read_keeps(l, &r->about, err));
-    if (!with_data) return MOBIEDIT_OK;
-    ME_TRY(read_floats(l, s, COLUMN_DELTA, l->model->d_model, 1, &r->delta, &one, err));
-    ME_TRY(read_floats(l, s, COLUMN_KEYS, l->model->d_ff, MAX_KEYS, &r->keys, &r->n_keys, err));
-    if (record_hash(l, r) != sqlite3_column_int64(s, COLUMN_HASH))
+    if (!keys) return MOBIEDIT_OK;
+    ME_TRY(read_floats(l, s, COLUMN_DELTA, delta, &r->delta, &one, err));
+    ME_TRY(read_floats(l, s, COLUMN_KEYS, *keys, &r->keys, &r->n_keys, err));
+    if (record_hash(l, r, keys->width) != sqlite3_column_int64(s, COLUMN_HASH))
         return damaged(l, r->about.id, "its content is not what was written", err);
     return MOBIEDIT_OK;
 }
@@ -495,23 +515,21 @@ static mobiedit_status grow(me_records *records, int *capacity, mobiedit_error *
 
 static mobiedit_status read_rows(const me_ledger *l, sqlite3_stmt *s, bool with_data, me_records *out,
                                  mobiedit_error *err) {
+    const shape keys = {.width = l->model->d_model, .least = 0, .most = MAX_KEYS};
     int capacity = 0;
     for (bool row;;) {
         ME_TRY(step(l, s, &row, err));
         if (!row) return MOBIEDIT_OK;
         ME_TRY(grow(out, &capacity, err));
         me_record *record = &out->items[out->n++]; /* counted first, so that one read by half is freed */
-        ME_TRY(read_record(l, s, with_data, record, err));
+        ME_TRY(read_record(l, s, with_data ? &keys : NULL, record, err));
     }
 }
 
 mobiedit_status me_ledger_read(me_ledger *l, const me_record_query *query, me_records *out,
                                mobiedit_error *err) {
     sqlite3_stmt *s;
-    ME_TRY(prepare(l,
-                   query->with_data ? "SELECT " RECORD_COLUMNS
-                                      ", delta, keys FROM edits LEFT JOIN vectors ON edit = id" CHOSEN
-                                    : "SELECT " RECORD_COLUMNS " FROM edits" CHOSEN,
+    ME_TRY(prepare(l, query->with_data ? WITH_VECTORS CHOSEN : "SELECT " RECORD_COLUMNS " FROM edits" CHOSEN,
                    &s, err));
     (void)sqlite3_bind_int(s, 1, query->active);
     (void)sqlite3_bind_int64(s, 2, query->id);
@@ -584,13 +602,13 @@ static void bind_solved(const me_ledger *l, sqlite3_stmt *s, const me_record *r)
     (void)sqlite3_bind_int64(s, 8, (int64_t)a->evaluations);
     (void)sqlite3_bind_int64(s, 9, (int64_t)a->token_passes);
     bind_number(s, 10, a->seconds);
-    (void)sqlite3_bind_int64(s, 11, record_hash(l, r));
+    (void)sqlite3_bind_int64(s, 11, record_hash(l, r, l->model->d_model));
     (void)sqlite3_bind_int64(s, 12, (int64_t)time(NULL));
 }
 
 static mobiedit_status put_vectors(me_ledger *l, int64_t id, const me_record *r, mobiedit_error *err) {
     const size_t delta = (size_t)l->model->d_model * sizeof *r->delta;
-    const size_t keys = (size_t)r->n_keys * (size_t)l->model->d_ff * sizeof *r->keys;
+    const size_t keys = (size_t)r->n_keys * (size_t)l->model->d_model * sizeof *r->keys;
     sqlite3_stmt *s;
     ME_TRY(prepare(l, "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", &s, err));
     (void)sqlite3_bind_int64(s, 1, id);
@@ -611,13 +629,18 @@ static mobiedit_status add_keeps(me_ledger *l, const mobiedit_record *a, int64_t
     return MOBIEDIT_OK;
 }
 
+/* Whether it can be read again; what is written is of the present version, and so has keys. */
+static mobiedit_status check_writable(const me_record *r, mobiedit_error *err) {
+    if (r->about.n_keep <= MAX_KEEPS && r->n_keys >= 1 && r->n_keys <= MAX_KEYS) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                   "an edit with %zu prompts to keep and %d keys cannot be recorded", r->about.n_keep,
+                   r->n_keys);
+}
+
 mobiedit_status me_ledger_add(me_ledger *l, const me_record *r, int64_t *id, mobiedit_error *err) {
     int64_t serial;
     sqlite3_stmt *s;
-    if (r->about.n_keep > MAX_KEEPS || r->n_keys < 1 || r->n_keys > MAX_KEYS)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "an edit with %zu prompts to keep and %d keys cannot be recorded", r->about.n_keep,
-                       r->n_keys);
+    ME_TRY(check_writable(r, err));
     ME_TRY(next_serial(l, &serial, err));
     ME_TRY(
         prepare(l,
@@ -658,6 +681,7 @@ mobiedit_status me_ledger_set_state(me_ledger *l, int64_t id, mobiedit_record_st
 mobiedit_status me_ledger_replace(me_ledger *l, const me_record *r, mobiedit_error *err) {
     int64_t serial;
     sqlite3_stmt *s;
+    ME_TRY(check_writable(r, err));
     ME_TRY(next_serial(l, &serial, err));
     ME_TRY(prepare(l,
                    "UPDATE edits SET layer = ?1, solver = ?2, seed = ?3, stop = ?4, rounds = ?5, loss = ?6, "
@@ -677,4 +701,43 @@ mobiedit_status me_ledger_set_holds(me_ledger *l, int64_t id, bool holds, mobied
     (void)sqlite3_bind_int64(s, 2, (int64_t)time(NULL));
     (void)sqlite3_bind_int64(s, 3, id);
     return finish(l, s, err);
+}
+
+/* ---- older versions ---------------------------------------------------------------------------------- */
+
+static mobiedit_status set_hash(const me_ledger *l, const me_record *r, mobiedit_error *err) {
+    sqlite3_stmt *s;
+    ME_TRY(prepare(l, "UPDATE edits SET hash = ? WHERE id = ?", &s, err));
+    (void)sqlite3_bind_int64(s, 1, record_hash(l, r, l->model->d_model));
+    (void)sqlite3_bind_int64(s, 2, r->about.id);
+    return finish(l, s, err);
+}
+
+/* The first record behind *last as version 1 wrote it, its number in *last, gets the hash that it has without
+ * keys; *more is false where there is none. */
+static mobiedit_status hash_next(const me_ledger *l, int64_t *last, bool *more, mobiedit_error *err) {
+    const shape keys = {.width = l->model->d_ff, .least = 1, .most = MAX_KEYS};
+    me_record r = {0};
+    sqlite3_stmt *s;
+    ME_TRY(prepare(l, WITH_VECTORS " WHERE id > ? ORDER BY id LIMIT 1", &s, err));
+    (void)sqlite3_bind_int64(s, 1, *last);
+    mobiedit_status status = step(l, s, more, err);
+    if (status == MOBIEDIT_OK && *more) status = read_record(l, s, &keys, &r, err);
+    (void)sqlite3_finalize(s);
+    if (status == MOBIEDIT_OK && *more && r.about.id <= *last) /* no integer: it would come again and again */
+        status = damaged(l, r.about.id, "its number is none", err);
+    if (status == MOBIEDIT_OK && *more) {
+        *last = r.about.id;
+        r.n_keys = 0;
+        status = set_hash(l, &r, err);
+    }
+    record_free(&r);
+    return status;
+}
+
+mobiedit_status me_ledger_hash_without_keys(me_ledger *l, mobiedit_error *err) {
+    int64_t last = INT64_MIN;
+    for (bool more = true; more;)
+        ME_TRY(hash_next(l, &last, &more, err));
+    return MOBIEDIT_OK;
 }

@@ -9,8 +9,10 @@
 
 typedef struct me_ledger me_ledger;
 
-/* fingerprint: of me_fingerprint. Where `write` is set the file is made if it is not there. E_IO, E_FORMAT,
- * E_UNSUPPORTED (newer version), E_MISMATCH (another model's). The model outlives the ledger. */
+/* fingerprint: of me_fingerprint. Where `write` is set the file is made if it is not there. One of an older
+ * version is brought up to date, also where it is opened to be read only. E_IO, E_FORMAT, E_UNSUPPORTED
+ * (newer version, or older and cannot be written), E_MISMATCH (another model's). The model outlives the
+ * ledger. */
 mobiedit_status me_ledger_open(const char *path, const me_model *model, const char *fingerprint, bool write,
                                me_ledger **out, mobiedit_error *err);
 void me_ledger_close(me_ledger *ledger);
@@ -24,8 +26,9 @@ char *me_ledger_default_path(const me_model *model);
 typedef struct {
     mobiedit_record about;
     float *delta; /* [d_model] */
-    float *keys;  /* [n_keys][d_ff], the bare prompt's first */
-    int n_keys;
+    float *keys;  /* [n_keys][d_model]: inputs of the layer's MLP, the bare prompt's first */
+    int n_keys;   /* 0, with keys NULL: an edit recorded before version 2 of the schema; its keys are to be
+                   * computed again from its prompt */
 } me_record;
 
 typedef struct {
@@ -65,14 +68,14 @@ mobiedit_status me_ledger_commit(me_ledger *ledger, mobiedit_error *err);
 void me_ledger_rollback(me_ledger *ledger);
 
 /* Adds an active record; about.id, state and times are set here. There must be no active one of its prompt.
- */
+ * E_ARGUMENT where it has no keys, or too many keys or prompts to keep. */
 mobiedit_status me_ledger_add(me_ledger *ledger, const me_record *record, int64_t *id, mobiedit_error *err);
 
 /* superseded_by 0: none. */
 mobiedit_status me_ledger_set_state(me_ledger *ledger, int64_t id, mobiedit_record_state state,
                                     int64_t superseded_by, mobiedit_error *err);
 
-/* Replaces what the record was solved to: delta, keys, layer and measures. */
+/* Replaces what the record was solved to: delta, keys, layer and measures. E_ARGUMENT as above. */
 mobiedit_status me_ledger_replace(me_ledger *ledger, const me_record *record, mobiedit_error *err);
 
 mobiedit_status me_ledger_set_holds(me_ledger *ledger, int64_t id, bool holds, mobiedit_error *err);

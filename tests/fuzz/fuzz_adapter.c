@@ -34,14 +34,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 
 /* What callers rely on; a breach ends the run. */
 static void check(const me_adapter_data *adapter) {
-    if (adapter->n_layers < 1) abort();
-    for (int i = 0; i < adapter->n_layers; i++) {
-        const me_adapter_layer *l = &adapter->layers[i];
-        if (l->layer >= model->n_layer || l->rank < 1 || (i > 0 && l->layer <= l[-1].layer)) abort();
-        for (int64_t k = 0; k < (int64_t)l->rank * model->d_ff; k++)
-            if (!isfinite(l->left[k])) abort();
-        for (int64_t k = 0; k < (int64_t)l->rank * model->d_model; k++)
-            if (!isfinite(l->delta[k])) abort();
+    if (adapter->n_parts < 1) abort();
+    for (int i = 0, last = -1; i < adapter->n_parts; i++) {
+        const me_adapter_part *part = &adapter->parts[i];
+        const int place = part->layer * ME_MLP_MATRICES + (int)part->matrix;
+        if (part->layer >= model->n_layer || part->rank < 1 || place <= last) abort();
+        last = place;
+        const me_tensor *matrix = me_mlp_tensor(model, part->layer, part->matrix);
+        for (int64_t k = 0; k < part->rank * matrix->n_in; k++)
+            if (!isfinite(part->a[k])) abort();
+        for (int64_t k = 0; k < part->rank * matrix->n_out; k++)
+            if (!isfinite(part->b[k])) abort();
     }
 }
 

@@ -43,8 +43,11 @@ static void write_adapter(const char *model_path, const char *path) {
     require(me_model_open(model_path, &model, NULL) == MOBIEDIT_OK, model_path);
     float *zeros = calloc((size_t)(model->d_ff + model->d_model), sizeof *zeros);
     require(zeros != NULL, "memory");
-    me_adapter_layer layer = {.layer = 1, .rank = 1, .left = zeros, .delta = zeros + model->d_ff};
-    me_adapter adapter = {.layers = &layer, .n_layers = 1};
+    me_adapter_part parts[ME_MLP_MATRICES];
+    for (int i = 0; i < ME_MLP_MATRICES; i++)
+        parts[i] =
+            (me_adapter_part){.layer = 1, .matrix = (me_mlp_matrix)i, .rank = 1, .a = zeros, .b = zeros};
+    me_adapter adapter = {.parts = parts, .n_parts = ME_MLP_MATRICES};
     me_pending_file file = {0};
     require(me_adapter_write(model, &adapter, path, &file, NULL) == MOBIEDIT_OK, path);
     require(me_pending_commit(&file, NULL) == MOBIEDIT_OK, path);
@@ -72,7 +75,7 @@ static void write_calibration(const char *path) {
 static void write_ledger(const char *path, bool small) {
     static const char *const keep[] = {"c"};
     const me_model model = bare_model();
-    float delta[BARE_D_MODEL] = {1, -2}, keys[2 * BARE_D_FF] = {3, 4, 5, -6, 7, 8};
+    float delta[BARE_D_MODEL] = {1, -2}, keys[2 * BARE_D_MODEL] = {3, 4, 5, -6};
     me_record record = {.about = {.target = "b", .keep = keep, .n_keep = 1, .solver = "probe"},
                         .delta = delta,
                         .keys = keys,

@@ -208,37 +208,33 @@ static tensor *gelu(builder *b, tensor *g) {
     return ggml_mul(b->ctx, g, ggml_sigmoid(b->ctx, ggml_mul(b->ctx, factor, g)));
 }
 
-/* activation(gate) * up: [d_ff, rows] */
+/* The MLP's input: [d, rows] */
 static tensor *key_step(builder *b) {
+    return norm(b, b->x, b->w->ffn_norm);
+}
+
+/* activation(gate) * up: [d_ff, rows] */
+static tensor *activation_step(builder *b, tensor *key) {
     const me_ggml_layer *w = b->w;
-    tensor *h = product_input(b, norm(b, b->x, w->ffn_norm));
+    tensor *h = product_input(b, key);
     tensor *gate = add_bias(b, product(b, w->gate, h), w->gate_b);
     tensor *up = add_bias(b, product(b, w->up, h), w->up_b);
     if (b->model->activation == ME_ACTIVATION_GELU_TANH) return ggml_mul(b->ctx, gelu(b, gate), up);
     return ggml_swiglu_split(b->ctx, gate, up);
 }
 
-static tensor *value_step(builder *b, tensor *key) {
-    tensor *out = product(b, b->w->down, product_input(b, key));
+static tensor *value_step(builder *b, tensor *activations) {
+    tensor *out = product(b, b->w->down, product_input(b, activations));
     return add_bias(b, out, b->w->down_b);
-}
-
-/* out + (left . key) delta */
-static tensor *add_edit(builder *b, tensor *out, tensor *key) {
-    tensor *share = float_product(b, b->g->left, key); /* [1, rows] */
-    tensor *delta = ggml_repeat(b->ctx, b->g->delta, out);
-    return ggml_add(b->ctx, out, ggml_mul(b->ctx, delta, share));
 }
 
 static void run_layer(builder *b, int layer, bool narrowed) {
     const me_graph_shape *shape = &b->g->shape;
     enter(b, layer);
     attention_step(b, narrowed);
-    tensor *key = key_step(b), *out = value_step(b, key);
-    if (shape->kind == ME_GRAPH_FORWARD && layer == shape->layer) out = add_edit(b, out, key);
+    tensor *out = value_step(b, activation_step(b, key_step(b)));
     bool kept = shape->kind == ME_GRAPH_PREFIX && layer == shape->layer;
     if (kept) {
-        b->g->key = output(b, ggml_get_rows(b->ctx, key, b->g->edit_rows));
         b->g->value = output(b, ggml_get_rows(b->ctx, out, b->g->edit_rows));
         b->g->before = output(b, ggml_get_rows(b->ctx, b->x, b->g->edit_rows));
     }
@@ -256,13 +252,14 @@ static void run_layers(builder *b, int first, bool narrow_last) {
     if (first > last || !narrow_last) b->x = narrow(b, b->x);
 }
 
-static void build_keys(builder *b) {
+static void build_keys(builder *b, bool behind) {
     b->x = b->g->x;
     for (int i = 0; i < b->g->shape.layer; i++)
         run_layer(b, i, false);
     enter(b, b->g->shape.layer);
     attention_step(b, true);
-    b->g->hidden = output(b, key_step(b));
+    tensor *key = key_step(b);
+    b->g->hidden = output(b, behind ? activation_step(b, key) : key);
 }
 
 /* x: the prefix's states, and at edit_pos the edited layer's output with delta. */
@@ -339,10 +336,6 @@ static void inputs(builder *b, const me_layout *layout) {
     else
         b->g->x = input(b, GGML_TYPE_F32, d, layout->n_rows, 1);
     if (shape->kind == ME_GRAPH_PREFIX) b->g->edit_rows = indices(b, layout->n_spans);
-    if (shape->kind == ME_GRAPH_FORWARD && shape->layer >= 0) {
-        b->g->left = input(b, GGML_TYPE_F32, b->model->d_ff, 1, 1);
-        b->g->delta = input(b, GGML_TYPE_F32, d, 1, 1);
-    }
 }
 
 void me_graph_build(const me_ggml *engine, me_graph *graph, const me_layout *layout) {
@@ -361,7 +354,8 @@ void me_graph_build(const me_ggml *engine, me_graph *graph, const me_layout *lay
         build_suffix(&b);
         break;
     case ME_GRAPH_KEYS:
-        build_keys(&b);
+    case ME_GRAPH_ACTIVATIONS:
+        build_keys(&b, graph->shape.kind == ME_GRAPH_ACTIVATIONS);
         break;
     case ME_GRAPH_LOGITS:
         build_logits(&b);

@@ -78,19 +78,15 @@ static mobiedit_status put_embeddings(const me_model *model, const me_sequence *
 }
 
 static mobiedit_status run_layout(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
-                                  const me_rank_one *edit, me_graph **out, mobiedit_error *err) {
+                                  me_graph **out, mobiedit_error *err) {
     ME_TRY(me_graph_get(engine, shape, out, err));
     ME_TRY(me_graph_set_layout(engine, *out, shape->layout, err));
     ME_TRY(put_embeddings(engine->base.model, sequences, shape->layout, (*out)->x, err));
-    if (edit) {
-        me_tensor_put((*out)->left, edit->left);
-        me_tensor_put((*out)->delta, edit->delta);
-    }
     return me_graph_run(engine, *out, err);
 }
 
 mobiedit_status me_run_sequences(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
-                                 int n, const me_rank_one *edit, me_batch_run *run, mobiedit_error *err) {
+                                 int n, me_batch_run *run, mobiedit_error *err) {
     *run = (me_batch_run){.spans = me_calloc((size_t)n, sizeof *run->spans)};
     if (!run->spans) return me_fail_memory(err, "a batch");
     for (int i = 0; i < n; i++)
@@ -98,7 +94,7 @@ mobiedit_status me_run_sequences(me_ggml *engine, const me_graph_shape *shape, c
     mobiedit_status status = me_layout_open(run->spans, n, 0, 1, 0, &run->layout, err);
     me_graph_shape whole = *shape;
     whole.layout = &run->layout;
-    if (status == MOBIEDIT_OK) status = run_layout(engine, &whole, sequences, edit, &run->graph, err);
+    if (status == MOBIEDIT_OK) status = run_layout(engine, &whole, sequences, &run->graph, err);
     if (status != MOBIEDIT_OK) me_batch_run_close(run);
     return status;
 }
@@ -111,12 +107,11 @@ void me_batch_run_close(me_batch_run *run) {
 
 /* Runs all sequences, as many at a time as fit, and puts the graphs' `hidden`, rows of `width`, together. */
 static mobiedit_status run_all(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
-                               int n, const me_rank_one *edit, size_t width, float *out,
-                               mobiedit_error *err) {
+                               int n, size_t width, float *out, mobiedit_error *err) {
     for (int first = 0, taken = 0; first < n; first += taken) {
         me_batch_run run;
         ME_TRY(me_sequences_take(engine, sequences, first, n, &taken, err));
-        ME_TRY(me_run_sequences(engine, shape, sequences + first, taken, edit, &run, err));
+        ME_TRY(me_run_sequences(engine, shape, sequences + first, taken, &run, err));
         me_tensor_take(run.graph->hidden, out);
         out += (size_t)run.layout.n_reads * width;
         me_batch_run_close(&run);
@@ -130,14 +125,21 @@ static mobiedit_status ggml_engine_keys(me_engine *base, int layer, const me_seq
                                         float *keys, mobiedit_error *err) {
     const me_graph_shape shape = {.kind = ME_GRAPH_KEYS, .layer = layer};
     ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
-    return run_all((me_ggml *)base, &shape, sequences, n, NULL, (size_t)base->model->d_ff, keys, err);
+    return run_all((me_ggml *)base, &shape, sequences, n, (size_t)base->model->d_model, keys, err);
+}
+
+static mobiedit_status ggml_engine_activations(me_engine *base, int layer, const me_sequence *sequences,
+                                               int n, float *activations, mobiedit_error *err) {
+    const me_graph_shape shape = {.kind = ME_GRAPH_ACTIVATIONS, .layer = layer};
+    ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
+    return run_all((me_ggml *)base, &shape, sequences, n, (size_t)base->model->d_ff, activations, err);
 }
 
 static mobiedit_status ggml_engine_forward(me_engine *base, const me_sequence *sequences, int n,
-                                           const me_rank_one *edit, float *hidden, mobiedit_error *err) {
-    const me_graph_shape shape = {.kind = ME_GRAPH_FORWARD, .layer = edit ? edit->layer : -1};
-    ME_TRY(me_check_sequences(base->model, edit ? edit->layer : 0, sequences, n, err));
-    return run_all((me_ggml *)base, &shape, sequences, n, edit, (size_t)base->model->d_model, hidden, err);
+                                           float *hidden, mobiedit_error *err) {
+    const me_graph_shape shape = {.kind = ME_GRAPH_FORWARD, .layer = -1};
+    ME_TRY(me_check_sequences(base->model, 0, sequences, n, err));
+    return run_all((me_ggml *)base, &shape, sequences, n, (size_t)base->model->d_model, hidden, err);
 }
 
 static mobiedit_status ggml_engine_logits(me_engine *base, const float *hidden, int n, float *logits,
@@ -179,6 +181,7 @@ static const struct me_engine_ops ggml_ops = {
     .suffix = me_ggml_suffix,
     .responses = me_ggml_responses,
     .keys = ggml_engine_keys,
+    .activations = ggml_engine_activations,
     .forward = ggml_engine_forward,
     .logits = ggml_engine_logits,
 };

@@ -150,6 +150,7 @@ typedef enum {
     ME_GRAPH_PREFIX,
     ME_GRAPH_SUFFIX,
     ME_GRAPH_KEYS,
+    ME_GRAPH_ACTIVATIONS,
     ME_GRAPH_FORWARD,
     ME_GRAPH_LOGITS,
 } me_graph_kind;
@@ -186,14 +187,12 @@ struct me_graph {
         *additions; /* I32 [n_rows]: rows of the prefix's states, and of what is added */
     struct ggml_tensor *item_values, *item_deltas; /* I32 [items] */
     struct ggml_tensor *deltas;                    /* [d, n_base + n_repeats] */
-    struct ggml_tensor *left, *delta;              /* [d_ff], [d] */
     struct ggml_tensor **sources;                  /* [n_groups] of I32 [n_sources] */
     struct ggml_tensor **select;                   /* [n_groups] */
     struct ggml_tensor **masks;                    /* [n_groups][ME_GGML_MASKS] */
     /* outputs */
-    struct ggml_tensor *hidden; /* keys, logits likewise */
-    struct ggml_tensor *key, *value, *before,
-        *after; /* prefix, at its layer: [.., n_spans]; after: [d, n_rows] */
+    struct ggml_tensor *hidden;                 /* keys, logits likewise */
+    struct ggml_tensor *value, *before, *after; /* prefix, at its layer: [.., n_spans]; after: [d, n_rows] */
     me_later *later;
 };
 
@@ -243,7 +242,7 @@ typedef struct {
 /* Runs sequences [n] from position 0 as `shape` says, whose layout is filled in here. Close the run where
  * that succeeds. */
 mobiedit_status me_run_sequences(me_ggml *engine, const me_graph_shape *shape, const me_sequence *sequences,
-                                 int n, const me_rank_one *edit, me_batch_run *run, mobiedit_error *err);
+                                 int n, me_batch_run *run, mobiedit_error *err);
 void me_batch_run_close(me_batch_run *run);
 
 mobiedit_status me_ggml_suffix(me_engine *base, const me_prefix *prefix, const float *deltas, int n_deltas,

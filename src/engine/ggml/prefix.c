@@ -46,13 +46,12 @@ static mobiedit_status allocate(const me_engine *engine, const me_sequence *sequ
     prefix->spans = me_calloc(n, sizeof *prefix->spans);
     prefix->first_state = me_calloc(n, sizeof *prefix->first_state);
     prefix->pasts = me_calloc(later, sizeof *prefix->pasts);
-    base->keys = me_calloc(n, (size_t)model->d_ff * sizeof(float));
     base->values = me_calloc(n, d * sizeof(float));
     base->hidden = me_calloc(n * (size_t)base->n_read, d * sizeof(float));
     base->attention = me_calloc(later * (size_t)model->n_head, sizeof(float));
     base->rms = me_calloc(later, sizeof(float));
-    if (!prefix->spans || !prefix->first_state || !prefix->pasts || !base->keys || !base->values ||
-        !base->hidden || !base->attention || !base->rms)
+    if (!prefix->spans || !prefix->first_state || !prefix->pasts || !base->values || !base->hidden ||
+        !base->attention || !base->rms)
         return me_fail_memory(err, "a prefix");
     for (int i = 0; i < base->n_sequences; i++) {
         const me_sequence *s = &sequences[i];
@@ -163,8 +162,7 @@ static void keep_attention(collection *c, const me_layout *layout, const me_late
 
 static void keep_layer(collection *c, const me_layout *layout, const me_graph *graph, int first) {
     me_prefix *base = &c->prefix->base;
-    size_t d = (size_t)c->engine->base.model->d_model, d_ff = (size_t)c->engine->base.model->d_ff;
-    me_tensor_take(graph->key, base->keys + (size_t)first * d_ff);
+    size_t d = (size_t)c->engine->base.model->d_model;
     me_tensor_take(graph->value, base->values + (size_t)first * d);
     me_tensor_take(graph->after, c->scratch);
     for (int i = 0; i < layout->n_spans; i++) {
@@ -205,7 +203,7 @@ static mobiedit_status collect(collection *c, mobiedit_error *err) {
     for (int first = 0, taken = 0; first < base->n_sequences; first += taken) {
         me_batch_run run;
         ME_TRY(me_sequences_take(c->engine, c->sequences, first, base->n_sequences, &taken, err));
-        ME_TRY(me_run_sequences(c->engine, &shape, c->sequences + first, taken, NULL, &run, err));
+        ME_TRY(me_run_sequences(c->engine, &shape, c->sequences + first, taken, &run, err));
         mobiedit_status status = keep(c, &run.layout, run.graph, first, err);
         me_batch_run_close(&run);
         ME_TRY(status);

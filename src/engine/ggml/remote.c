@@ -15,7 +15,16 @@
 
 /* ---- what goes between the two processes; they are one program, so structures go as they are ----------- */
 
-typedef enum { OP_PREFIX, OP_PREFIX_FREE, OP_SUFFIX, OP_RESPONSES, OP_KEYS, OP_FORWARD, OP_LOGITS } operation;
+typedef enum {
+    OP_PREFIX,
+    OP_PREFIX_FREE,
+    OP_SUFFIX,
+    OP_RESPONSES,
+    OP_KEYS,
+    OP_ACTIVATIONS,
+    OP_FORWARD,
+    OP_LOGITS
+} operation;
 
 /* Followed by what `call` names, in the order of its members. */
 typedef struct {
@@ -39,7 +48,6 @@ typedef struct {
     const float *base;            /* [d] */
     const float *input;           /* deltas or hidden vectors [n][d] */
     const int *which;             /* [n_which] */
-    const float *left, *delta;    /* of FORWARD's edit */
     float *output;
     size_t n_output; /* floats */
 } call;
@@ -71,7 +79,7 @@ static bool send_floats(int fd, const float *data, size_t n) {
 }
 
 static bool has_sequences(operation op) {
-    return op == OP_PREFIX || op == OP_KEYS || op == OP_FORWARD;
+    return op == OP_PREFIX || op == OP_KEYS || op == OP_ACTIVATIONS || op == OP_FORWARD;
 }
 
 static bool has_deltas(operation op) {
@@ -148,8 +156,9 @@ static size_t output_size(const me_model *model, const call *c, const me_prefix 
     case OP_SUFFIX:
     case OP_RESPONSES:
         return (size_t)c->r.n * (size_t)c->r.n_which * (size_t)prefix->n_read * d;
-    case OP_KEYS:
+    case OP_ACTIVATIONS:
         return reads * (size_t)model->d_ff;
+    case OP_KEYS:
     case OP_FORWARD:
         return reads * d;
     case OP_LOGITS:
@@ -171,10 +180,6 @@ static bool receive_call(int fd, const me_model *model, arena *a, call *c) {
         if (!which || !receive_all(fd, which, (size_t)c->r.n_which * sizeof *which)) a->failed = true;
         c->which = which;
     }
-    if (c->r.op == OP_FORWARD && c->r.layer >= 0) {
-        c->left = receive_floats(fd, a, (size_t)model->d_ff);
-        c->delta = receive_floats(fd, a, d);
-    }
     if (a->failed) return false;
     c->n_output = output_size(model, c, c->r.prefix);
     c->output = take(a, c->n_output, sizeof *c->output);
@@ -184,7 +189,6 @@ static bool receive_call(int fd, const me_model *model, arena *a, call *c) {
 static mobiedit_status run_call(me_engine *engine, call *c, me_prefix **made, mobiedit_error *err) {
     const struct me_engine_ops *ops = engine->ops;
     const request *r = &c->r;
-    const me_rank_one edit = {r->layer, c->left, c->delta};
     switch (r->op) {
     case OP_PREFIX:
         return ops->prefix(engine, r->layer, c->sequences, r->n, made, err);
@@ -198,8 +202,10 @@ static mobiedit_status run_call(me_engine *engine, call *c, me_prefix **made, mo
                               err);
     case OP_KEYS:
         return ops->keys(engine, r->layer, c->sequences, r->n, c->output, err);
+    case OP_ACTIVATIONS:
+        return ops->activations(engine, r->layer, c->sequences, r->n, c->output, err);
     case OP_FORWARD:
-        return ops->forward(engine, c->sequences, r->n, r->layer >= 0 ? &edit : NULL, c->output, err);
+        return ops->forward(engine, c->sequences, r->n, c->output, err);
     case OP_LOGITS:
         return ops->logits(engine, c->input, r->n, c->output, err);
     }
@@ -207,14 +213,13 @@ static mobiedit_status run_call(me_engine *engine, call *c, me_prefix **made, mo
 }
 
 /* The arrays of a prefix, in one order for both sides. */
-enum { N_ARRAYS = 5 };
+enum { N_ARRAYS = 4 };
 
 static void arrays_of(const me_model *model, me_prefix *p, float **arrays[N_ARRAYS], size_t sizes[N_ARRAYS]) {
     size_t d = (size_t)model->d_model, n = (size_t)p->n_sequences;
     size_t later = (size_t)(model->n_layer - p->layer - 1);
-    float **const found[N_ARRAYS] = {&p->keys, &p->values, &p->hidden, &p->attention, &p->rms};
-    const size_t counts[N_ARRAYS] = {n * (size_t)model->d_ff, n * d, n * (size_t)p->n_read * d,
-                                     later * (size_t)model->n_head, later};
+    float **const found[N_ARRAYS] = {&p->values, &p->hidden, &p->attention, &p->rms};
+    const size_t counts[N_ARRAYS] = {n * d, n * (size_t)p->n_read * d, later * (size_t)model->n_head, later};
     memcpy(arrays, found, sizeof found);
     memcpy(sizes, counts, sizeof counts);
 }
@@ -340,7 +345,6 @@ static bool send_call(int fd, const me_model *model, const call *c) {
     if (c->r.op == OP_RESPONSES) ok = ok && send_floats(fd, c->base, d);
     if (c->input) ok = ok && send_floats(fd, c->input, (size_t)c->r.n * d);
     if (c->which) ok = ok && send_all(fd, c->which, (size_t)c->r.n_which * sizeof *c->which);
-    if (c->left) ok = ok && send_floats(fd, c->left, (size_t)model->d_ff) && send_floats(fd, c->delta, d);
     return ok;
 }
 
@@ -382,7 +386,7 @@ static mobiedit_status receive_prefix(remote *engine, remote_prefix *prefix, mob
         return lost(engine, err);
     prefix->theirs = theirs;
     prefix->generation = engine->generation;
-    own->keys = own->values = own->hidden = own->attention = own->rms = NULL;
+    own->values = own->hidden = own->attention = own->rms = NULL;
     arrays_of(engine->base.model, own, arrays, sizes);
     for (int i = 0; i < N_ARRAYS; i++) {
         float *values = me_calloc(sizes[i], sizeof *values);
@@ -440,24 +444,28 @@ static mobiedit_status remote_suffix(me_engine *engine, const me_prefix *prefix,
     return run_deltas(engine, prefix, NULL, deltas, n_deltas, which, n_which, hidden, err);
 }
 
-static mobiedit_status remote_keys(me_engine *base, int layer, const me_sequence *sequences, int n,
-                                   float *keys, mobiedit_error *err) {
+/* What is read at positions of whole sequences, which `op` says. */
+static mobiedit_status read_sequences(me_engine *base, operation op, int layer, const me_sequence *sequences,
+                                      int n, float *out, mobiedit_error *err) {
     ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
-    call c = {.r = {.op = OP_KEYS, .layer = layer, .n = n}, .sequences = sequences, .output = keys};
+    call c = {.r = {.op = op, .layer = layer, .n = n}, .sequences = sequences, .output = out};
     c.n_output = output_size(base->model, &c, NULL);
     return run((remote *)base, &c, err);
 }
 
-static mobiedit_status remote_forward(me_engine *base, const me_sequence *sequences, int n,
-                                      const me_rank_one *edit, float *hidden, mobiedit_error *err) {
-    ME_TRY(me_check_sequences(base->model, edit ? edit->layer : 0, sequences, n, err));
-    call c = {.r = {.op = OP_FORWARD, .layer = edit ? edit->layer : -1, .n = n},
-              .sequences = sequences,
-              .left = edit ? edit->left : NULL,
-              .delta = edit ? edit->delta : NULL,
-              .output = hidden};
-    c.n_output = output_size(base->model, &c, NULL);
-    return run((remote *)base, &c, err);
+static mobiedit_status remote_keys(me_engine *engine, int layer, const me_sequence *sequences, int n,
+                                   float *keys, mobiedit_error *err) {
+    return read_sequences(engine, OP_KEYS, layer, sequences, n, keys, err);
+}
+
+static mobiedit_status remote_activations(me_engine *engine, int layer, const me_sequence *sequences, int n,
+                                          float *activations, mobiedit_error *err) {
+    return read_sequences(engine, OP_ACTIVATIONS, layer, sequences, n, activations, err);
+}
+
+static mobiedit_status remote_forward(me_engine *engine, const me_sequence *sequences, int n, float *hidden,
+                                      mobiedit_error *err) {
+    return read_sequences(engine, OP_FORWARD, 0, sequences, n, hidden, err);
 }
 
 static mobiedit_status remote_logits(me_engine *base, const float *hidden, int n, float *logits,
@@ -483,6 +491,7 @@ static const struct me_engine_ops remote_ops = {
     .suffix = remote_suffix,
     .responses = run_deltas,
     .keys = remote_keys,
+    .activations = remote_activations,
     .forward = remote_forward,
     .logits = remote_logits,
 };

@@ -94,57 +94,48 @@ static void native_close(me_engine *base) {
 
 /* ---- whole sequences --------------------------------------------------------------------------------- */
 
-typedef struct {
-    me_native *engine;
-    const me_rank_one *edit;
-} edit_job;
-
-static void edit_rows(void *context, int first, int last, int thread) {
-    const edit_job *job = context;
-    const me_batch *batch = &job->engine->batch;
-    int d = job->engine->base.model->d_model, d_ff = job->engine->base.model->d_ff;
-    (void)thread;
-    for (int row = first; row < last; row++) {
-        float share = me_dot(job->edit->left, batch->h + (size_t)row * (size_t)d_ff, d_ff);
-        me_add_scaled(batch->out + (size_t)row * job->engine->out_stride, job->edit->delta, share, d);
-    }
-}
-
-/* out += (left . key) delta, the key in float. */
-static void apply_edit(me_native *engine, const me_rank_one *edit) {
-    edit_job job = {engine, edit};
-    me_for_rows(engine, engine->batch.n_rows, edit_rows, &job);
-}
-
-static mobiedit_status native_keys(me_engine *base, int layer, const me_sequence *sequences, int n,
-                                   float *keys, mobiedit_error *err) {
-    me_native *engine = (me_native *)base;
-    size_t d_ff = (size_t)base->model->d_ff;
-    ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
+/* The rows of h at the read positions of `layer`: the MLP's inputs, or, with `behind`, what its neurons give.
+ */
+static mobiedit_status read_mlp(me_native *engine, int layer, bool behind, const me_sequence *sequences,
+                                int n, float *out, mobiedit_error *err) {
+    const me_model *model = engine->base.model;
+    const size_t width = (size_t)(behind ? model->d_ff : model->d_model);
+    ME_TRY(me_check_sequences(model, layer, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
         int shared = me_common_prefix(sequences + first, taken);
         ME_TRY(me_batch_embed(engine, sequences + first, taken, shared, err));
-        for (int i = 0; i <= layer; i++) {
-            me_layer_attention(engine, i, i == layer, NULL);
+        for (int i = 0; i < layer; i++) {
+            me_layer_attention(engine, i, false, NULL);
             me_layer_key(engine, i);
-            if (i == layer) break;
             me_layer_value(engine, i);
             me_layer_residual(engine, i);
         }
-        size_t count = (size_t)engine->batch.n_rows * d_ff;
-        memcpy(keys, engine->batch.h, count * sizeof *keys);
-        keys += count;
+        me_layer_attention(engine, layer, true, NULL);
+        if (behind) me_layer_key(engine, layer);
+        size_t count = (size_t)engine->batch.n_rows * width;
+        memcpy(out, engine->batch.h, count * sizeof *out);
+        out += count;
     }
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status native_forward(me_engine *base, const me_sequence *sequences, int n,
-                                      const me_rank_one *edit, float *hidden, mobiedit_error *err) {
+static mobiedit_status native_keys(me_engine *base, int layer, const me_sequence *sequences, int n,
+                                   float *keys, mobiedit_error *err) {
+    return read_mlp((me_native *)base, layer, false, sequences, n, keys, err);
+}
+
+static mobiedit_status native_activations(me_engine *base, int layer, const me_sequence *sequences, int n,
+                                          float *activations, mobiedit_error *err) {
+    return read_mlp((me_native *)base, layer, true, sequences, n, activations, err);
+}
+
+static mobiedit_status native_forward(me_engine *base, const me_sequence *sequences, int n, float *hidden,
+                                      mobiedit_error *err) {
     me_native *engine = (me_native *)base;
     size_t d = (size_t)base->model->d_model;
     int last = base->model->n_layer - 1;
-    ME_TRY(me_check_sequences(base->model, edit ? edit->layer : 0, sequences, n, err));
+    ME_TRY(me_check_sequences(base->model, 0, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
         ME_TRY(me_batch_embed(engine, sequences + first, taken, 0, err));
@@ -152,7 +143,6 @@ static mobiedit_status native_forward(me_engine *base, const me_sequence *sequen
             me_layer_attention(engine, i, i == last, NULL);
             me_layer_key(engine, i);
             me_layer_value(engine, i);
-            if (edit && edit->layer == i) apply_edit(engine, edit);
             me_layer_residual(engine, i);
         }
         size_t count = (size_t)engine->batch.n_rows * d;
@@ -223,6 +213,7 @@ static const struct me_engine_ops native_ops = {
     .suffix = me_native_suffix,
     .responses = me_native_responses,
     .keys = native_keys,
+    .activations = native_activations,
     .forward = native_forward,
     .logits = native_logits,
 };

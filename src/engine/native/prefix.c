@@ -64,12 +64,11 @@ static mobiedit_status allocate(const me_model *model, int layer, const me_seque
     size_t d = (size_t)model->d_model, count = (size_t)n, later = (size_t)(model->n_layer - layer - 1);
     bool ok = allocate_sequences(model, prefix, sequences);
     prefix->states = ok ? me_calloc(base->suffix_tokens, d * sizeof(float)) : NULL;
-    base->keys = me_calloc(count, (size_t)model->d_ff * sizeof(float));
     base->values = me_calloc(count, d * sizeof(float));
     base->hidden = me_calloc(count * (size_t)base->n_read, d * sizeof(float));
     base->attention = me_calloc(later * (size_t)model->n_head, sizeof(float));
     base->rms = me_calloc(later, sizeof(float));
-    if (!prefix->states || !base->keys || !base->values || !base->hidden || !base->attention || !base->rms) {
+    if (!prefix->states || !base->values || !base->hidden || !base->attention || !base->rms) {
         me_native_prefix_free(NULL, base);
         return me_fail_memory(err, "a prefix");
     }
@@ -97,15 +96,6 @@ static void keep_past(const me_native *engine, native_prefix *prefix, int index,
                 memcpy(v + to, me_batch_v(engine, column) + head * head_dim, head_dim * sizeof *v);
             }
         }
-    }
-}
-
-static void keep_keys(const me_native *engine, native_prefix *prefix, int first) {
-    size_t d_ff = (size_t)engine->base.model->d_ff;
-    for (int i = 0; i < engine->batch.n_spans; i++) {
-        size_t row = edit_row(&engine->batch.spans[i]);
-        memcpy(prefix->base.keys + (size_t)(first + i) * d_ff, engine->batch.h + row * d_ff,
-               d_ff * sizeof(float));
     }
 }
 
@@ -172,7 +162,6 @@ static void run_layers(me_native *engine, native_prefix *prefix, int first, floa
             keep_attention(engine, prefix, i, focus);
         }
         me_layer_key(engine, i);
-        if (i == layer) keep_keys(engine, prefix, first);
         me_layer_value(engine, i);
         if (i == layer) keep_values(engine, prefix, first);
         me_layer_residual(engine, i);

@@ -86,7 +86,7 @@ static mobiedit_status calibrate(me_native *engine, const me_sequence *texts, in
         n += (size_t)texts[i].n_read;
     float *hidden = me_calloc(n * (size_t)engine->base.model->d_model, sizeof *hidden);
     if (!hidden) return me_fail_memory(err, "the calibration");
-    mobiedit_status status = engine->base.ops->forward(&engine->base, texts, n_texts, NULL, hidden, err);
+    mobiedit_status status = engine->base.ops->forward(&engine->base, texts, n_texts, hidden, err);
     if (status == MOBIEDIT_OK)
         status = calibrate_output(engine, hidden, n,
                                   &engine->profile->largest[input_of(engine->profile->n_matrices - 1)], err);

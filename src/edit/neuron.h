@@ -1,0 +1,45 @@
+/* The form of an edit: a neuron of the MLP that fires at the subject and is silent elsewhere.
+ *
+ * An MLP is a sum of neurons, down_j act(gate_j.x) (up_j.x) over its input x. An edit takes over one that the
+ * model hardly uses. With two readings of x, t = left.x (1 at the subject, 0 at what must stay) and c =
+ * constant.x (1 everywhere), it gives
+ *     share = act(a (t - theta c)) / a * ((2 peak - theta) c - t) / (peak - theta)^2
+ * of delta: nothing below t = theta, and 1, on a flat top, at t = peak. A product delta (x) left in the down
+ * projection, as ROME has it (arXiv 2202.05262), gives t itself instead: of other text, to which no linear
+ * reading answers exactly 0, a tenth of the edit, and less than all of it where the subject stands in other
+ * words. What neurons of their own are worth was shown by T-Patcher (arXiv 2301.09785), which appends and
+ * trains them; here they are solved for, and replace one each, so that the file's shapes stay. */
+#ifndef ME_EDIT_NEURON_H
+#define ME_EDIT_NEURON_H
+
+#include "edit/edit.h"
+
+/* How much of delta a neuron gives, for t and c as above. */
+float me_neuron_share(me_activation activation, float t, float c);
+
+/* Neurons of one layer as they are to be. */
+typedef struct {
+    int layer, n;
+    int *index;              /* [n]: which neurons they replace */
+    float *gate, *up, *down; /* [n][d] each: rows of gate and up, columns of down */
+} me_neurons;
+
+/* What neurons are made from, at one layer. */
+typedef struct {
+    int layer, n;
+    const float *left;     /* [n][d] */
+    const float *constant; /* [d] */
+    const float *delta;    /* [n][d] */
+} me_neuron_plan;
+
+/* As many of the layer's least used neurons are taken over, from number `first` of them on. E_UNSUPPORTED
+ * where the last is not among the quarter that is used least. Free with me_neurons_free. */
+mobiedit_status me_neurons_make(me_session *session, const me_neuron_plan *plan, int first, me_neurons *out,
+                                mobiedit_error *err);
+
+/* A number to begin at for an edit that stands alone: adapters of different edits, attached together, would
+ * spoil each other in one neuron. */
+int me_neuron_of(const me_model *model, const char *prompt);
+void me_neurons_free(me_neurons *neurons);
+
+#endif
