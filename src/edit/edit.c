@@ -222,14 +222,19 @@ static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *
     return me_session_near_names(e->session, e->result->layer, &e->prompt, &all, out, err);
 }
 
+/* How much of delta the neuron gives to a key [d], and what left answers to it. */
+static float share_at(const edit *e, const float *key, float *t) {
+    const int d = e->problem->model->d_model;
+    *t = cblas_sdot(d, key, 1, e->result->left, 1);
+    return me_neuron_share(e->problem->model->activation, *t, cblas_sdot(d, key, 1, e->result->constant, 1));
+}
+
 /* Whether the neuron is silent where answers are to be kept. */
 static mobiedit_status check_kept(const edit *e, const me_key_set *keep, mobiedit_error *err) {
     const int d = e->problem->model->d_model;
     for (int i = 0; i < keep->n; i++) {
-        const float *key = keep->keys + (size_t)i * (size_t)d;
-        const float t = cblas_sdot(d, key, 1, e->result->left, 1);
-        const float c = cblas_sdot(d, key, 1, e->result->constant, 1);
-        if (fabsf(me_neuron_share(e->problem->model->activation, t, c)) > MOST_KEPT)
+        float t;
+        if (fabsf(share_at(e, keep->keys + (size_t)i * (size_t)d, &t)) > MOST_KEPT)
             return me_fail(err, MOBIEDIT_E_NOT_SOLVED,
                            "the subject cannot be told apart from a prompt to keep (response %.2f)",
                            (double)t);
@@ -311,11 +316,8 @@ static mobiedit_status score_served(edit *e, float by, float *delta, float *hidd
 
 /* How much of delta the bare prompt gets. */
 static mobiedit_status find_share(const edit *e, float *share, mobiedit_error *err) {
-    const int d = e->problem->model->d_model;
-    const float *key = e->result->keys;
-    const float t = cblas_sdot(d, key, 1, e->result->left, 1),
-                c = cblas_sdot(d, key, 1, e->result->constant, 1);
-    *share = me_neuron_share(e->problem->model->activation, t, c);
+    float t;
+    *share = share_at(e, e->result->keys, &t);
     if (*share >= LEAST_SHARE && isfinite(*share)) return MOBIEDIT_OK;
     return me_fail(err, MOBIEDIT_E_NOT_SOLVED,
                    "the subject cannot be told apart from what must stay (response %.2f)", (double)t);
