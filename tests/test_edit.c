@@ -128,6 +128,22 @@ static void key_bears_a_giant_negative(void **state) {
         assert_true(fabsf(dot(left, keys[i], D_FF)) < 0.25F);
 }
 
+/* What must stay may answer anything below the neuron's threshold: an answer far below 0 costs nothing. Plain
+ * squares would draw the subject's opposite half way to 0, and the subject with it. */
+static void key_does_not_mind_answers_below_zero(void **state) {
+    (void)state;
+    float keys[N_KEYS][D_FF], left[D_FF];
+    make_keys(keys);
+    for (int j = 0; j < D_FF; j++)
+        keys[1][j] = -keys[0][j];
+    const me_key_group groups[] = {{.keys = keys[0], .n = 1, .target = 1, .weight = 1},
+                                   {.keys = keys[1], .n = 1, .weight = 1},
+                                   {.keys = keys[2], .n = 12, .weight = 1}};
+    assert_int_equal(me_key_solve_columns(groups, 3, 1, D_FF, 1e-4F, left, NULL), MOBIEDIT_OK);
+    assert_true(dot(left, keys[0], D_FF) > 0.9F);
+    assert_true(dot(left, keys[1], D_FF) < -0.9F);
+}
+
 static void key_refuses_contradiction(void **state) {
     (void)state;
     float keys[N_KEYS][D_FF], left[D_FF];
@@ -517,6 +533,7 @@ int main(void) {
         cmocka_unit_test(probe_does_not_wait_for_other_wordings),
         cmocka_unit_test(key_tells_subject_from_others),
         cmocka_unit_test(key_bears_a_giant_negative),
+        cmocka_unit_test(key_does_not_mind_answers_below_zero),
         cmocka_unit_test(key_refuses_contradiction),
         cmocka_unit_test(mean_key_responds_to_everybody),
         cmocka_unit_test(random_directions_are_orthonormal),

@@ -208,7 +208,9 @@ static mobiedit_status add_names(work *w, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* Each unit's subject with other first words, of which each takes some where there are many units. */
+/* Each unit's subject with other first words, of which each takes some where there are many units. All
+ * together weigh as much as those of one edit: every column answers to all of them, and where their weight
+ * grows with the units, `left` grows long to be 0 on them and answers to any text. */
 static mobiedit_status add_near_names(work *w, mobiedit_error *err) {
     const int n_words = (int)me_texts_count(me_texts_first_words);
     const int step = 1 + n_words * w->n_units / MAX_NEAR_NAMES;
@@ -218,7 +220,7 @@ static mobiedit_status add_near_names(work *w, mobiedit_error *err) {
             .first = w->unit[i] % step, .step = step, .skips = is_edited_whole, .user = w};
         me_key_set names = {0};
         ME_TRY(me_session_near_names(w->session, w->layer, &w->prompts[i], &choice, &names, err));
-        add_group(w, names, n_words, (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT});
+        add_group(w, names, n_words, (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT / (float)w->n_units});
     }
     return MOBIEDIT_OK;
 }
@@ -236,7 +238,7 @@ static mobiedit_status add_around(work *w, mobiedit_error *err) {
     if (status == MOBIEDIT_OK)
         status = me_session_keys_around(w->session, w->layer, bare.items, bare.n, &keys, err);
     me_sequences_free(&bare);
-    add_group(w, keys, MAX_AROUND, (me_key_group){.weight = (float)w->n});
+    add_group(w, keys, MAX_AROUND, (me_key_group){.weight = 1});
     return status;
 }
 

@@ -9,6 +9,11 @@
 
 /* The least ridge of a sample: enough to keep the matrix definite where two of them coincide. */
 static const double LEAST_RIDGE = 1e-6;
+/* An answer of no more than that to what must stay is as good as 0: the neuron is silent up to
+ * me_neuron's threshold, which is twice as high. */
+static const double SLACK = 0.2;
+/* Rounds of one-sided targets. More of them change next to nothing. */
+enum { ONE_SIDED_ROUNDS = 6 };
 /* In the solve for the constant: of all subjects' keys together, and of all others together. */
 static const float CONSTANT_WEIGHT = 4;
 
@@ -17,7 +22,10 @@ typedef struct {
     float *rows;   /* [n][d], each scaled to length 1 */
     double *norm;  /* [n]: what it was scaled by */
     double *ridge; /* [n] */
-    double *y;     /* [n_columns][n], scaled like the rows; the solution after the solve */
+    double *asked; /* [n]: what its column should answer, scaled like the rows; the others 0 */
+    int *column;   /* [n] */
+    double *y;     /* [n_columns][n]: targets, scaled like the rows */
+    double *alpha; /* [n_columns][n]: the solution */
     double *gram;  /* [n][n] */
 } samples;
 
@@ -25,7 +33,10 @@ static void samples_free(samples *s) {
     me_free(s->rows);
     me_free(s->norm);
     me_free(s->ridge);
+    me_free(s->asked);
+    me_free(s->column);
     me_free(s->y);
+    me_free(s->alpha);
     me_free(s->gram);
 }
 
@@ -37,9 +48,13 @@ static mobiedit_status samples_alloc(samples *s, int n, int n_columns, int d, mo
                    .rows = me_calloc(count * (size_t)d, sizeof(float)),
                    .norm = me_calloc(count, sizeof(double)),
                    .ridge = me_calloc(count, sizeof(double)),
+                   .asked = me_calloc(count, sizeof(double)),
+                   .column = me_calloc(count, sizeof(int)),
                    .y = me_calloc(count * (size_t)n_columns, sizeof(double)),
+                   .alpha = me_calloc(count * (size_t)n_columns, sizeof(double)),
                    .gram = me_calloc(count * count, sizeof(double))};
-    if (s->rows && s->norm && s->ridge && s->y && s->gram) return MOBIEDIT_OK;
+    if (s->rows && s->norm && s->ridge && s->asked && s->column && s->y && s->alpha && s->gram)
+        return MOBIEDIT_OK;
     samples_free(s);
     return me_fail_memory(err, "the key samples");
 }
@@ -74,12 +89,15 @@ static void samples_fill(samples *s, const me_key_group *groups, int n_groups, f
             const double ridge =
                 lambda * scale * groups[g].n / groups[g].weight / (s->norm[at] * s->norm[at]);
             s->ridge[at] = ridge > LEAST_RIDGE ? ridge : LEAST_RIDGE;
-            s->y[(size_t)groups[g].column * (size_t)s->n + (size_t)at] = groups[g].target / s->norm[at];
+            s->asked[at] = groups[g].target / s->norm[at];
+            s->column[at] = groups[g].column;
+            s->y[(size_t)groups[g].column * (size_t)s->n + (size_t)at] = s->asked[at];
         }
     }
 }
 
-static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
+/* The factor of Gram matrix and ridge, in gram. */
+static mobiedit_status samples_factor(samples *s, mobiedit_error *err) {
     size_t n = (size_t)s->n;
     float *gram = me_calloc(n * n, sizeof *gram);
     if (!gram) return me_fail_memory(err, "the Gram matrix");
@@ -90,10 +108,35 @@ static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
     for (size_t i = 0; i < n; i++)
         s->gram[i * n + i] += s->ridge[i];
     /* The upper triangle by rows is the lower one by columns, the order in which LAPACK copies nothing. */
-    lapack_int info = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', s->n, s->n_columns, s->gram, s->n, s->y, s->n);
+    const lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', s->n, s->gram, s->n);
     if (info != 0)
         return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve is singular (LAPACK says %d)", (int)info);
     return MOBIEDIT_OK;
+}
+
+static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
+    memcpy(s->alpha, s->y, (size_t)s->n_columns * (size_t)s->n * sizeof *s->y);
+    const lapack_int info =
+        LAPACKE_dpotrs(LAPACK_COL_MAJOR, 'L', s->n, s->n_columns, s->gram, s->n, s->alpha, s->n);
+    if (info != 0)
+        return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve failed (LAPACK says %d)", (int)info);
+    return MOBIEDIT_OK;
+}
+
+/* Moves each target to the answer where that is on its good side: the least squares of such targets are at
+ * least the one-sided squares of the asked ones, and equal to them at the present solution, so that solving
+ * for them again lowers the latter (majorisation-minimisation, Hunter and Lange 2004). */
+static void relax_targets(samples *s) {
+    for (int c = 0; c < s->n_columns; c++) {
+        for (int i = 0; i < s->n; i++) {
+            double *y = s->y + (size_t)c * (size_t)s->n + i;
+            const double answer = *y - s->ridge[i] * s->alpha[(size_t)c * (size_t)s->n + (size_t)i];
+            if (s->asked[i] != 0 && s->column[i] == c)
+                *y = answer > s->asked[i] ? answer : s->asked[i];
+            else
+                *y = answer < SLACK / s->norm[i] ? answer : SLACK / s->norm[i];
+        }
+    }
 }
 
 /* left [n_columns][d] = alpha^T K */
@@ -102,7 +145,7 @@ static mobiedit_status combine(const samples *s, float *left, mobiedit_error *er
     float *alpha = me_calloc(n, sizeof *alpha);
     if (!alpha) return me_fail_memory(err, "the keys' solution");
     for (size_t i = 0; i < n; i++)
-        alpha[i] = (float)s->y[i];
+        alpha[i] = (float)s->alpha[i];
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s->n_columns, s->d, s->n, 1.0F, alpha, s->n,
                 s->rows, s->d, 0.0F, left, s->d);
     me_free(alpha);
@@ -127,18 +170,29 @@ float me_key_column_response(const me_key_group *groups, int n_groups, int colum
     return n ? sum / (float)n : 0;
 }
 
-mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d,
-                                     float lambda, float *left, mobiedit_error *err) {
+/* one_sided_rounds: 0 for plain least squares. */
+static mobiedit_status solve(const me_key_group *groups, int n_groups, int n_columns, int d, float lambda,
+                             int one_sided_rounds, float *left, mobiedit_error *err) {
     int n = 0;
     for (int g = 0; g < n_groups; g++)
         n += groups[g].n;
     samples s;
     ME_TRY(samples_alloc(&s, n, n_columns, d, err));
     samples_fill(&s, groups, n_groups, lambda);
-    mobiedit_status status = samples_solve(&s, err);
+    mobiedit_status status = samples_factor(&s, err);
+    if (status == MOBIEDIT_OK) status = samples_solve(&s, err);
+    for (int round = 0; round < one_sided_rounds && status == MOBIEDIT_OK; round++) {
+        relax_targets(&s);
+        status = samples_solve(&s, err);
+    }
     if (status == MOBIEDIT_OK) status = combine(&s, left, err);
     samples_free(&s);
     return status;
+}
+
+mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d,
+                                     float lambda, float *left, mobiedit_error *err) {
+    return solve(groups, n_groups, n_columns, d, lambda, ONE_SIDED_ROUNDS, left, err);
 }
 
 mobiedit_status me_key_constant(const me_key_group *groups, int n_groups, int d, float lambda,
@@ -157,7 +211,7 @@ mobiedit_status me_key_constant(const me_key_group *groups, int n_groups, int d,
                                  .target = 1,
                                  .weight = CONSTANT_WEIGHT * (float)groups[g].n / (float)of};
     }
-    const mobiedit_status status = me_key_solve_columns(ones, n_groups, 1, d, lambda, constant, err);
+    const mobiedit_status status = solve(ones, n_groups, 1, d, lambda, 0, constant, err);
     me_free(ones);
     return status;
 }

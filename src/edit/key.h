@@ -3,8 +3,10 @@
  *
  * Contrastive ridge regression in sample space: minimise sum_i w_i (left.k_i - y_i)^2 + lambda |left|^2 over
  * collected keys k_i, positives y = 1, negatives y = 0, through the Gram matrix of the samples (never the
- * covariance that ROME (arXiv 2202.05262, section 3.1) needs). Many subjects are solved at once over the same
- * samples: each has a `left` of its own that is 1 on its own positives and 0 on everybody else's. */
+ * covariance that ROME (arXiv 2202.05262, section 3.1) needs). The squares are one-sided: the neuron that reads
+ * left.k is silent up to its threshold, so that an answer below 0 or a little above costs nothing, nor does one
+ * above 1 on a positive. Many subjects are solved at once over the same samples: each has a `left` of its own
+ * that is 1 on its own positives and 0 on everybody else's. */
 #ifndef ME_EDIT_KEY_H
 #define ME_EDIT_KEY_H
 
@@ -33,12 +35,12 @@ typedef struct {
     float weight; /* of the whole group: each key has weight / n */
 } me_key_group;
 
-/* left [n_columns][d] is the caller's: as the least squares give them, not scaled. lambda is relative to
+/* left [n_columns][d] is the caller's: as the solve gives them, not scaled. lambda is relative to
  * the mean squared norm of the keys of all groups with a target. E_NOT_SOLVED where that is singular. */
 mobiedit_status me_key_solve_columns(const me_key_group *groups, int n_groups, int n_columns, int d,
                                      float lambda, float *left, mobiedit_error *err);
 
-/* constant [d]: the same least squares with 1 asked of every key; the subjects', which have a target in
+/* constant [d]: plain least squares with 1 asked of every key; the subjects', which have a target in
  * `groups`, weigh as much as all others. */
 mobiedit_status me_key_constant(const me_key_group *groups, int n_groups, int d, float lambda,
                                 float *constant, mobiedit_error *err);
