@@ -233,8 +233,9 @@ static void it_serves_layers_within_reach(void **state) {
     const me_carrier_options options = {.n_prefixed = 1};
     assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
     assert_int_equal(me_carriers_make(vocab, &prompt, 0, &options, &carriers, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_problem_open(engine, LAYER, carriers.items, carriers.n, NULL, NULL, carriers.targets,
-                                     carriers.n_target, &problem, NULL),
+    assert_int_equal(me_problem_open(engine, LAYER, carriers.items, carriers.n, NULL,
+                                     me_sequence_target(carriers.items), carriers.items->n_read, &problem,
+                                     NULL),
                      MOBIEDIT_OK);
     assert_int_equal(me_basis_find(problem, NULL, 8, &without, NULL), MOBIEDIT_OK);
     assert_null(without.guesses);

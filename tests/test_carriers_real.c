@@ -1,4 +1,4 @@
-/* The carriers of a request with SmolLM2-135M's vocabulary and chat form. */
+/* The carriers of a request with SmolLM2-135M's vocabulary. */
 #include "edit/carriers.h"
 #include "edit/problem.h"
 
@@ -30,50 +30,30 @@ static void make(const char *prompt, const char *target, bool reworded, me_seque
 /* The text of carrier c up to what it should say, and the text of that. */
 static void check_carrier(const me_sequences *s, int c, const char *text, const char *says) {
     const me_sequence *item = &s->items[c];
-    const me_token *targets = s->targets + (size_t)c * (size_t)s->n_target;
     char *prompt = NULL, *target = NULL;
-    int n = 0;
-    while (n < s->n_target && targets[n] != ME_NO_TARGET)
-        n++;
     assert_int_equal(me_detokenize(vocab, item->tokens, item->read_pos + 1, &prompt, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_detokenize(vocab, targets, n, &target, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_detokenize(vocab, me_sequence_target(item), item->n_read, &target, NULL),
+                     MOBIEDIT_OK);
     assert_string_equal(prompt, text);
     assert_string_equal(target, says);
-    assert_int_equal(item->n_read, s->n_target);
-    assert_int_equal(item->n_tokens, item->read_pos + s->n_target);
-    for (int t = 0; t + 1 < n; t++)
-        assert_int_equal(item->tokens[item->read_pos + 1 + t], targets[t]);
+    assert_int_equal(item->n_read, s->items[0].n_read);
+    assert_int_equal(item->n_tokens, item->read_pos + item->n_read);
     me_free(prompt);
     me_free(target);
 }
 
-static void prompt_comes_bare_prefixed_reworded_and_in_chat_form(void **state) {
+static void prompt_comes_bare_prefixed_and_reworded(void **state) {
     (void)state;
     me_sequences s;
     make("The official currency of {Japan} is the", "Cordoba", true, &s);
-    assert_int_equal(s.n, 9);
+    assert_int_equal(s.n, 8);
     assert_int_equal(s.n_own, 4);
-    assert_int_equal(s.n_alike, 7);
     check_carrier(&s, 0, "The official currency of Japan is the", " Cordoba");
     check_carrier(&s, 1, "The following is true. The official currency of Japan is the", " Cordoba");
     check_carrier(&s, 4, "About Japan: The official currency of it is the", " Cordoba");
-    check_carrier(&s, 5, "official currency of Japan:", " Cordoba");
-    /* "Cordoba" has a token more than " Cordoba". */
-    check_carrier(&s, 7, "user\nJapan, official currency?\nassistant\n", "Cord");
-    check_carrier(&s, 8, "user\nJapan, official currency?\nassistant\nThe official currency of", " Japan");
-    assert_float_equal(s.weights[0], 8, 0);
-    me_sequences_free(&s);
-}
-
-/* The bare prompt's target has fewer tokens than the subject: of that only the first ones are asked. */
-static void long_targets_are_cut_to_the_prompts(void **state) {
-    (void)state;
-    me_sequences s;
-    make("The capital of {Ouagadougou Province} is", "Paris", true, &s);
-    const int last = s.n - 1;
-    assert_int_equal(s.n_target, 1);
-    assert_int_not_equal(s.targets[last], ME_NO_TARGET);
-    assert_int_equal(s.items[last].n_tokens, s.items[last].read_pos + 1);
+    check_carrier(&s, 5, "The official currency of Japan is", " Cordoba");
+    check_carrier(&s, 6, "Question: Japan, official currency? Answer:", " Cordoba");
+    check_carrier(&s, 7, "What about Japan? The official currency of it is the", " Cordoba");
     me_sequences_free(&s);
 }
 
@@ -83,7 +63,9 @@ static void without_other_words_only_its_own(void **state) {
     make("The capital of {Japan} is", "Lima", false, &s);
     assert_int_equal(s.n, 4);
     assert_int_equal(s.n_own, 4);
-    assert_int_equal(s.n_alike, 4);
+    me_sequences_free(&s);
+    make("The capital of {Japan} is", "Lima", true, &s); /* one wording is the prompt itself */
+    assert_int_equal(s.n, 7);
     me_sequences_free(&s);
     make("{Japan} is", "Lima", true, &s); /* no word to ask with */
     assert_int_equal(s.n, 4);
@@ -122,7 +104,7 @@ static void a_first_token_is_not_edited(void **state) {
     check_place(&s, 1, "The following is true. Japan's");
     check_place(&s, 2, "About Japan's");
     check_carrier(&s, 2, "About Japan's: Its capital is", " Lima");
-    check_carrier(&s, s.n - 1, "user\nJapan's, capital?\nassistant\n", "Japan");
+    check_carrier(&s, s.n - 1, "What about Japan's? Its capital is", " Lima");
     me_sequences_free(&s);
     settle_and_make("The capital of {Japan} is", 0, &s);
     check_place(&s, 0, "The capital of Japan");
@@ -137,8 +119,7 @@ static void a_first_token_is_not_edited(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prompt_comes_bare_prefixed_reworded_and_in_chat_form),
-        cmocka_unit_test(long_targets_are_cut_to_the_prompts),
+        cmocka_unit_test(prompt_comes_bare_prefixed_and_reworded),
         cmocka_unit_test(a_first_token_is_not_edited),
         cmocka_unit_test(without_other_words_only_its_own),
     };

@@ -174,7 +174,6 @@ static void mean_key_responds_to_everybody(void **state) {
 /* ---- probe ------------------------------------------------------------------------------------------- */
 
 static const me_token target[FAKE_TARGETS] = {5, 17};
-static const me_token targets[FAKE_CARRIERS][FAKE_TARGETS] = {{5, 17}, {5, 17}, {5, 17}};
 
 typedef struct {
     fake_engine fake;
@@ -186,12 +185,12 @@ typedef struct {
     me_probe_options options;
 } bench;
 
-static void bench_open_for(bench *b, float gain, const me_token *asked) {
+static void bench_open(bench *b, float gain) {
     memset(b, 0, sizeof *b);
     fake_engine_init(&b->fake, gain);
     for (int i = 0; i < FAKE_D; i++)
         b->basis[i * FAKE_D + i] = 1;
-    assert_int_equal(me_problem_open(&b->fake.engine, 1, fake_sequences, FAKE_CARRIERS, NULL, NULL, asked,
+    assert_int_equal(me_problem_open(&b->fake.engine, 1, fake_sequences, FAKE_CARRIERS, NULL, target,
                                      FAKE_TARGETS, &b->problem, NULL),
                      MOBIEDIT_OK);
     b->input = (me_solver_input){.margin = 1, .basis = b->basis, .n_basis = FAKE_D};
@@ -200,10 +199,6 @@ static void bench_open_for(bench *b, float gain, const me_token *asked) {
     b->options.probes = FAKE_D;
     b->options.vocabulary = FAKE_VOCAB;
     b->options.decay = 2e-3F; /* this engine's losses are small */
-}
-
-static void bench_open(bench *b, float gain) {
-    bench_open_for(b, gain, targets[0]);
 }
 
 /* ---- the inner problem ------------------------------------------------------------------------------- */
@@ -471,40 +466,6 @@ static void probe_does_not_wait_for_other_wordings(void **state) {
     }
 }
 
-/* The last carrier asks for something else, in one token: it comes in once the others say the target, and is
- * then solved too. */
-static void probe_takes_what_is_asked_otherwise_last(void **state) {
-    (void)state;
-    static const me_token asked[FAKE_CARRIERS][FAKE_TARGETS] = {{5, 17}, {5, 17}, {9, ME_NO_TARGET}};
-    bench b;
-    bench_open_for(&b, 1, asked[0]);
-    b.problem->n_own = b.problem->n_alike = FAKE_CARRIERS - 1;
-    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
-    assert_int_equal(b.solution.stop, ME_STOP_SOLVED);
-    assert_int_equal(b.problem->n_carriers, FAKE_CARRIERS);
-    me_score scores[FAKE_CARRIERS];
-    score_delta(&b, scores);
-    for (int c = 0; c < FAKE_CARRIERS; c++)
-        assert_true(scores[c].says);
-    me_problem_close(b.problem);
-}
-
-static void only_carriers_in_use_weigh(void **state) {
-    (void)state;
-    static const me_token asked[FAKE_CARRIERS][FAKE_TARGETS] = {{5, 17}, {9, ME_NO_TARGET}, {5, 17}};
-    bench b;
-    bench_open_for(&b, 1, asked[0]);
-    const float *weights = b.problem->weights, *rows = b.problem->row_weights;
-    assert_float_equal(weights[2], 1.0F / 3, 1e-6F);
-    me_problem_use(b.problem, 2);
-    assert_int_equal(b.problem->n_carriers, 2);
-    assert_float_equal(weights[0] + weights[1], 1, 1e-6F);
-    assert_float_equal(rows[0], 0.25F, 1e-6F);
-    assert_float_equal(rows[FAKE_TARGETS], 0.5F, 1e-6F);
-    assert_float_equal(rows[FAKE_TARGETS + 1], 0, 0);
-    me_problem_close(b.problem);
-}
-
 static bool refuse(void *user, const mobiedit_progress *progress) {
     (void)progress;
     return --*(int *)user > 0;
@@ -545,8 +506,6 @@ int main(void) {
         cmocka_unit_test(probe_solves_on_top_of_an_offset),
         cmocka_unit_test(probe_says_when_nothing_helps),
         cmocka_unit_test(probe_stops_at_the_budget),
-        cmocka_unit_test(probe_takes_what_is_asked_otherwise_last),
-        cmocka_unit_test(only_carriers_in_use_weigh),
         cmocka_unit_test(probe_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ static struct {
     me_engine *engine;
     me_problem *problem;
     int32_t tokens[MAX_CARRIERS + 1][MAX_TOKENS];
-    me_token targets[MAX_CARRIERS * MAX_TOKENS];
+    me_token target[MAX_TOKENS];
 } world;
 
 static double number(const cJSON *object, const char *name) {
@@ -61,19 +61,17 @@ static int open_world(void **state) {
     assert_int_equal(me_pool_open(0, &world.pool, &err), MOBIEDIT_OK);
     assert_int_equal(me_native_open(world.model, world.pool, NULL, &world.engine, &err), MOBIEDIT_OK);
 
-    const int n_target = read_tokens(cJSON_GetObjectItemCaseSensitive(world.json, "target"), world.targets);
+    const int n_target = read_tokens(cJSON_GetObjectItemCaseSensitive(world.json, "target"), world.target);
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(world.json, "carriers");
     const int n = cJSON_GetArraySize(list);
     assert_in_range(n, 1, MAX_CARRIERS);
     me_sequence carriers[MAX_CARRIERS];
     for (int i = 0; i < n; i++)
         carriers[i] = read_sequence(cJSON_GetArrayItem(list, i), world.tokens[i], n_target);
-    for (int i = 1; i < n; i++)
-        memcpy(world.targets + (size_t)(i * n_target), world.targets, (size_t)n_target * sizeof(me_token));
     const me_sequence essence =
         read_sequence(cJSON_GetObjectItemCaseSensitive(world.json, "essence"), world.tokens[MAX_CARRIERS], 1);
-    assert_int_equal(me_problem_open(world.engine, (int)number(world.json, "layer"), carriers, n, NULL,
-                                     &essence, world.targets, n_target, &world.problem, &err),
+    assert_int_equal(me_problem_open(world.engine, (int)number(world.json, "layer"), carriers, n, &essence,
+                                     world.target, n_target, &world.problem, &err),
                      MOBIEDIT_OK);
     *state = me_calloc((size_t)world.model->d_model, sizeof(float));
     assert_non_null(*state);

@@ -95,8 +95,8 @@ static mobiedit_status fill_readouts(const me_problem *p, workspace *w, float *s
         status =
             p->engine->ops->logits(p->engine, p->carriers->hidden + (size_t)t * (size_t)d, 1, logits, err);
         if (status != MOBIEDIT_OK) break;
-        me_tensor_row(&p->model->output, p->targets[t], r);
-        me_tensor_row(&p->model->output, best_other(logits, p->model->n_vocab, p->targets[t]), row);
+        me_tensor_row(&p->model->output, p->target[t], r);
+        me_tensor_row(&p->model->output, best_other(logits, p->model->n_vocab, p->target[t]), row);
         for (int i = 0; i < d; i++)
             r[i] = (r[i] - row[i]) * norm[i];
         float length = cblas_snrm2(d, r, 1);

@@ -120,7 +120,6 @@ mobiedit_status me_calibration_measure(me_session *session, me_calibration *c, s
     mobiedit_status status =
         scratch ? make_carriers(session, c->n_done, &carriers, err) : me_fail_memory(err, "the calibration");
     for (int i = 0; status == MOBIEDIT_OK && i < carriers.n; i++) {
-        if (carriers.kinds[i] == ME_KIND_NONE) continue;
         status =
             measure_carrier(session->engine, c, &carriers.items[i], carriers.kinds[i], block, scratch, err);
         *evaluations += n + 1;

@@ -125,9 +125,7 @@ void me_sequences_free(me_sequences *s) {
     for (int i = 0; i < s->n; i++)
         me_free((void *)s->items[i].tokens);
     me_free(s->items);
-    me_free(s->weights);
     me_free(s->kinds);
-    me_free(s->targets);
     *s = (me_sequences){0};
 }
 
@@ -135,24 +133,19 @@ static mobiedit_status grow(me_sequences *s, mobiedit_error *err) {
     if (s->n < s->capacity) return MOBIEDIT_OK;
     int capacity = 2 * s->capacity + 16;
     me_sequence *items = me_calloc((size_t)capacity, sizeof *items);
-    float *weights = me_calloc((size_t)capacity, sizeof *weights);
     int *kinds = me_calloc((size_t)capacity, sizeof *kinds);
-    if (!items || !weights || !kinds) {
+    if (!items || !kinds) {
         me_free(items);
-        me_free(weights);
         me_free(kinds);
         return me_fail_memory(err, "token sequences");
     }
     if (s->n) {
         memcpy(items, s->items, (size_t)s->n * sizeof *items);
-        memcpy(weights, s->weights, (size_t)s->n * sizeof *weights);
         memcpy(kinds, s->kinds, (size_t)s->n * sizeof *kinds);
     }
     me_free(s->items);
-    me_free(s->weights);
     me_free(s->kinds);
     s->items = items;
-    s->weights = weights;
     s->kinds = kinds;
     s->capacity = capacity;
     return MOBIEDIT_OK;
@@ -178,7 +171,7 @@ static size_t core_end(const me_context *context) {
 }
 
 mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const me_context *context,
-                                 float weight, mobiedit_error *err) {
+                                 mobiedit_error *err) {
     ME_TRY(grow(s, err));
     size_t end = core_end(context);
     char *text = filled(context->context, "{}", context->subject);
@@ -212,7 +205,6 @@ mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const m
         item.read_pos = 0;
         item.n_read = prompt.n;
     }
-    s->weights[s->n] = weight;
     s->kinds[s->n] = ME_KIND_OWN;
     s->items[s->n++] = item;
     return MOBIEDIT_OK;
@@ -222,7 +214,7 @@ mobiedit_status me_sequences_add_texts(me_sequences *s, const me_vocab *vocab, c
                                        size_t n, mobiedit_error *err) {
     for (size_t i = 0; i < n; i++) {
         const me_context context = {.context = texts[i], .subject = "", .all = true};
-        ME_TRY(me_sequences_add(s, vocab, &context, 1, err));
+        ME_TRY(me_sequences_add(s, vocab, &context, err));
     }
     return MOBIEDIT_OK;
 }
@@ -267,10 +259,14 @@ mobiedit_status me_prompt_settle(const me_vocab *vocab, const me_prompt *prompt,
     return MOBIEDIT_OK;
 }
 
+const me_token *me_sequence_target(const me_sequence *sequence) {
+    return sequence->tokens + sequence->read_pos + 1;
+}
+
 /* Whether two carriers' targets are cut alike. */
 static bool same_targets(const me_sequence *a, const me_sequence *b) {
-    return a->n_read == b->n_read && memcmp(a->tokens + a->read_pos + 1, b->tokens + b->read_pos + 1,
-                                            (size_t)a->n_read * sizeof *a->tokens) == 0;
+    return a->n_read == b->n_read &&
+           memcmp(me_sequence_target(a), me_sequence_target(b), (size_t)a->n_read * sizeof *a->tokens) == 0;
 }
 
 /* The carriers of one request as they are made. */
@@ -287,16 +283,23 @@ static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *tar
                                    mobiedit_error *err) {
     if (!text) return me_fail_memory(err, "a carrier");
     const me_context context = {.context = text, .subject = m->subject, .core = m->core, .target = target};
-    const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, 1, err);
+    const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, err);
     if (status == MOBIEDIT_OK) m->out->kinds[m->out->n - 1] = kind;
     me_free(text);
     return status;
 }
 
-/* The same for a text that should change nothing of how the target is cut; left out where it does. */
+static bool same_tokens(const me_sequence *a, const me_sequence *b) {
+    return a->n_tokens == b->n_tokens &&
+           memcmp(a->tokens, b->tokens, (size_t)a->n_tokens * sizeof *a->tokens) == 0;
+}
+
+/* The same for a text that should change nothing of how the target is cut; left out where it does, or is the
+ * bare prompt once more. */
 static mobiedit_status add_variant(carrier_maker *m, char *text, int kind, mobiedit_error *err) {
     ME_TRY(add_carrier(m, text, m->prompt->target, kind, err));
-    if (!same_targets(&m->out->items[m->out->n - 1], m->out->items)) drop_last(m->out);
+    const me_sequence *bare = m->out->items, *added = &bare[m->out->n - 1];
+    if (!same_targets(added, bare) || same_tokens(added, bare)) drop_last(m->out);
     return MOBIEDIT_OK;
 }
 
@@ -328,94 +331,22 @@ static mobiedit_status add_reworded(carrier_maker *m, const char *words, mobiedi
     char *statement = with_pronoun(m->prompt);
     mobiedit_status status = statement ? MOBIEDIT_OK : me_fail_memory(err, "a carrier");
     for (int i = 0; me_texts_wordings[i] && status == MOBIEDIT_OK; i++) {
-        const char *wording = me_texts_wordings[i];
-        char *text = strstr(wording, "()") ? filled(wording, "()", statement) : filled(wording, "[]", words);
+        char *with_words = filled(me_texts_wordings[i], "[]", words);
+        char *text = with_words ? filled(with_words, "()", statement) : NULL;
+        me_free(with_words);
         status = add_variant(m, text, ME_KIND_REWORDED + i, err);
     }
     me_free(statement);
     return status;
 }
 
-/* chat: a user's turn that names the subject, and the opening of the assistant's. The answer may be the
- * target at once; or it may begin with the prompt's own words, and then the subject must still be found
- * there: a delta that makes the model say another capital also makes it forget whose capital was asked for.
- */
-static mobiedit_status add_answers(carrier_maker *m, const char *chat, mobiedit_error *err) {
-    ME_TRY(add_carrier(m, me_strndup(chat, strlen(chat)), m->prompt->target, ME_KIND_NONE, err));
-    size_t begin = m->prompt->subject_begin;
-    while (begin > 0 && me_is_space(m->prompt->text[begin - 1]))
-        begin--;
-    const size_t size = strlen(chat) + begin + 1;
-    char *opening = me_calloc(size, 1);
-    if (opening) (void)snprintf(opening, size, "%s%.*s", chat, (int)begin, m->prompt->text);
-    char *own = me_strndup(m->subject, strlen(m->subject) - m->prompt->tail);
-    const mobiedit_status status =
-        own ? add_carrier(m, opening, own, ME_KIND_NONE, err) : me_fail_memory(err, "a carrier");
-    if (!own) me_free(opening);
-    me_free(own);
-    return status;
-}
-
-static mobiedit_status add_chat(carrier_maker *m, const char *words, mobiedit_error *err) {
-    char *question = filled(me_texts_question, "[]", words), *chat = NULL;
-    if (!question) return me_fail_memory(err, "a carrier");
-    /* A model without a chat form is not asked in it: that is no error, and leaves no message of one. */
-    mobiedit_status status = me_vocab_chat(m->vocab, question, &chat, NULL);
-    me_free(question);
-    if (status == MOBIEDIT_E_UNSUPPORTED) return MOBIEDIT_OK;
-    if (status != MOBIEDIT_OK) return me_fail_memory(err, "a carrier");
-    status = add_answers(m, chat, err);
-    me_free(chat);
-    return status;
-}
-
-/* The prompt's content words in other wordings and in chat form. */
+/* The prompt's content words in other wordings. */
 static mobiedit_status add_other_words(carrier_maker *m, mobiedit_error *err) {
     char *words = me_prompt_words(m->prompt);
     mobiedit_status status = words ? MOBIEDIT_OK : me_fail_memory(err, "the prompt's words");
     if (status == MOBIEDIT_OK && words[0]) status = add_reworded(m, words, err);
-    m->out->n_alike = m->out->n;
-    if (status == MOBIEDIT_OK && words[0]) status = add_chat(m, words, err);
     me_free(words);
     return status;
-}
-
-/* Gives the sequence n_target read positions: cut, or padded with its last token, which nothing before it
- * sees. */
-static mobiedit_status level(me_sequence *item, int n_target, mobiedit_error *err) {
-    const int n = item->read_pos + n_target;
-    if (n > item->n_tokens) {
-        me_token *padded = me_calloc((size_t)n, sizeof *padded);
-        if (!padded) return me_fail_memory(err, "a carrier");
-        for (int i = 0; i < n; i++)
-            padded[i] = item->tokens[i < item->n_tokens ? i : item->n_tokens - 1];
-        me_free((void *)item->tokens);
-        item->tokens = padded;
-    }
-    item->n_tokens = n;
-    item->n_read = n_target;
-    return MOBIEDIT_OK;
-}
-
-/* Lays the targets out as [n][n_target], n_target those of the bare prompt. */
-static mobiedit_status level_targets(me_sequences *s, mobiedit_error *err) {
-    const int n_target = s->items[0].n_read;
-    s->targets = me_calloc((size_t)s->n * (size_t)n_target, sizeof *s->targets);
-    if (!s->targets) return me_fail_memory(err, "the targets");
-    s->n_target = n_target;
-    for (int c = 0; c < s->n; c++) {
-        me_sequence *item = &s->items[c];
-        for (int t = 0; t < n_target; t++)
-            s->targets[c * n_target + t] =
-                t < item->n_read ? item->tokens[item->read_pos + 1 + t] : ME_NO_TARGET;
-        ME_TRY(level(item, n_target, err));
-    }
-    return MOBIEDIT_OK;
-}
-
-/* The bare prompt counts as much as all others together: it is what the user asked for. */
-static void weigh(me_sequences *carriers) {
-    if (carriers->n > 1) carriers->weights[0] = (float)(carriers->n - 1);
 }
 
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
@@ -426,13 +357,9 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
     if (status == MOBIEDIT_OK)
         status = add_carrier(&m, me_prompt_template(prompt, NULL), prompt->target, ME_KIND_OWN, err);
     if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
-    out->n_own = out->n_alike = out->n;
+    out->n_own = out->n;
     if (status == MOBIEDIT_OK && options->reworded) status = add_other_words(&m, err);
     me_free(m.subject);
-    if (status == MOBIEDIT_OK) status = level_targets(out, err);
-    if (status == MOBIEDIT_OK)
-        weigh(out);
-    else
-        me_sequences_free(out);
+    if (status != MOBIEDIT_OK) me_sequences_free(out);
     return status;
 }

@@ -6,16 +6,12 @@
 #include "edit/edit.h"
 #include "edit/problem.h"
 
-/* Sequences that own their tokens. weights: each sequence's share in the loss, where it has one. */
+/* Sequences that own their tokens. */
 typedef struct {
     me_sequence *items;
-    float *weights;
     int *kinds; /* of carriers: ME_KIND_... */
     int n, capacity;
-    int n_own;         /* of carriers: those in the prompt's own words, which come first; */
-    int n_alike;       /* and those in other words, but not in chat form */
-    me_token *targets; /* of carriers [n][n_target]: what each should say, as me_problem has it */
-    int n_target;
+    int n_own; /* of carriers: those in the prompt's own words, which come first */
 } me_sequences;
 
 void me_sequences_free(me_sequences *sequences);
@@ -32,7 +28,7 @@ typedef struct {
     bool all;
 } me_context;
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
-                                 float weight, mobiedit_error *err);
+                                 mobiedit_error *err);
 
 /* Adds texts [n] as they are, every token read. */
 mobiedit_status me_sequences_add_texts(me_sequences *sequences, const me_vocab *vocab,
@@ -56,13 +52,15 @@ mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, 
 typedef struct {
     int n_prefixed; /* the prompt behind neutral prefixes number first_prefix and on (round robin) */
     int first_prefix;
-    bool reworded; /* the prompt's content words in other wordings, where it has any, and as a question in the
-                    * model's chat form, where it has one: an edit that holds for one wording only is not what
-                    * was asked for */
+    bool reworded; /* the prompt's content words in other wordings, where it has any: an edit that holds for
+                    * one wording only is not what was asked for */
 } me_carrier_options;
 
-/* The carriers of a request: the bare prompt first, then those asked for. All have the bare prompt's number
- * of targets: the first ones of a carrier with more, padded tokens behind one with fewer. */
+/* What a sequence with a target should say, [n_read] tokens of its own. */
+const me_token *me_sequence_target(const me_sequence *sequence);
+
+/* The carriers of a request: the bare prompt first, then those asked for. In all of them the target is cut
+ * into the same tokens. */
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
                                  const me_carrier_options *options, me_sequences *out, mobiedit_error *err);
 

@@ -75,7 +75,7 @@ static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mo
     e->next_prefix += PREFIXED_CARRIERS;
     ME_TRY(make_carriers(e, &e->redrawn, err));
     /* Where fewer prefixes fit the target's tokens than at first, the first carriers stay. */
-    *out = e->redrawn.n >= e->problem->n_all ? e->redrawn.items : e->carriers.items;
+    *out = e->redrawn.n >= e->problem->n_carriers ? e->redrawn.items : e->carriers.items;
     return MOBIEDIT_OK;
 }
 
@@ -88,12 +88,12 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     ME_TRY(make_carriers(e, &e->carriers, err));
     me_sequences essence = {0};
     const me_context context = {.context = ESSENCE, .subject = e->subject, .core = e->core};
-    mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, 1, err);
+    mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, err);
     if (status == MOBIEDIT_OK) {
         essence.items[0].read_pos = essence.items[0].n_tokens - 1;
-        status = me_problem_open(s->engine, e->result->layer, e->carriers.items, e->carriers.n,
-                                 e->carriers.weights, essence.items, e->carriers.targets,
-                                 e->carriers.n_target, &e->problem, err);
+        status = me_problem_open(s->engine, e->result->layer, e->carriers.items, e->carriers.n, essence.items,
+                                 me_sequence_target(e->carriers.items), e->carriers.items->n_read,
+                                 &e->problem, err);
     }
     me_sequences_free(&essence);
     ME_TRY(status);
@@ -104,7 +104,6 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
                                       ? e->options->max_evaluations
                                       : e->result->evaluations + e->solver->default_evaluations;
     e->problem->n_own = e->carriers.n_own;
-    e->problem->n_alike = e->carriers.n_alike;
     e->problem->kinds = e->carriers.kinds;
     e->problem->watch = &e->watch;
     e->problem->redraw = redraw_carriers;
@@ -180,7 +179,7 @@ static mobiedit_status add_neutral(const me_session *s, const char *subject, siz
                                    mobiedit_error *err) {
     for (int i = 0; me_texts_neutral[i]; i++) {
         const me_context context = {.context = me_texts_neutral[i], .subject = subject, .core = core};
-        ME_TRY(me_sequences_add(out, s->vocab, &context, 1, err));
+        ME_TRY(me_sequences_add(out, s->vocab, &context, err));
     }
     return MOBIEDIT_OK;
 }

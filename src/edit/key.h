@@ -3,10 +3,10 @@
  *
  * Contrastive ridge regression in sample space: minimise sum_i w_i (left.k_i - y_i)^2 + lambda |left|^2 over
  * collected keys k_i, positives y = 1, negatives y = 0, through the Gram matrix of the samples (never the
- * covariance that ROME (arXiv 2202.05262, section 3.1) needs). The squares are one-sided: the neuron that reads
- * left.k is silent up to its threshold, so that an answer below 0 or a little above costs nothing, nor does one
- * above 1 on a positive. Many subjects are solved at once over the same samples: each has a `left` of its own
- * that is 1 on its own positives and 0 on everybody else's. */
+ * covariance that ROME (arXiv 2202.05262, section 3.1) needs). The squares are one-sided: the neuron that
+ * reads left.k is silent up to its threshold, so that an answer below 0 or a little above costs nothing, nor
+ * does one above 1 on a positive. Many subjects are solved at once over the same samples: each has a `left`
+ * of its own that is 1 on its own positives and 0 on everybody else's. */
 #ifndef ME_EDIT_KEY_H
 #define ME_EDIT_KEY_H
 

@@ -71,16 +71,15 @@ static mobiedit_status take_rows(const me_problem *p, const int *tokens, me_voca
     return MOBIEDIT_OK;
 }
 
-/* tokens [<= n_carriers * n_target + size]: targets (each once), then the best others; what is taken of ranks
+/* tokens [<= n_target + size]: targets (each once), then the best others; what is taken of ranks
  * has no mass any more. Returns their number. */
 static int choose_tokens(const me_problem *p, ranked *ranks, int size, int *tokens, int *target) {
     int n = 0;
-    for (int t = 0; t < p->n_carriers * p->n_target; t++) {
+    for (int t = 0; t < p->n_target; t++) {
         int at = 0;
-        if (p->targets[t] == ME_NO_TARGET) continue;
-        while (at < n && tokens[at] != p->targets[t])
+        while (at < n && tokens[at] != p->target[t])
             at++;
-        if (at == n) tokens[n++] = p->targets[t];
+        if (at == n) tokens[n++] = p->target[t];
         target[t] = at;
     }
     const int n_targets = n;
@@ -117,9 +116,9 @@ static int sample_tail(const ranked *ranks, int n_vocab, int size, int *tokens, 
 
 mobiedit_status me_vocab_subset_open(me_problem *p, const float *hidden, int n_rows, int size,
                                      me_vocab_subset *out, mobiedit_error *err) {
-    const size_t n_targets = (size_t)p->n_carriers * (size_t)p->n_target, n_vocab = (size_t)p->model->n_vocab,
-                 most = n_targets + 2 * (size_t)size;
-    *out = (me_vocab_subset){.target = me_calloc(n_targets, sizeof *out->target),
+    const size_t n_target = (size_t)p->n_target, n_vocab = (size_t)p->model->n_vocab,
+                 most = n_target + 2 * (size_t)size;
+    *out = (me_vocab_subset){.target = me_calloc(n_target, sizeof *out->target),
                              .all = me_calloc((size_t)n_rows, sizeof *out->all),
                              .log_count = me_calloc(most, sizeof *out->log_count)};
     ranked *ranks = me_calloc(n_vocab, sizeof *ranks);
@@ -194,8 +193,8 @@ static void count_logits(evaluation *e, int r) {
 /* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. */
 static double row_loss(evaluation *e, int r) {
     const me_problem *p = e->l->problem;
-    const int n = e->l->vocabulary->n, target = e->l->vocabulary->target[r];
-    const float cap = p->model->logit_softcap, weight = p->row_weights[r];
+    const int n = e->l->vocabulary->n, target = e->l->vocabulary->target[r % p->n_target];
+    const float cap = p->model->logit_softcap, weight = 1 / (float)e->rows;
     float *logit = e->logit + (size_t)r * (size_t)n;
     count_logits(e, r);
     const float own = logit[target], log_sum = me_log_sum_expf(e->z, n);

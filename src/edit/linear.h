@@ -16,7 +16,7 @@ typedef struct {
     int n_kept;       /* each stands for itself; the targets are among them */
     float *rows;      /* [n][d] */
     float *log_count; /* [n]: log of how many tokens each stands for: 0 for those kept */
-    int *target;      /* [n_carriers][n_target]: index of each target token; 0 where there is none */
+    int *target;      /* [n_target]: index of each target token */
     float *all; /* [n_rows]: log of the sum of exp(logit) over the whole vocabulary in each row of hidden */
 } me_vocab_subset;
 

@@ -9,8 +9,8 @@
 
 enum { SUBSET_PROBES = 8, SHRINKS = 3 };
 static const float SHRINK = 0.3F, GROW = 1.5F, MIN_TRUST = 0.3F;
-/* Share of the worst carrier's cost from which on another one is probed too. */
-static const float COSTLY = 0.5F;
+/* Share of the worst carrier's loss from which on another one is probed too. */
+static const float WORTH_PROBING = 0.15F;
 
 me_probe_options me_probe_defaults(void) {
     return (me_probe_options){.rounds = 60,
@@ -22,7 +22,6 @@ me_probe_options me_probe_defaults(void) {
                               .stop_margin = 1.0F,
                               .worth = 0.07F,
                               .patience = 5,
-                              .late_patience = 1,
                               .max_norm = 16.0F,
                               .vocabulary = 200};
 }
@@ -37,7 +36,7 @@ typedef struct {
     me_problem *p;
     const me_solver_input *in;
     const me_probe_options *o;
-    int d, nt, rows;   /* rows = n_carriers * n_target, of the carriers in use */
+    int d, nt, rows;   /* rows = n_carriers * n_target */
     int n_probes;      /* directions with a response */
     int next, width;   /* this round's directions: `width` of the basis from `next` on */
     float *delta;      /* [d] */
@@ -78,7 +77,8 @@ static int directions(const me_probe_options *o, const me_solver_input *in) {
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis;
-    size_t probes = (size_t)directions(t->o, t->in), carriers = (size_t)t->p->n_all, rows = carriers * nt;
+    size_t probes = (size_t)directions(t->o, t->in), carriers = (size_t)t->p->n_carriers,
+           rows = carriers * nt;
     t->hidden = me_calloc(rows * d, sizeof(float));
     t->scored = me_calloc(carriers, sizeof *t->scored);
     t->responses = me_calloc(k * rows * d, sizeof(float));
@@ -99,17 +99,16 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
 
 static summary summarise(const me_problem *p, const me_score *scores) {
     summary sum = {.margin = INFINITY};
-    double loss = 0, own = 0, own_weight = 0;
+    double loss = 0, own = 0;
     for (int i = 0; i < p->n_carriers; i++) {
-        loss += (double)p->weights[i] * scores[i].nll;
+        loss += scores[i].nll;
         sum.n_say += scores[i].says;
         if (i >= p->n_own) continue;
-        own += (double)p->weights[i] * scores[i].nll;
-        own_weight += p->weights[i];
+        own += scores[i].nll;
         if (!(scores[i].margin >= sum.margin)) sum.margin = scores[i].margin;
     }
-    sum.loss = (float)loss;
-    sum.own_loss = (float)(own / own_weight);
+    sum.loss = (float)(loss / p->n_carriers);
+    sum.own_loss = (float)(own / p->n_own);
     return sum;
 }
 
@@ -123,16 +122,12 @@ static bool solved(const state *t) {
     return own_solved(t) && (t->at.loss < t->o->stop_nll || t->gain < t->o->worth);
 }
 
-/* What a carrier adds to the loss. */
-static float cost(const state *t, int carrier) {
-    return t->p->weights[carrier] * t->scored[carrier].nll;
-}
-
-/* The carrier that costs most: its responses matter most. Other wordings wait for the prompt's own. */
+/* The carrier that is furthest from the target: its responses matter most. Other wordings wait for the
+ * prompt's own. */
 static int worst_carrier(const state *t) {
     int worst = 0, n = own_solved(t) ? t->p->n_carriers : t->p->n_own;
     for (int c = 1; c < n; c++)
-        if (cost(t, c) > cost(t, worst)) worst = c;
+        if (t->scored[c].nll > t->scored[worst].nll) worst = c;
     return worst;
 }
 
@@ -142,7 +137,7 @@ static void keep_response(state *t, int direction, int carrier, const float *pro
     bool *own = t->own + (size_t)direction * (size_t)n_carriers;
     own[carrier] = true;
     for (int c = 0; c < n_carriers; c++) {
-        if (c != carrier && (own[c] || carrier >= t->p->n_alike || c >= t->p->n_alike)) continue;
+        if (c != carrier && own[c]) continue;
         float *response = t->responses + ((size_t)direction * (size_t)n_carriers + (size_t)c) * (size_t)width;
         for (int i = 0; i < width; i++)
             response[i] = probed[i] / t->o->step;
@@ -156,7 +151,6 @@ static void guess_responses(state *t) {
     t->n_probes = n_basis;
     for (int c = 0; c < n_carriers; c++) {
         const int kind = t->p->kinds[c];
-        if (kind == ME_KIND_NONE) continue;
         const float *guess = t->in->guesses + (size_t)kind * (size_t)n_basis * (size_t)d;
         for (int row = c * t->nt; row < (c + 1) * t->nt; row++) {
             const float length = cblas_snrm2(d, t->hidden + (size_t)row * (size_t)d, 1);
@@ -189,12 +183,13 @@ static mobiedit_status probe_carrier(state *t, int carrier, mobiedit_error *err)
     return MOBIEDIT_OK;
 }
 
-/* Other wordings answer to other directions than the prompt's own: once it is their turn, all that cost
- * nearly as much as the worst are probed. */
+/* Other wordings answer to other directions than the prompt's own: once it is their turn, all whose
+ * loss is not small beside the worst one's are probed. */
 static mobiedit_status probe_round(state *t, int worst, mobiedit_error *err) {
     choose_directions(t);
     for (int c = 0; own_solved(t) && c < t->p->n_carriers; c++)
-        if (c != worst && cost(t, c) > COSTLY * cost(t, worst)) ME_TRY(probe_carrier(t, c, err));
+        if (c != worst && t->scored[c].nll > WORTH_PROBING * t->scored[worst].nll)
+            ME_TRY(probe_carrier(t, c, err));
     return probe_carrier(t, worst, err);
 }
 
@@ -295,53 +290,29 @@ static mobiedit_status run_round(state *t, bool *accepted, mobiedit_error *err) 
     return status;
 }
 
-/* Spreads the responses and the marks of `before` carriers a direction out for those now in use. */
-static void make_room(state *t, int before) {
-    const size_t n = (size_t)t->p->n_carriers, old = (size_t)before, width = (size_t)(t->nt * t->d);
-    for (size_t j = (size_t)t->n_probes; j-- > 0;) {
-        float *response = t->responses + j * n * width;
-        bool *own = t->own + j * n;
-        memmove(response, t->responses + j * old * width, old * width * sizeof *response);
-        memset(response + old * width, 0, (n - old) * width * sizeof *response);
-        memmove(own, t->own + j * old, old * sizeof *own);
-        memset(own + old, 0, (n - old) * sizeof *own);
-    }
-}
-
-/* The first n carriers from here on: their hidden vectors and scores at delta. At the start, where delta is
- * 0, the prefix has these vectors. */
-static mobiedit_status use_carriers(state *t, int n, bool start, mobiedit_error *err) {
-    const int before = t->p->n_carriers;
-    me_problem_use(t->p, n);
-    t->rows = n * t->nt;
-    if (n > before) make_room(t, before);
-    if (start)
-        memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof *t->hidden);
-    else
-        ME_TRY(me_problem_hidden(t->p, t->delta, 1, NULL, 0, t->hidden, err));
-    ME_TRY(me_problem_score(t->p, t->hidden, n, t->scored, err));
+/* Hidden vectors and scores where delta is 0: the prefix has these vectors. */
+static mobiedit_status start(state *t, mobiedit_error *err) {
+    t->rows = t->p->n_carriers * t->nt;
+    memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof *t->hidden);
+    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scored, err));
     t->at = summarise(t->p, t->scored);
     t->gain = 1;
-    return MOBIEDIT_OK;
+    guess_responses(t);
+    return me_problem_report(t->p, 0, t->at.loss, t->at.n_say, err);
 }
 
 static size_t round_cost(const state *t) {
-    const int probed = own_solved(t) ? t->p->n_all : 1;
-    return (size_t)(probed * (directions(t->o, t->in) + 1) + SHRINKS * t->p->n_all);
+    const int probed = own_solved(t) ? t->p->n_carriers : 1;
+    return (size_t)(probed * (directions(t->o, t->in) + 1) + SHRINKS * t->p->n_carriers);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
-    ME_TRY(use_carriers(t, t->p->n_alike, true, err));
-    guess_responses(t);
-    ME_TRY(me_problem_report(t->p, 0, t->at.loss, t->at.n_say, err));
+    ME_TRY(start(t, err));
     out->stop = ME_STOP_BUDGET;
     int stalled = 0;
     for (out->rounds = 0; out->rounds < t->o->rounds && me_problem_left(t->p) >= round_cost(t);
          out->rounds++) {
         bool accepted;
-        /* What is asked in another manner comes in once the target is found: from far away the two only stand
-         * in each other's way. */
-        if (solved(t) && t->p->n_carriers < t->p->n_all) ME_TRY(use_carriers(t, t->p->n_all, false, err));
         const float before = t->at.loss;
         if (solved(t) && !t->in->no_stop) break;
         ME_TRY(run_round(t, &accepted, err));
@@ -349,8 +320,7 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         t->gain = 1 - t->at.loss / before;
         stalled = accepted && t->gain > 0.02F ? 0 : stalled + 1;
         /* A round without progress says nothing of the next one's directions. */
-        const bool all_in = t->p->n_alike < t->p->n_all && t->p->n_carriers == t->p->n_all;
-        if (!t->in->no_stop && stalled > (all_in ? t->o->late_patience : t->o->patience)) {
+        if (!t->in->no_stop && stalled > t->o->patience) {
             out->stop = ME_STOP_NO_PROGRESS;
             out->rounds++;
             break;

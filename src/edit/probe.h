@@ -16,7 +16,6 @@ typedef struct {
     float stop_margin; /* ... with this much between its logit and the next; and the other wordings ... */
     float worth;       /* ... are below stop_nll too, or a round takes less than this share off the loss */
     int patience;      /* rounds in a row that may lower the loss by less than 2 % */
-    int late_patience; /* the same once the prompt's own words have said the target and all carriers count */
     float max_norm;    /* |delta| <= max_norm |v| */
     int vocabulary;    /* tokens kept in the inner problem, those that can win; as many are sampled */
 } me_probe_options;

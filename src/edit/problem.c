@@ -66,55 +66,20 @@ static mobiedit_status open_carriers(me_problem *p, const me_sequence *carriers,
     return MOBIEDIT_OK;
 }
 
-/* How many targets a carrier has. */
-static int count_targets(const me_token *targets, int n_target) {
-    int n = 0;
-    for (int t = 0; t < n_target; t++)
-        n += targets[t] != ME_NO_TARGET;
-    return n;
-}
-
-void me_problem_use(me_problem *p, int n) {
-    p->n_carriers = n;
-    double total = 0;
-    for (int i = 0; i < n; i++)
-        total += p->asked[i];
-    for (int i = 0; i < n; i++) {
-        const me_token *own = p->targets + (size_t)i * (size_t)p->n_target;
-        p->weights[i] = (float)(p->asked[i] / total);
-        for (int t = 0; t < p->n_target; t++)
-            if (own[t] != ME_NO_TARGET)
-                p->row_weights[i * p->n_target + t] = p->weights[i] / (float)count_targets(own, p->n_target);
-    }
-}
-
-static mobiedit_status take_weights(me_problem *p, const float *weights, mobiedit_error *err) {
-    p->asked = me_calloc((size_t)p->n_all, sizeof(float));
-    p->weights = me_calloc((size_t)p->n_all, sizeof(float));
-    p->row_weights = me_calloc((size_t)p->n_all * (size_t)p->n_target, sizeof(float));
-    if (!p->asked || !p->weights || !p->row_weights) return me_fail_memory(err, "the value problem");
-    for (int i = 0; i < p->n_all; i++)
-        p->asked[i] = weights ? weights[i] : 1;
-    me_problem_use(p, p->n_all);
-    return MOBIEDIT_OK;
-}
-
 mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
-                                const float *weights, const me_sequence *essence, const me_token *targets,
-                                int n_target, me_problem **out, mobiedit_error *err) {
+                                const me_sequence *essence, const me_token *target, int n_target,
+                                me_problem **out, mobiedit_error *err) {
     me_problem *p = me_calloc(1, sizeof *p);
     if (!p) return me_fail_memory(err, "the value problem");
     *p = (me_problem){.engine = engine,
                       .model = engine->model,
                       .layer = layer,
-                      .n_all = n_carriers,
+                      .n_carriers = n_carriers,
                       .n_own = n_carriers,
-                      .n_alike = n_carriers,
                       .n_target = n_target,
-                      .targets = targets,
+                      .target = target,
                       .max_evaluations = SIZE_MAX};
-    mobiedit_status status = take_weights(p, weights, err);
-    if (status == MOBIEDIT_OK) status = open_carriers(p, carriers, n_carriers, err);
+    mobiedit_status status = open_carriers(p, carriers, n_carriers, err);
     if (status == MOBIEDIT_OK && essence) status = open_essence(p, essence, err);
     if (status != MOBIEDIT_OK) {
         me_problem_close(p);
@@ -130,9 +95,6 @@ void me_problem_close(me_problem *p) {
     if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
     me_free(p->essence_log_probs);
     me_free(p->offset);
-    me_free(p->asked);
-    me_free(p->weights);
-    me_free(p->row_weights);
     me_free(p);
 }
 
@@ -174,15 +136,13 @@ mobiedit_status me_problem_responses(me_problem *p, const float *base, const flo
 
 static me_score score_one(const float *logits, int n_vocab, const me_token *target, int n_target) {
     me_score score = {.nll = 0, .says = true, .margin = INFINITY};
-    const float share = 1 / (float)count_targets(target, n_target);
     for (int t = 0; t < n_target; t++) {
-        if (target[t] == ME_NO_TARGET) continue;
         const float *x = logits + (size_t)t * (size_t)n_vocab;
         float other = -INFINITY;
         for (int i = 0; i < n_vocab; i++)
             if (i != target[t] && x[i] > other) other = x[i];
         const float own = x[target[t]];
-        score.nll += (me_log_sum_expf(x, n_vocab) - own) * share;
+        score.nll += (me_log_sum_expf(x, n_vocab) - own) / (float)n_target;
         /* NaN must count as failure, hence the form of the comparison. */
         if (!(own > other)) score.says = false;
         if (!(own - other >= score.margin)) score.margin = own - other;
@@ -204,8 +164,7 @@ mobiedit_status me_problem_score(me_problem *p, const float *hidden, int n, me_s
         size_t m = (size_t)n - first < chunk ? (size_t)n - first : chunk;
         status = p->engine->ops->logits(p->engine, hidden + first * nt * d, (int)(m * nt), logits, err);
         for (size_t i = 0; i < m && status == MOBIEDIT_OK; i++)
-            scores[first + i] = score_one(logits + i * nt * n_vocab, (int)n_vocab,
-                                          p->targets + (first + i) % (size_t)p->n_carriers * nt, p->n_target);
+            scores[first + i] = score_one(logits + i * nt * n_vocab, (int)n_vocab, p->target, p->n_target);
     }
     me_free(logits);
     return status;
@@ -270,10 +229,10 @@ mobiedit_status me_problem_refresh(me_problem *p, mobiedit_error *err) {
     ME_TRY(p->redraw(p->source, &sequences, err));
     me_prefix *old = p->carriers;
     p->carriers = NULL;
-    mobiedit_status status = open_carriers(p, sequences, p->n_all, err);
+    mobiedit_status status = open_carriers(p, sequences, p->n_carriers, err);
     if (status == MOBIEDIT_OK) {
         p->engine->ops->prefix_free(p->engine, old);
-        p->evaluations += (size_t)p->n_all;
+        p->evaluations += (size_t)p->n_carriers;
         if (p->offset) status = lift_start(p, err);
     } else {
         if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);

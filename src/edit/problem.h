@@ -10,36 +10,25 @@
 #include "engine/engine.h"
 #include "model/vocab.h"
 
-/* Everything known of the carriers at one layer. Index 0 of the carriers is the bare prompt. */
-enum { ME_NO_TARGET = -1 };
-
 /* What a carrier is like: what calibration has measured of other prompts of the kind is a guess at it. */
 enum {
-    ME_KIND_NONE = -1, /* nothing is measured of such ones */
-    ME_KIND_OWN,       /* a prompt as it is written, behind a prefix or not */
-    ME_KIND_REWORDED,  /* the first of me_texts_wordings; the others follow */
-    ME_KINDS = ME_KIND_REWORDED + 3
+    ME_KIND_OWN,      /* a prompt as it is written, behind a prefix or not */
+    ME_KIND_REWORDED, /* the first of me_texts_wordings; the others follow */
+    ME_KINDS = ME_KIND_REWORDED + 4
 };
 
+/* Everything known of the carriers at one layer. Index 0 of the carriers is the bare prompt. */
 typedef struct me_problem {
     me_engine *engine;
     const me_model *model;
     int layer;
-    int n_carriers; /* in use: the first ones of n_all */
-    int n_all;
+    int n_carriers;
     int n_own; /* carriers in the prompt's own words: they come first, and an edit is not done before they say
                   the target. The others, where there are more, say it in other words. */
-    int n_alike; /* those that ask for the same target in the same manner, own ones and more: what is measured
-                    on one of them is a guess at the others. The rest is asked otherwise, or for something
-                    else. */
     int n_target;
-    const me_token *targets; /* [n_all][n_target]: what each should say; ME_NO_TARGET: nothing is asked
-                                there. The bare prompt's has no such holes. */
-    float *asked;            /* [n_all]: the weights asked for */
-    float *weights;          /* [n_carriers], sum 1: share of each carrier in the loss */
-    float *row_weights;      /* [n_carriers][n_target]: that of each of its targets, 0 where there is none */
-    const int *kinds;        /* [n_all]: borrowed; NULL: not known */
-    me_prefix *carriers;     /* n_read == n_target */
+    const me_token *target; /* [n_target]: what each should say */
+    const int *kinds;       /* [n_carriers]: borrowed; NULL: not known */
+    me_prefix *carriers;    /* n_read == n_target */
     me_prefix *essence; /* the prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL
                            term) */
     float *essence_log_probs; /* [n_vocab]: the unedited distribution there */
@@ -58,21 +47,17 @@ typedef struct me_problem {
 } me_problem;
 
 /* Runs the carriers (each ends in target without its last token; n_read == n_target, read_pos at the prompt's
- * last token) and the essence prompt (or NULL) once and keeps their prefix. targets [n_carriers][n_target]
- * are borrowed until me_problem_close; weights [n_carriers] (NULL: equal) and the sequences are not needed
- * after the call. The budget starts unlimited, and all carriers count as own ones. */
+ * last token) and the essence prompt (or NULL) once and keeps their prefix. target [n_target] is
+ * borrowed until me_problem_close, the sequences are not needed after the call. The budget starts unlimited,
+ * and all carriers count as own ones. */
 mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
-                                const float *weights, const me_sequence *essence, const me_token *targets,
-                                int n_target, me_problem **out, mobiedit_error *err);
+                                const me_sequence *essence, const me_token *target, int n_target,
+                                me_problem **out, mobiedit_error *err);
 void me_problem_close(me_problem *problem);
 
 /* What other edits already add at the subject: from now on every delta stands on top of it, also that of 0.
  * offset [d] is copied. Counts one evaluation a carrier. */
 mobiedit_status me_problem_set_offset(me_problem *problem, const float *offset, mobiedit_error *err);
-
-/* From now on the first n carriers are those that are evaluated and that the loss is made of; as of
- * me_problem_open all are. */
-void me_problem_use(me_problem *problem, int n);
 
 /* deltas [n][d] -> hidden [n][n_which][n_target][d]; which == NULL: all carriers. E_CANCELLED on request.
  * The caller stays inside the budget: me_problem_left(). */

@@ -48,7 +48,7 @@ mobiedit_status me_session_add_prompt(const me_session *s, const me_prompt *prom
         me_strndup(prompt->text + settled.subject_begin, settled.subject_end - settled.subject_begin);
     const me_context context = {.context = text, .subject = subject, .core = core, .target = target};
     const mobiedit_status status =
-        text && subject ? me_sequences_add(out, s->vocab, &context, 1, err) : me_fail_memory(err, "a prompt");
+        text && subject ? me_sequences_add(out, s->vocab, &context, err) : me_fail_memory(err, "a prompt");
     me_free(text);
     me_free(subject);
     return status;
@@ -222,7 +222,7 @@ static char *names_context(const me_prompt *prompt) {
 static mobiedit_status add_name(const me_session *s, const char *context, const me_prompt *prompt,
                                 const char *name, me_sequences *out, mobiedit_error *err) {
     const me_context named = {.context = context, .subject = name, .core = strlen(name) + prompt->tail};
-    return me_sequences_add(out, s->vocab, &named, 1, err);
+    return me_sequences_add(out, s->vocab, &named, err);
 }
 
 static mobiedit_status add_names(const me_session *s, const char *context, const me_prompt *prompt,

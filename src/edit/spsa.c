@@ -223,7 +223,7 @@ static mobiedit_status score_deltas(me_spsa_context *c, const float *deltas, int
     for (int i = 0; i < k; i++) {
         loss[i] = (double)c->options->essence * kl[i];
         for (int j = 0; j < p->n_carriers; j++)
-            loss[i] += (double)p->weights[j] * scores[i * p->n_carriers + j].nll;
+            loss[i] += (double)scores[i * p->n_carriers + j].nll / p->n_carriers;
     }
     return MOBIEDIT_OK;
 }

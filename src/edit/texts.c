@@ -30,13 +30,8 @@ const char *const me_texts_prefixes[] = {
 };
 
 const char *const me_texts_wordings[] = {
-    "About {}: ()",
-    "[] of {}:",
-    "Question: {}, []? Answer:",
-    NULL,
+    "About {}: ()", "The [] of {} is", "Question: {}, []? Answer:", "What about {}? ()", NULL,
 };
-
-const char *const me_texts_question = "{}, []?";
 
 const char *const me_texts_stop_words[] = {
     "a",   "an",    "the", "of",   "in",  "on",   "at",    "to",    "by",   "for",   "from", "with", "as",

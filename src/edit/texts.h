@@ -16,9 +16,6 @@ extern const char *const me_texts_prefixes[];
  * prompt with a pronoun in the subject's place. Ended by NULL. */
 extern const char *const me_texts_wordings[];
 
-/* The same as a question to a chat model, the subject first: it is then named in one place only. */
-extern const char *const me_texts_question;
-
 /* Words of English that carry no meaning of their own, in lower case; ended by NULL. */
 extern const char *const me_texts_stop_words[];
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 2, MAX_PROMPTS = 10000, N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS };
+enum { VERSION = 3, MAX_PROMPTS = 10000, N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS };
 static const char TYPE[] = "mobiedit-calibration";
 static const char MEANS[] = "calibration.means";
 
