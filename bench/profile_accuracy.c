@@ -112,7 +112,7 @@ static mobiedit_status open_world(world *w, char **arguments, mobiedit_error *er
     ME_TRY(me_sequences_add_texts(&w->calibration, w->vocab, me_texts_background,
                                   me_texts_count(me_texts_background), err));
     make_directions(w);
-    const size_t width = w->d * (size_t)w->carriers.n_target;
+    const size_t width = w->d * (size_t)w->carriers.items->n_read;
     w->expected = allocated(PROBES * width, sizeof(float));
     w->slopes = allocated(DIRECTIONS, sizeof(double));
     w->logits = allocated(TOKENS * (size_t)w->model->n_vocab, sizeof(float));
@@ -161,11 +161,8 @@ static mobiedit_status losses(me_problem *p, const float *hidden, size_t n, doub
     const size_t carriers = (size_t)p->n_carriers;
     me_score *scores = allocated(n * carriers, sizeof *scores);
     ME_TRY(me_problem_score(p, hidden, (int)(n * carriers), scores, err));
-    for (size_t i = 0; i < n; i++) {
-        out[i] = 0;
-        for (size_t c = 0; c < carriers; c++)
-            out[i] += (double)p->weights[c] * scores[i * carriers + c].nll;
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = me_mean_nll(scores + i * carriers, p->n_carriers);
     me_free(scores);
     return MOBIEDIT_OK;
 }
@@ -235,8 +232,8 @@ static mobiedit_status open_engine(const world *w, int bits, me_engine **engine,
     const me_native_options options = {
         .activation_bits = bits, .calibration = w->calibration.items, .n_calibration = w->calibration.n};
     ME_TRY(me_native_open(w->model, w->pool, &options, engine, err));
-    return me_problem_open(*engine, w->layer, w->carriers.items, w->carriers.n, NULL, NULL,
-                           w->carriers.targets, w->carriers.n_target, problem, err);
+    return me_problem_open(*engine, w->layer, w->carriers.items, w->carriers.n, NULL,
+                           me_sequence_target(w->carriers.items), w->carriers.items->n_read, problem, err);
 }
 
 static mobiedit_status measure_text(const world *w, const arithmetic *a, me_engine *engine,

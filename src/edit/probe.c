@@ -76,9 +76,8 @@ static int directions(const me_probe_options *o, const me_solver_input *in) {
 }
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
-    size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis;
-    size_t probes = (size_t)directions(t->o, t->in), carriers = (size_t)t->p->n_carriers,
-           rows = carriers * nt;
+    size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
+    size_t probes = (size_t)directions(t->o, t->in), carriers = (size_t)t->p->n_carriers;
     t->hidden = me_calloc(rows * d, sizeof(float));
     t->scored = me_calloc(carriers, sizeof *t->scored);
     t->responses = me_calloc(k * rows * d, sizeof(float));
@@ -98,17 +97,13 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
 }
 
 static summary summarise(const me_problem *p, const me_score *scores) {
-    summary sum = {.margin = INFINITY};
-    double loss = 0, own = 0;
+    summary sum = {.loss = (float)me_mean_nll(scores, p->n_carriers),
+                   .own_loss = (float)me_mean_nll(scores, p->n_own),
+                   .margin = INFINITY};
     for (int i = 0; i < p->n_carriers; i++) {
-        loss += scores[i].nll;
         sum.n_say += scores[i].says;
-        if (i >= p->n_own) continue;
-        own += scores[i].nll;
-        if (!(scores[i].margin >= sum.margin)) sum.margin = scores[i].margin;
+        if (i < p->n_own && !(scores[i].margin >= sum.margin)) sum.margin = scores[i].margin;
     }
-    sum.loss = (float)(loss / p->n_carriers);
-    sum.own_loss = (float)(own / p->n_own);
     return sum;
 }
 
@@ -292,7 +287,6 @@ static mobiedit_status run_round(state *t, bool *accepted, mobiedit_error *err) 
 
 /* Hidden vectors and scores where delta is 0: the prefix has these vectors. */
 static mobiedit_status start(state *t, mobiedit_error *err) {
-    t->rows = t->p->n_carriers * t->nt;
     memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof *t->hidden);
     ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scored, err));
     t->at = summarise(t->p, t->scored);
@@ -340,6 +334,7 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
                .o = o,
                .d = p->model->d_model,
                .nt = p->n_target,
+               .rows = p->n_carriers * p->n_target,
                .trust = o->trust,
                .delta = out->delta};
     memset(out->delta, 0, (size_t)t.d * sizeof(float));

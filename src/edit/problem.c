@@ -170,6 +170,13 @@ mobiedit_status me_problem_score(me_problem *p, const float *hidden, int n, me_s
     return status;
 }
 
+double me_mean_nll(const me_score *scores, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += scores[i].nll;
+    return sum / n;
+}
+
 static float kl_one(const float *log_p, const float *log_q, int n) {
     double kl = 0;
     for (int i = 0; i < n; i++)

@@ -83,6 +83,9 @@ typedef struct {
 mobiedit_status me_problem_score(me_problem *problem, const float *hidden, int n, me_score *scores,
                                  mobiedit_error *err);
 
+/* The loss: the mean over the scores [n] of as many carriers. */
+double me_mean_nll(const me_score *scores, int n);
+
 /* KL(unedited || with delta) in nats of the next token of the essence prompt, for deltas [n][d] -> kl [n].
  * Counted. */
 mobiedit_status me_problem_essence_kl(me_problem *problem, const float *deltas, int n, float *kl,

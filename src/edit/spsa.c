@@ -221,9 +221,8 @@ static mobiedit_status score_deltas(me_spsa_context *c, const float *deltas, int
     ME_TRY(me_problem_score(p, hidden, k * p->n_carriers, scores, err));
     ME_TRY(me_problem_essence_kl(p, deltas, k, kl, err));
     for (int i = 0; i < k; i++) {
-        loss[i] = (double)c->options->essence * kl[i];
-        for (int j = 0; j < p->n_carriers; j++)
-            loss[i] += (double)scores[i * p->n_carriers + j].nll / p->n_carriers;
+        loss[i] = (double)c->options->essence * kl[i] +
+                  me_mean_nll(scores + (size_t)i * (size_t)p->n_carriers, p->n_carriers);
     }
     return MOBIEDIT_OK;
 }
