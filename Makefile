@@ -36,7 +36,6 @@ test: build ## every test, on real models
 	@ctest --test-dir $(BUILD) --output-on-failure
 
 bench: build ## kernels, and whole edits
-	@cmake --build $(BUILD) --parallel $(JOBS) --target bench_matmul bench_suffix
 	@scripts/get_models.sh smollm2
 	@bench/run.sh $(BUILD)
 
