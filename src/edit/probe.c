@@ -307,12 +307,14 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
     for (out->rounds = 0; out->rounds < t->o->rounds && me_problem_left(t->p) >= round_cost(t);
          out->rounds++) {
         bool accepted;
-        const float before = t->at.loss;
+        const summary before = t->at;
         if (solved(t) && !t->in->no_stop) break;
         ME_TRY(run_round(t, &accepted, err));
         ME_TRY(me_problem_report(t->p, out->rounds + 1, t->at.loss, t->at.n_say, err));
-        t->gain = 1 - t->at.loss / before;
-        stalled = accepted && t->gain > 0.02F ? 0 : stalled + 1;
+        t->gain = 1 - t->at.loss / before.loss;
+        /* Other wordings have their turn later: until then their part of the loss may stand still. */
+        const float own_gain = own_solved(t) ? 0 : 1 - t->at.own_loss / before.own_loss;
+        stalled = accepted && fmaxf(t->gain, own_gain) > 0.02F ? 0 : stalled + 1;
         /* A round without progress says nothing of the next one's directions. */
         if (!t->in->no_stop && stalled > t->o->patience) {
             out->stop = ME_STOP_NO_PROGRESS;

@@ -15,7 +15,8 @@ typedef struct {
                           target ... */
     float stop_margin; /* ... with this much between its logit and the next; and the other wordings ... */
     float worth;       /* ... are below stop_nll too, or a round takes less than this share off the loss */
-    int patience;      /* rounds in a row that may lower the loss by less than 2 % */
+    int patience;      /* rounds in a row that may lower the loss, and the own words' before they are
+                          solved, by less than 2 % */
     float max_norm;    /* |delta| <= max_norm |v| */
     int vocabulary;    /* tokens kept in the inner problem, those that can win; as many are sampled */
 } me_probe_options;
