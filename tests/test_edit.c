@@ -1,5 +1,6 @@
 /* The request's text, the key solve, and the probe solver on an engine without a model. */
 #include "base/memory.h"
+#include "base/random.h"
 #include "edit/basis.h"
 #include "edit/carriers.h"
 #include "edit/edit.h"
@@ -142,6 +143,37 @@ static void key_does_not_mind_answers_below_zero(void **state) {
     assert_int_equal(me_key_solve_columns(groups, 3, 1, D_FF, 1e-4F, left, NULL), MOBIEDIT_OK);
     assert_true(dot(left, keys[0], D_FF) > 0.9F);
     assert_true(dot(left, keys[1], D_FF) < -0.9F);
+}
+
+/* More columns and samples than are worked on at a time: each column's solution is the same wherever it and
+ * its samples stand. */
+static void key_columns_do_not_depend_on_their_order(void **state) {
+    (void)state;
+    enum { N_COLUMNS = 70, PER_COLUMN = 5, D = 96 };
+    static float keys[N_COLUMNS][PER_COLUMN][D], left[N_COLUMNS][D], other[N_COLUMNS][D];
+    me_key_group groups[N_COLUMNS], reversed[N_COLUMNS];
+    me_random random;
+    me_random_seed(&random, 8);
+    me_random_normals(&random, keys[0][0], sizeof keys / sizeof(float));
+    for (int c = 0; c < N_COLUMNS; c++) {
+        for (int i = 1; i < PER_COLUMN; i++)
+            for (int j = 0; j < D; j++)
+                keys[c][i][j] = keys[c][0][j] + 0.3F * keys[c][i][j];
+        groups[c] =
+            (me_key_group){.keys = keys[c][0], .n = PER_COLUMN, .target = 1, .column = c, .weight = 1};
+        reversed[N_COLUMNS - 1 - c] = groups[c];
+        reversed[N_COLUMNS - 1 - c].column = N_COLUMNS - 1 - c;
+    }
+    assert_int_equal(me_key_solve_columns(groups, N_COLUMNS, N_COLUMNS, D, 0.01F, left[0], NULL),
+                     MOBIEDIT_OK);
+    assert_int_equal(me_key_solve_columns(reversed, N_COLUMNS, N_COLUMNS, D, 0.01F, other[0], NULL),
+                     MOBIEDIT_OK);
+    for (int c = 0; c < N_COLUMNS; c++) {
+        assert_true(dot(left[c], keys[c][0], D) > 0.5F);
+        assert_true(fabsf(dot(left[c], keys[(c + 1) % N_COLUMNS][0], D)) < 0.5F);
+        for (int j = 0; j < D; j++)
+            assert_true(fabsf(left[c][j] - other[N_COLUMNS - 1 - c][j]) < 1e-4F);
+    }
 }
 
 static void key_refuses_contradiction(void **state) {
@@ -495,6 +527,7 @@ int main(void) {
         cmocka_unit_test(key_tells_subject_from_others),
         cmocka_unit_test(key_bears_a_giant_negative),
         cmocka_unit_test(key_does_not_mind_answers_below_zero),
+        cmocka_unit_test(key_columns_do_not_depend_on_their_order),
         cmocka_unit_test(key_refuses_contradiction),
         cmocka_unit_test(mean_key_responds_to_everybody),
         cmocka_unit_test(random_directions_are_orthonormal),

@@ -5,55 +5,59 @@
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
-/* The least ridge of a sample: enough to keep the matrix definite where two of them coincide. */
-static const double LEAST_RIDGE = 1e-6;
+/* A sample weighs at most so much against the ridge: keys at position 0 are hundreds of times longer than
+ * others, and would leave nothing of the factor's precision to those. */
+static const double MOST_WEIGHT = 1e6;
 /* An answer of no more than that to what must stay is as good as 0: the neuron is silent up to
  * me_neuron's threshold, which is twice as high. */
-static const double SLACK = 0.2;
-/* Rounds of one-sided targets. More of them change next to nothing. */
+static const float SLACK = 0.2F;
+/* Rounds of one-sided residuals. More of them change next to nothing. */
 enum { ONE_SIDED_ROUNDS = 6 };
+/* Columns that are worked on at a time, and samples that are summed up at a time. */
+enum { COLUMNS = 64, CHUNK = 256 };
 /* In the solve for the constant: of all subjects' keys together, and of all others together. */
 static const float CONSTANT_WEIGHT = 4;
 
+/* Row i is the sample's key times its root: (row.left - root * y)^2 is what it costs, beside |left|^2. */
 typedef struct {
-    int n, d, n_columns;
-    float *rows;   /* [n][d], each scaled to length 1 */
-    double *norm;  /* [n]: what it was scaled by */
-    double *ridge; /* [n] */
-    double *asked; /* [n]: what its column should answer, scaled like the rows; the others 0 */
-    int *column;   /* [n] */
-    double *y;     /* [n_columns][n]: targets, scaled like the rows */
-    double *alpha; /* [n_columns][n]: the solution */
-    double *gram;  /* [n][n] */
+    int n, d;
+    float *rows;    /* [n][d] */
+    float *root;    /* [n]: square root of the weight, relative to the ridge */
+    float *asked;   /* [n]: what its column should answer; 0: to be silent */
+    int *column;    /* [n] */
+    float *answers; /* [COLUMNS][n], then the residuals */
+    double *factor; /* [d][d]: of the sum of row row^T, and 1 on the diagonal */
+    double *step;   /* [COLUMNS][d] */
+    float *sums;    /* [COLUMNS][d] */
 } samples;
 
 static void samples_free(samples *s) {
     me_free(s->rows);
-    me_free(s->norm);
-    me_free(s->ridge);
+    me_free(s->root);
     me_free(s->asked);
     me_free(s->column);
-    me_free(s->y);
-    me_free(s->alpha);
-    me_free(s->gram);
+    me_free(s->answers);
+    me_free(s->factor);
+    me_free(s->step);
+    me_free(s->sums);
 }
 
-static mobiedit_status samples_alloc(samples *s, int n, int n_columns, int d, mobiedit_error *err) {
-    size_t count = (size_t)n;
+static mobiedit_status samples_alloc(samples *s, int n, int d, mobiedit_error *err) {
+    const size_t count = (size_t)n, size = (size_t)d;
     *s = (samples){.n = n,
                    .d = d,
-                   .n_columns = n_columns,
-                   .rows = me_calloc(count * (size_t)d, sizeof(float)),
-                   .norm = me_calloc(count, sizeof(double)),
-                   .ridge = me_calloc(count, sizeof(double)),
-                   .asked = me_calloc(count, sizeof(double)),
+                   .rows = me_calloc(count * size, sizeof(float)),
+                   .root = me_calloc(count, sizeof(float)),
+                   .asked = me_calloc(count, sizeof(float)),
                    .column = me_calloc(count, sizeof(int)),
-                   .y = me_calloc(count * (size_t)n_columns, sizeof(double)),
-                   .alpha = me_calloc(count * (size_t)n_columns, sizeof(double)),
-                   .gram = me_calloc(count * count, sizeof(double))};
-    if (s->rows && s->norm && s->ridge && s->asked && s->column && s->y && s->alpha && s->gram)
+                   .answers = me_calloc(COLUMNS * count, sizeof(float)),
+                   .factor = me_calloc(size * size, sizeof(double)),
+                   .step = me_calloc(COLUMNS * size, sizeof(double)),
+                   .sums = me_calloc(COLUMNS * size, sizeof(float))};
+    if (s->rows && s->root && s->asked && s->column && s->answers && s->factor && s->step && s->sums)
         return MOBIEDIT_OK;
     samples_free(s);
     return me_fail_memory(err, "the key samples");
@@ -73,82 +77,75 @@ static double mean_square(const me_key_group *groups, int n_groups, int d) {
     return n ? sum / n : 1;
 }
 
-/* Dual ridge: (K K^T + diag(lambda / w_i)) alpha = y, left = K^T alpha; the residual of sample i is (lambda /
- * w_i) alpha_i. Rows are scaled to length 1 first, which changes
- * nothing but the condition: keys at position 0 are hundreds of times longer than others. */
 static void samples_fill(samples *s, const me_key_group *groups, int n_groups, float lambda) {
-    const double scale = mean_square(groups, n_groups, s->d);
+    const double ridge = lambda * mean_square(groups, n_groups, s->d);
     int at = 0;
     for (int g = 0; g < n_groups; g++) {
+        const double weight = (double)groups[g].weight / groups[g].n / ridge;
         for (int i = 0; i < groups[g].n; i++, at++) {
             float *row = s->rows + (size_t)at * (size_t)s->d;
             memcpy(row, groups[g].keys + (size_t)i * (size_t)s->d, (size_t)s->d * sizeof(float));
-            double norm = cblas_snrm2(s->d, row, 1);
-            s->norm[at] = norm > 0 ? norm : 1;
-            cblas_sscal(s->d, (float)(1 / s->norm[at]), row, 1);
-            const double ridge =
-                lambda * scale * groups[g].n / groups[g].weight / (s->norm[at] * s->norm[at]);
-            s->ridge[at] = ridge > LEAST_RIDGE ? ridge : LEAST_RIDGE;
-            s->asked[at] = groups[g].target / s->norm[at];
+            const double norm = cblas_snrm2(s->d, row, 1);
+            s->root[at] =
+                (float)sqrt(norm * norm * weight > MOST_WEIGHT ? MOST_WEIGHT / (norm * norm) : weight);
+            cblas_sscal(s->d, s->root[at], row, 1);
+            s->asked[at] = groups[g].target;
             s->column[at] = groups[g].column;
-            s->y[(size_t)groups[g].column * (size_t)s->n + (size_t)at] = s->asked[at];
         }
     }
 }
 
-/* The factor of Gram matrix and ridge, in gram. */
+/* factor, its upper triangle by rows: the lower one by columns, the order in which LAPACK copies nothing. */
 static mobiedit_status samples_factor(samples *s, mobiedit_error *err) {
-    size_t n = (size_t)s->n;
-    float *gram = me_calloc(n * n, sizeof *gram);
-    if (!gram) return me_fail_memory(err, "the Gram matrix");
-    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasNoTrans, s->n, s->d, 1.0F, s->rows, s->d, 0.0F, gram, s->n);
-    for (size_t i = 0; i < n * n; i++)
-        s->gram[i] = gram[i];
-    me_free(gram);
-    for (size_t i = 0; i < n; i++)
-        s->gram[i * n + i] += s->ridge[i];
-    /* The upper triangle by rows is the lower one by columns, the order in which LAPACK copies nothing. */
-    const lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', s->n, s->gram, s->n);
+    const size_t d = (size_t)s->d;
+    double *rows = me_calloc(CHUNK * d, sizeof *rows);
+    if (!rows) return me_fail_memory(err, "the keys' second moment");
+    for (int first = 0; first < s->n; first += CHUNK) {
+        const int n = s->n - first < CHUNK ? s->n - first : CHUNK;
+        for (size_t i = 0; i < (size_t)n * d; i++)
+            rows[i] = s->rows[(size_t)first * d + i];
+        cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, s->d, n, 1, rows, s->d, 1, s->factor, s->d);
+    }
+    me_free(rows);
+    for (size_t i = 0; i < d; i++)
+        s->factor[i * d + i] += 1;
+    const lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', s->d, s->factor, s->d);
     if (info != 0)
         return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve is singular (LAPACK says %d)", (int)info);
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status samples_solve(samples *s, mobiedit_error *err) {
-    memcpy(s->alpha, s->y, (size_t)s->n_columns * (size_t)s->n * sizeof *s->y);
-    const lapack_int info =
-        LAPACKE_dpotrs(LAPACK_COL_MAJOR, 'L', s->n, s->n_columns, s->gram, s->n, s->alpha, s->n);
-    if (info != 0)
-        return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve failed (LAPACK says %d)", (int)info);
-    return MOBIEDIT_OK;
-}
-
-/* Moves each target to the answer where that is on its good side: the least squares of such targets are at
- * least the one-sided squares of the asked ones, and equal to them at the present solution, so that solving
- * for them again lowers the latter (majorisation-minimisation, Hunter and Lange 2004). */
-static void relax_targets(samples *s) {
-    for (int c = 0; c < s->n_columns; c++) {
-        for (int i = 0; i < s->n; i++) {
-            double *y = s->y + (size_t)c * (size_t)s->n + i;
-            const double answer = *y - s->ridge[i] * s->alpha[(size_t)c * (size_t)s->n + (size_t)i];
-            if (s->asked[i] != 0 && s->column[i] == c)
-                *y = answer > s->asked[i] ? answer : s->asked[i];
-            else
-                *y = answer < SLACK / s->norm[i] ? answer : SLACK / s->norm[i];
-        }
+/* Answers [n] of a column -> what is left to be desired of them. */
+static void to_residuals(const samples *s, int column, bool one_sided, float *answers) {
+    for (int i = 0; i < s->n; i++) {
+        const bool is_asked = s->asked[i] != 0 && s->column[i] == column;
+        const float want = is_asked ? s->asked[i] : 0, answer = answers[i] / s->root[i];
+        float left = want - answer;
+        if (one_sided && is_asked) left = left > 0 ? left : 0;
+        if (one_sided && !is_asked) left = answer > SLACK ? SLACK - answer : 0;
+        answers[i] = s->root[i] * left;
     }
 }
 
-/* left [n_columns][d] = alpha^T K */
-static mobiedit_status combine(const samples *s, float *left, mobiedit_error *err) {
-    const size_t n = (size_t)s->n * (size_t)s->n_columns;
-    float *alpha = me_calloc(n, sizeof *alpha);
-    if (!alpha) return me_fail_memory(err, "the keys' solution");
-    for (size_t i = 0; i < n; i++)
-        alpha[i] = (float)s->alpha[i];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s->n_columns, s->d, s->n, 1.0F, alpha, s->n,
-                s->rows, s->d, 0.0F, left, s->d);
-    me_free(alpha);
+/* One round for n_columns from `first` on: left moves by the least squares of its residuals, those of samples
+ * on their good side being 0. The least squares are at least the one-sided ones and equal to them at the
+ * present left, so that this lowers the latter (majorisation-minimisation, Hunter and Lange 2004). */
+static mobiedit_status improve(samples *s, int first, int n_columns, bool one_sided, float *left,
+                               mobiedit_error *err) {
+    const int n = s->n, d = s->d;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n_columns, n, d, 1, left, d, s->rows, d, 0,
+                s->answers, n);
+    for (int c = 0; c < n_columns; c++)
+        to_residuals(s, first + c, one_sided, s->answers + (size_t)c * (size_t)n);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n_columns, d, n, 1, s->answers, n, s->rows, d, 0,
+                s->sums, d);
+    for (size_t i = 0; i < (size_t)n_columns * (size_t)d; i++)
+        s->step[i] = (double)s->sums[i] - left[i];
+    const lapack_int info = LAPACKE_dpotrs(LAPACK_COL_MAJOR, 'L', d, n_columns, s->factor, d, s->step, d);
+    if (info != 0)
+        return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "the key solve failed (LAPACK says %d)", (int)info);
+    for (size_t i = 0; i < (size_t)n_columns * (size_t)d; i++)
+        left[i] += (float)s->step[i];
     return MOBIEDIT_OK;
 }
 
@@ -177,15 +174,15 @@ static mobiedit_status solve(const me_key_group *groups, int n_groups, int n_col
     for (int g = 0; g < n_groups; g++)
         n += groups[g].n;
     samples s;
-    ME_TRY(samples_alloc(&s, n, n_columns, d, err));
+    ME_TRY(samples_alloc(&s, n, d, err));
     samples_fill(&s, groups, n_groups, lambda);
     mobiedit_status status = samples_factor(&s, err);
-    if (status == MOBIEDIT_OK) status = samples_solve(&s, err);
-    for (int round = 0; round < one_sided_rounds && status == MOBIEDIT_OK; round++) {
-        relax_targets(&s);
-        status = samples_solve(&s, err);
+    memset(left, 0, (size_t)n_columns * (size_t)d * sizeof *left);
+    for (int first = 0; first < n_columns; first += COLUMNS) {
+        const int some = n_columns - first < COLUMNS ? n_columns - first : COLUMNS;
+        for (int round = 0; round <= one_sided_rounds && status == MOBIEDIT_OK; round++)
+            status = improve(&s, first, some, round > 0, left + (size_t)first * (size_t)d, err);
     }
-    if (status == MOBIEDIT_OK) status = combine(&s, left, err);
     samples_free(&s);
     return status;
 }
