@@ -2,11 +2,13 @@
 
 #include "api/neuron_adapter.h"
 #include "base/memory.h"
+#include "base/usage.h"
 #include "edit/session.h"
 #include "edit/solver.h"
 #include "eval/metrics.h"
 
 #include <cblas.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -266,21 +268,38 @@ static mobiedit_status solve_anew(mobiedit_model *model, me_book *b, int i,
     return status;
 }
 
-mobiedit_status me_book_look(mobiedit_model *model, me_book *b, const char *adapter, int *n_lost,
-                             mobiedit_error *err) {
-    me_runtime *runtime;
-    *n_lost = 0;
-    if (b->records.n == 0) return MOBIEDIT_OK;
-    ME_TRY(me_handle_runtime(model, &runtime, err));
-    ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
+void me_book_watch(me_book *b, const mobiedit_edit_options *options) {
+    b->watch = (me_watch){.on_progress = options->on_progress,
+                          .user = options->user,
+                          .started = me_wall_seconds(),
+                          .state = {.stage = MOBIEDIT_STAGE_VERIFY, .layer = -1, .loss = NAN}};
+}
+
+/* Hundreds of edits take minutes: whoever waits can see that, and stop it. */
+static mobiedit_status ask_records(me_book *b, me_runtime *runtime, int *n_lost, mobiedit_error *err) {
     for (int i = 0; i < b->records.n; i++) {
         bool holds;
         if (!b->looked_at[i]) continue;
+        ME_TRY(me_watch_tell(&b->watch, err));
         ME_TRY(me_says(runtime, b->prompts[i].text, b->prompts[i].target, &holds, err));
         b->records.items[i].about.holds = holds;
         *n_lost += !holds;
     }
-    return me_runtime_set_adapter(runtime, NULL, err);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_book_look(mobiedit_model *model, me_book *b, const char *adapter, int *n_lost,
+                             mobiedit_error *err) {
+    me_runtime *runtime;
+    mobiedit_error ignored;
+    *n_lost = 0;
+    if (b->records.n == 0) return MOBIEDIT_OK;
+    ME_TRY(me_handle_runtime(model, &runtime, err));
+    ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
+    const mobiedit_status status = ask_records(b, runtime, n_lost, err);
+    if (status == MOBIEDIT_OK) return me_runtime_set_adapter(runtime, NULL, err);
+    (void)me_runtime_set_adapter(runtime, NULL, &ignored);
+    return status;
 }
 
 mobiedit_status me_book_try(mobiedit_ledger *ledger, me_book *b, int *n_lost, mobiedit_error *err) {

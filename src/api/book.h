@@ -4,6 +4,7 @@
 
 #include "api/handle.h"
 #include "edit/joint.h"
+#include "edit/watch.h"
 #include "store/adapter.h"
 #include "store/ledger.h"
 
@@ -22,6 +23,7 @@ typedef struct {
     bool *looked_at;    /* [records.n]: whether me_book_look asks about it; the owner's to clear */
     me_joint joint;     /* of edits; empty before me_book_solve */
     int64_t generation; /* of the ledger when it was read */
+    me_watch watch;     /* told before each question of me_book_look; its owner's to start */
 } me_book;
 
 /* Which edits: all active ones but `without` (0: none), or of these only those of one subject. */
@@ -37,6 +39,9 @@ void me_book_close(me_book *book);
 /* Puts a new edit behind the others, in place of one put there before; borrowed. NULL: none. */
 void me_book_put(me_book *book, const me_joint_edit *edit);
 
+/* me_book_look tells these options' on_progress before each question from here on. */
+void me_book_watch(me_book *book, const mobiedit_edit_options *options);
+
 /* Solves the edits together; there must be one. */
 mobiedit_status me_book_solve(mobiedit_model *model, me_book *book, mobiedit_error *err);
 
@@ -45,7 +50,8 @@ mobiedit_status me_book_write(mobiedit_model *model, const me_book *book, const 
                               me_pending_file *out, mobiedit_error *err);
 
 /* Asks the runtime, with the adapter file attached, whether the records that are looked at hold: their
- * about.holds, and how many do not. Leaves the runtime open without an adapter. */
+ * about.holds, and how many do not. Leaves the runtime open without an adapter. E_CANCELLED where the book's
+ * watch says so. */
 mobiedit_status me_book_look(mobiedit_model *model, me_book *book, const char *adapter, int *n_lost,
                              mobiedit_error *err);
 

@@ -38,6 +38,7 @@ static mobiedit_status load(recording *r, mobiedit_error *err) {
     me_book_close(&r->book);
     const me_book_choice choice = {.without = r->superseded, .subject = r->alone ? &r->prompt : NULL};
     ME_TRY(me_book_open(r->ledger, &choice, &r->book, err));
+    me_book_watch(&r->book, r->options);
     for (int i = 0; i < r->book.records.n; i++)
         r->book.looked_at[i] =
             r->book.records.n <= MAX_LOOKED_AT || me_same_subject(&r->book.prompts[i], &r->prompt);

@@ -64,6 +64,7 @@ static mobiedit_status verify(mobiedit_ledger *ledger, me_book *book, const mobi
                               mobiedit_verify_summary *summary, mobiedit_error *err) {
     int n_lost, n_anew;
     double drift;
+    me_book_watch(book, &options->edit);
     ME_TRY(ask_all(ledger, book, &n_lost, err));
     if (options->repair) ME_TRY(repair(ledger, book, &options->edit, &n_lost, err));
     ME_TRY(measure_drift(ledger, book, &drift, err));
