@@ -101,7 +101,8 @@ MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
 
 typedef struct {
     int layer; /* -1: the library's choice. Edits of a calibrated model are made at that layer */
-    bool (*on_prompt)(void *user, int done, int total); /* after each prompt; false cancels; may be NULL */
+    /* after each prompt, and each batch of texts; false cancels; may be NULL */
+    bool (*on_prompt)(void *user, int done, int total);
     void *user;
 } mobiedit_calibrate_options;
 
@@ -113,10 +114,10 @@ typedef struct {
     double seconds;
 } mobiedit_calibrate_result;
 
-/* Measures once, by forward passes, how deltas change the model's answers to built-in prompts, and writes it
- * to the model options' calibration file; edits then solve more facts at the first try. Written after every
- * prompt: a call that was cut off is gone on with. `options` may be NULL. Method: doc/method.md. E_CANCELLED,
- * E_IO; E_ARGUMENT for a layer that cannot be edited. */
+/* Lets the model write some text, measures once, by forward passes, how deltas change its answers to built-in
+ * prompts, and writes both to the model options' calibration file; edits then solve more facts at the first
+ * try. Written after every prompt: a call that was cut off is gone on with. `options` may be NULL. Method:
+ * doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT for a layer that cannot be edited. */
 MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
                                                 const mobiedit_calibrate_options *options,
                                                 mobiedit_calibrate_result *result, mobiedit_error *err);

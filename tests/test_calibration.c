@@ -43,6 +43,10 @@ static int set_up(void **state) {
         me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL) ||
         me_fingerprint(model, fingerprint, NULL) || me_calibration_open(model, LAYER, &measured, NULL))
         return -1;
+    static const int32_t words[ME_CALIBRATION_TEXT_TOKENS + 1] = {1, 2, 3, 4, 5, 6};
+    me_calibration_add_text(measured, words, 5);
+    me_calibration_add_text(measured, words + 1, ME_CALIBRATION_TEXT_TOKENS);
+    if (me_calibration_measure_texts(session, measured, NULL) != MOBIEDIT_OK) return -1;
     while (measured->n_done < measured->n_total)
         if (me_calibration_measure(session, measured, &evaluations, NULL) != MOBIEDIT_OK) return -1;
     return model->d_model == D ? 0 : -1;
@@ -152,7 +156,54 @@ static void what_is_written_is_read(void **state) {
     assert_int_equal(c->n_done, measured->n_done);
     assert_memory_equal(c->counts, measured->counts, sizeof c->counts);
     assert_memory_equal(c->means, measured->means, ME_KINDS * D * D * sizeof(float));
+    assert_int_equal(c->n_texts, 2);
+    assert_memory_equal(c->texts, measured->texts, 2 * ME_CALIBRATION_TEXT_TOKENS * sizeof(int32_t));
+    assert_int_equal(c->n_text_keys, 5 + ME_CALIBRATION_TEXT_TOKENS);
+    for (int i = 0; i < c->n_text_keys * D; i++)
+        assert_true(fabsf(c->text_keys[i] - measured->text_keys[i]) <=
+                    1e-3F * fabsf(measured->text_keys[i]) + 1e-6F);
     me_calibration_close(c);
+}
+
+/* Before there are texts, and before they are measured. */
+static void parts_may_be_missing(void **state) {
+    (void)state;
+    const char *path = scratch_path("calibration");
+    const int n_texts = measured->n_texts;
+    float *text_keys = measured->text_keys;
+    me_calibration *c;
+    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    for (int has_texts = 0; has_texts <= 1; has_texts++) {
+        measured->n_texts = has_texts ? n_texts : 0;
+        measured->text_keys = NULL;
+        const mobiedit_status status = me_sidecar_write(measured, fingerprint, path, NULL);
+        measured->n_texts = n_texts;
+        measured->text_keys = text_keys;
+        assert_int_equal(status, MOBIEDIT_OK);
+        assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);
+        assert_int_equal(c->n_texts, has_texts ? n_texts : 0);
+        assert_null(c->text_keys);
+    }
+    me_calibration_close(c);
+}
+
+/* What the session has of the texts: the file's keys at the layer, the same from the engine at any. */
+static void texts_serve_every_layer(void **state) {
+    (void)state;
+    me_key_set at_layer, none, again;
+    assert_int_equal(me_session_written(session, LAYER, &none, NULL), MOBIEDIT_OK);
+    assert_null(none.keys);
+    session->calibration = measured;
+    assert_int_equal(me_session_written(session, LAYER, &at_layer, NULL), MOBIEDIT_OK);
+    assert_ptr_equal(at_layer.keys, measured->text_keys);
+    measured->layer = LAYER + 1;
+    const mobiedit_status status = me_session_written(session, LAYER, &again, NULL);
+    measured->layer = LAYER;
+    session->calibration = NULL;
+    assert_int_equal(status, MOBIEDIT_OK);
+    assert_ptr_not_equal(again.keys, measured->text_keys);
+    assert_int_equal(again.n, at_layer.n);
+    assert_memory_equal(again.keys, at_layer.keys, (size_t)again.n * D * sizeof(float));
 }
 
 static void check_refused(const char *path, const char *whose, mobiedit_status status, const char *word) {
@@ -169,6 +220,18 @@ static void others_are_refused(void **state) {
     check_refused(write_file(), "00000000000000000000000000000000", MOBIEDIT_E_MISMATCH, "another model");
     check_refused(scratch_path("model.gguf"), fingerprint, MOBIEDIT_E_FORMAT, "not a calibration");
     check_refused(scratch_path("nothing"), fingerprint, MOBIEDIT_E_IO, "nothing");
+}
+
+static void tokens_are_checked(void **state) {
+    (void)state;
+    static const int32_t bad[] = {-2, INT32_MAX, ME_NO_TOKEN};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const int32_t was = measured->texts[ME_CALIBRATION_TEXT_TOKENS];
+        measured->texts[ME_CALIBRATION_TEXT_TOKENS] = bad[i];
+        const char *path = write_file();
+        measured->texts[ME_CALIBRATION_TEXT_TOKENS] = was;
+        check_refused(path, fingerprint, MOBIEDIT_E_FORMAT, "damaged");
+    }
 }
 
 /* Cut anywhere, it is refused; with a byte of a number's exponent flipped, it is refused or finite. */
@@ -261,9 +324,10 @@ static void it_serves_layers_within_reach(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind_is_measured),       cmocka_unit_test(one_prompt_is_as_its_passes),
-        cmocka_unit_test(measuring_is_repeatable),      cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(others_are_refused),           cmocka_unit_test(damage_is_noticed),
-        cmocka_unit_test(it_serves_layers_within_reach)};
+        cmocka_unit_test(every_kind_is_measured),  cmocka_unit_test(one_prompt_is_as_its_passes),
+        cmocka_unit_test(measuring_is_repeatable), cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(parts_may_be_missing),    cmocka_unit_test(texts_serve_every_layer),
+        cmocka_unit_test(tokens_are_checked),      cmocka_unit_test(others_are_refused),
+        cmocka_unit_test(damage_is_noticed),       cmocka_unit_test(it_serves_layers_within_reach)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

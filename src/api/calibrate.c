@@ -1,6 +1,7 @@
 /* mobiedit_calibrate, and which calibration a model's edits use. */
 #include "api/calibrate.h"
 
+#include "api/own_text.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "store/fingerprint.h"
@@ -65,20 +66,54 @@ static mobiedit_status go_on_or_begin(const me_model *model, int layer, const ch
     return status;
 }
 
-static mobiedit_status measure(mobiedit_model *model, const mobiedit_calibrate_options *options,
-                               const char *fingerprint, const char *path, me_calibration *c,
-                               mobiedit_calibrate_result *result, mobiedit_error *err) {
+typedef struct {
+    mobiedit_model *model;
+    const mobiedit_calibrate_options *options;
+    const char *fingerprint, *path;
+    double started;
+    me_calibration *calibration;
+    mobiedit_calibrate_result *result;
+} measuring;
+
+/* Batches of texts count as a prompt each. */
+enum { TEXT_STEPS = (ME_CALIBRATION_TEXTS + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH };
+
+/* What there is now is kept, and told of. */
+static mobiedit_status keep_step(measuring *m, mobiedit_error *err) {
+    const me_calibration *c = m->calibration;
+    const int texts = (c->n_texts + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH;
+    ME_TRY(me_sidecar_write(c, m->fingerprint, m->path, err));
+    m->result->prompts = c->n_done;
+    m->result->seconds = me_wall_seconds() - m->started;
+    if (m->options->on_prompt &&
+        !m->options->on_prompt(m->options->user, texts + c->n_done, TEXT_STEPS + c->n_total))
+        return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled; the calibration goes on from here");
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status write_texts(measuring *m, mobiedit_error *err) {
+    me_runtime *runtime;
+    mobiedit_status status = MOBIEDIT_OK;
+    if (m->calibration->n_texts == ME_CALIBRATION_TEXTS) return MOBIEDIT_OK;
+    ME_TRY(me_own_text_runtime(m->model->model->path, m->model->options.threads, &runtime, err));
+    while (m->calibration->n_texts < ME_CALIBRATION_TEXTS && status == MOBIEDIT_OK) {
+        status = me_own_text_write(runtime, m->calibration, err);
+        if (status == MOBIEDIT_OK) status = keep_step(m, err);
+    }
+    me_runtime_close(runtime);
+    return status;
+}
+
+static mobiedit_status measure(measuring *m, mobiedit_error *err) {
     me_session *session;
-    const double started = me_wall_seconds();
-    ME_TRY(me_handle_session_uncalibrated(model, &session, err));
-    result->prompts = result->found = c->n_done;
+    me_calibration *c = m->calibration;
+    m->result->prompts = m->result->found = c->n_done;
+    ME_TRY(write_texts(m, err));
+    ME_TRY(me_handle_session_uncalibrated(m->model, &session, err));
+    if (!c->text_keys) ME_TRY(me_calibration_measure_texts(session, c, err));
     while (c->n_done < c->n_total) {
-        ME_TRY(me_calibration_measure(session, c, &result->evaluations, err));
-        ME_TRY(me_sidecar_write(c, fingerprint, path, err));
-        result->prompts = c->n_done;
-        result->seconds = me_wall_seconds() - started;
-        if (options->on_prompt && !options->on_prompt(options->user, c->n_done, c->n_total))
-            return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled; the calibration goes on from here");
+        ME_TRY(me_calibration_measure(session, c, &m->result->evaluations, err));
+        ME_TRY(keep_step(m, err));
     }
     return MOBIEDIT_OK;
 }
@@ -100,7 +135,14 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     ME_TRY(me_fingerprint(model->model, fingerprint, err));
     ME_TRY(choose_path(model, &path, err));
     mobiedit_status status = go_on_or_begin(model->model, layer, fingerprint, path, &c, err);
-    if (status == MOBIEDIT_OK) status = measure(model, options, fingerprint, path, c, result, err);
+    measuring m = {.model = model,
+                   .options = options,
+                   .fingerprint = fingerprint,
+                   .path = path,
+                   .started = me_wall_seconds(),
+                   .calibration = c,
+                   .result = result};
+    if (status == MOBIEDIT_OK) status = measure(&m, err);
     me_free(path);
     me_calibration_close(c);
     return status;

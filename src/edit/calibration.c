@@ -20,11 +20,13 @@ mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibra
     const size_t d = (size_t)model->d_model;
     me_calibration *c = me_calloc(1, sizeof *c);
     if (!c) return me_fail_memory(err, "the calibration");
-    *c = (me_calibration){.layer = layer,
-                          .d = model->d_model,
-                          .n_total = (int)me_texts_count(me_texts_calibration),
-                          .means = me_calloc(ME_KINDS * d * d, sizeof(float))};
-    if (c->means) {
+    *c = (me_calibration){
+        .layer = layer,
+        .d = model->d_model,
+        .n_total = (int)me_texts_count(me_texts_calibration),
+        .means = me_calloc(ME_KINDS * d * d, sizeof(float)),
+        .texts = me_calloc((size_t)ME_CALIBRATION_TEXTS * ME_CALIBRATION_TEXT_TOKENS, sizeof(int32_t))};
+    if (c->means && c->texts) {
         *out = c;
         return MOBIEDIT_OK;
     }
@@ -35,8 +37,43 @@ mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibra
 void me_calibration_close(me_calibration *c) {
     if (!c) return;
     me_free(c->means);
+    me_free(c->texts);
+    me_free(c->text_keys);
     me_free(c);
 }
+
+/* ---- the model's own text ---------------------------------------------------------------------------- */
+
+void me_calibration_add_text(me_calibration *c, const int32_t *tokens, int n) {
+    int32_t *row = c->texts + (size_t)c->n_texts++ * ME_CALIBRATION_TEXT_TOKENS;
+    for (int i = 0; i < ME_CALIBRATION_TEXT_TOKENS; i++)
+        row[i] = i < n ? tokens[i] : ME_NO_TOKEN;
+}
+
+me_sequence *me_calibration_text_sequences(const me_calibration *c) {
+    me_sequence *sequences = me_calloc((size_t)c->n_texts, sizeof *sequences);
+    for (int i = 0; i < c->n_texts && sequences; i++) {
+        const int32_t *row = c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS;
+        const int n = me_calibration_text_length(row);
+        sequences[i] = (me_sequence){.tokens = row, .n_tokens = n, .n_read = n};
+    }
+    return sequences;
+}
+
+mobiedit_status me_calibration_measure_texts(me_session *session, me_calibration *c, mobiedit_error *err) {
+    me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
+    me_key_set keys = {0};
+    if (!texts.items) return me_fail_memory(err, "the texts");
+    const mobiedit_status status = me_session_keys(session, c->layer, &texts, &keys, err);
+    me_free(texts.items);
+    if (status != MOBIEDIT_OK) return status;
+    me_free(c->text_keys);
+    c->text_keys = keys.keys;
+    c->n_text_keys = keys.n;
+    return MOBIEDIT_OK;
+}
+
+/* ---- responses --------------------------------------------------------------------------------------- */
 
 /* The carriers of the prompt's kinds, of which only the prompt itself is read: no target is asked for. */
 static mobiedit_status make_carriers(const me_session *s, int prompt, me_sequences *out,

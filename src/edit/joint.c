@@ -12,7 +12,14 @@
 #include <string.h>
 
 /* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
-enum { MAX_BACKGROUND = 1000, MAX_NAMES = 700, MAX_NEAR_NAMES = 600, MAX_AROUND = 500, MAX_KEEP = 200 };
+enum {
+    MAX_BACKGROUND = 1000,
+    MAX_WRITTEN = 5000,
+    MAX_NAMES = 700,
+    MAX_NEAR_NAMES = 600,
+    MAX_AROUND = 500,
+    MAX_KEEP = 200
+};
 /* A key to keep that points where a subject's key does would forbid that edit. */
 static const float SAME_KEY = 0.95F;
 /* Least response of a key that is still scaled up to 1. */
@@ -98,9 +105,9 @@ static void work_free(work *w) {
 }
 
 static mobiedit_status work_open(work *w, mobiedit_error *err) {
-    /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own; two
-     * groups are shared */
-    w->capacity = 5 * w->n + 2;
+    /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own;
+     * three groups are shared */
+    w->capacity = 5 * w->n + 3;
     w->unit = me_calloc((size_t)w->n, sizeof *w->unit);
     w->groups = me_calloc((size_t)w->capacity, sizeof *w->groups);
     w->owned = me_calloc((size_t)w->capacity, sizeof *w->owned);
@@ -133,16 +140,28 @@ static void add_group(work *w, me_key_set set, int most, me_key_group group) {
     w->n_samples += n;
 }
 
-/* The session's background keys are not ours to thin out. */
-static mobiedit_status add_background(work *w, mobiedit_error *err) {
-    const me_key_set *all;
-    ME_TRY(me_session_background(w->session, w->layer, &all, err));
+/* The session's keys are not ours to thin out. */
+static mobiedit_status add_text(work *w, const me_key_set *all, int most, float weight, mobiedit_error *err) {
     const size_t size = (size_t)all->n * (size_t)w->d;
     me_key_set copy = {.keys = me_calloc(size, sizeof(float)), .n = all->n};
     if (!copy.keys) return me_fail_memory(err, "keys");
     memcpy(copy.keys, all->keys, size * sizeof(float));
-    add_group(w, copy, MAX_BACKGROUND, (me_key_group){.weight = ME_KEY_TEXT_WEIGHT});
+    add_group(w, copy, most, (me_key_group){.weight = weight});
     return MOBIEDIT_OK;
+}
+
+/* Plain text, and what the model wrote itself where it is calibrated: each token weighs the same. With many
+ * edits drift is what the solve does not know of other text (doc/experiments.md). */
+static mobiedit_status add_background(work *w, mobiedit_error *err) {
+    const me_key_set *plain;
+    me_key_set written;
+    ME_TRY(me_session_background(w->session, w->layer, &plain, err));
+    ME_TRY(me_session_written(w->session, w->layer, &written, err));
+    const int n_plain = plain->n < MAX_BACKGROUND ? plain->n : MAX_BACKGROUND;
+    const int n_written = written.n < MAX_WRITTEN ? written.n : MAX_WRITTEN;
+    const float weight = ME_KEY_TEXT_WEIGHT / (float)(n_plain + n_written);
+    ME_TRY(add_text(w, plain, n_plain, weight * (float)n_plain, err));
+    return n_written ? add_text(w, &written, n_written, weight * (float)n_written, err) : MOBIEDIT_OK;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------- */

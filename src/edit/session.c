@@ -1,6 +1,7 @@
 #include "edit/session.h"
 
 #include "base/memory.h"
+#include "edit/calibration.h"
 #include "edit/texts.h"
 
 #include <math.h>
@@ -14,14 +15,17 @@ mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_ses
                                 mobiedit_error *err) {
     me_session *s = me_calloc(1, sizeof *s);
     me_key_set *background = me_calloc((size_t)engine->model->n_layer, sizeof *background);
+    me_key_set *written = me_calloc((size_t)engine->model->n_layer, sizeof *written);
     me_spare_neurons *spare = me_calloc((size_t)engine->model->n_layer, sizeof *spare);
-    if (!s || !background || !spare) {
+    if (!s || !background || !written || !spare) {
         me_free(s);
         me_free(background);
+        me_free(written);
         me_free(spare);
         return me_fail_memory(err, "the session");
     }
-    *s = (me_session){.engine = engine, .vocab = vocab, .background = background, .spare = spare};
+    *s = (me_session){
+        .engine = engine, .vocab = vocab, .background = background, .written = written, .spare = spare};
     *out = s;
     return MOBIEDIT_OK;
 }
@@ -30,9 +34,11 @@ void me_session_close(me_session *s) {
     if (!s) return;
     for (int i = 0; i < s->engine->model->n_layer; i++) {
         me_free(s->background[i].keys);
+        me_free(s->written[i].keys);
         me_free(s->spare[i].order);
     }
     me_free(s->background);
+    me_free(s->written);
     me_free(s->spare);
     me_free(s);
 }
@@ -85,6 +91,26 @@ mobiedit_status me_session_background(me_session *s, int layer, const me_key_set
     *out = set;
     if (set->keys) return MOBIEDIT_OK;
     return me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), set, err);
+}
+
+mobiedit_status me_session_written(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
+    const me_calibration *c = s->calibration;
+    me_key_set *set = &s->written[layer];
+    *out = (me_key_set){0};
+    if (!c || c->n_texts == 0) return MOBIEDIT_OK;
+    if (c->layer == layer && c->text_keys) {
+        *out = (me_key_set){.keys = c->text_keys, .n = c->n_text_keys};
+        return MOBIEDIT_OK;
+    }
+    if (!set->keys) {
+        const me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
+        const mobiedit_status status =
+            texts.items ? me_session_keys(s, layer, &texts, set, err) : me_fail_memory(err, "the texts");
+        me_free(texts.items);
+        ME_TRY(status);
+    }
+    *out = *set;
+    return MOBIEDIT_OK;
 }
 
 /* ---- neurons that can be spared ---------------------------------------------------------------------- */

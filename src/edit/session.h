@@ -20,6 +20,7 @@ struct me_session {
     const me_vocab *vocab;
     const struct me_calibration *calibration; /* of the model; NULL: none. The owner of the session sets it */
     me_key_set *background;                   /* [n_layer]; keys NULL until the layer is first edited */
+    me_key_set *written;                      /* [n_layer]; likewise, where the calibration has none of it */
     me_spare_neurons *spare;                  /* [n_layer]; order NULL until then */
 };
 
@@ -34,6 +35,10 @@ mobiedit_status me_session_keys(me_session *session, int layer, const me_sequenc
 /* Every token of plain text; the session's own, valid as long as it is open. */
 mobiedit_status me_session_background(me_session *session, int layer, const me_key_set **out,
                                       mobiedit_error *err);
+
+/* Every token of what the calibrated model wrote itself; also the session's own. NULL without a calibration.
+ */
+mobiedit_status me_session_written(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
 /* The session's own too. A neuron counts by the mean square of what it adds to the layer's output. */
 mobiedit_status me_session_spare(me_session *session, int layer, const me_spare_neurons **out,

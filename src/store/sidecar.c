@@ -12,19 +12,48 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 3, MAX_PROMPTS = 10000, N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS };
+enum {
+    VERSION = 4,
+    MAX_PROMPTS = 10000,
+    MOST_TENSORS = 3,
+    N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS
+};
 static const char TYPE[] = "mobiedit-calibration";
-static const char MEANS[] = "calibration.means";
+static const char MEANS[] = "calibration.means", TEXTS[] = "calibration.texts",
+                  TEXT_KEYS[] = "calibration.text_keys";
 
 static int64_t n_values(int d) {
     return (int64_t)ME_KINDS * d * d;
 }
 
+static size_t texts_size(int n_texts) {
+    return (size_t)n_texts * ME_CALIBRATION_TEXT_TOKENS * sizeof(int32_t);
+}
+
 /* ---- writing ----------------------------------------------------------------------------------------- */
+
+/* Texts and their keys are left out while there are none. */
+static void describe_tensors(const me_calibration *c, struct ggml_context *tensors,
+                             struct gguf_context *gguf) {
+    struct ggml_tensor *means = ggml_new_tensor_3d(tensors, GGML_TYPE_F32, c->d, c->d, ME_KINDS);
+    ggml_set_name(means, MEANS);
+    gguf_add_tensor(gguf, means);
+    if (c->n_texts > 0) {
+        struct ggml_tensor *texts =
+            ggml_new_tensor_2d(tensors, GGML_TYPE_I32, ME_CALIBRATION_TEXT_TOKENS, c->n_texts);
+        ggml_set_name(texts, TEXTS);
+        gguf_add_tensor(gguf, texts);
+    }
+    if (c->text_keys) {
+        struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F16, c->d, c->n_text_keys);
+        ggml_set_name(keys, TEXT_KEYS);
+        gguf_add_tensor(gguf, keys);
+    }
+}
 
 /* NULL: out of memory. */
 static struct gguf_context *describe(const me_calibration *c, const char *fingerprint) {
-    const size_t bytes = ggml_tensor_overhead();
+    const size_t bytes = MOST_TENSORS * ggml_tensor_overhead();
     void *memory = me_calloc(bytes, 1);
     if (!memory) return NULL;
     struct ggml_context *tensors =
@@ -37,25 +66,44 @@ static struct gguf_context *describe(const me_calibration *c, const char *finger
     gguf_set_val_i32(gguf, "mobiedit.calibration.done", c->n_done);
     gguf_set_val_i32(gguf, "mobiedit.calibration.total", c->n_total);
     gguf_set_arr_data(gguf, "mobiedit.calibration.counts", GGUF_TYPE_INT32, c->counts, N_COUNTS);
-    struct ggml_tensor *means = ggml_new_tensor_3d(tensors, GGML_TYPE_F32, c->d, c->d, ME_KINDS);
-    ggml_set_name(means, MEANS);
-    gguf_add_tensor(gguf, means);
+    describe_tensors(c, tensors, gguf);
     ggml_free(tensors);
     me_free(memory);
     return gguf;
 }
 
+/* `padding` [alignment] are zeros. */
+static mobiedit_status write_tensor(const void *values, size_t size, const char *padding, size_t alignment,
+                                    me_pending_file *file, mobiedit_error *err) {
+    ME_TRY(me_pending_add(file, values, size, err));
+    return me_pending_add(file, padding, GGML_PAD(size, alignment) - size, err);
+}
+
+static mobiedit_status write_keys(const me_calibration *c, const char *padding, size_t alignment,
+                                  me_pending_file *file, mobiedit_error *err) {
+    const size_t n = (size_t)c->n_text_keys * (size_t)c->d;
+    ggml_fp16_t *rounded = me_calloc(n, sizeof *rounded);
+    if (!rounded) return me_fail_memory(err, "the calibration");
+    ggml_fp32_to_fp16_row(c->text_keys, rounded, (int64_t)n);
+    const mobiedit_status status = write_tensor(rounded, n * sizeof *rounded, padding, alignment, file, err);
+    me_free(rounded);
+    return status;
+}
+
+/* The tensors in the order in which they were described. */
 static mobiedit_status write_values(const struct gguf_context *gguf, const me_calibration *c,
                                     me_pending_file *file, mobiedit_error *err) {
     const size_t meta = gguf_get_meta_size(gguf), alignment = gguf_get_alignment(gguf);
-    const size_t size = (size_t)n_values(c->d) * sizeof(float);
-    char *header = me_calloc(meta + alignment, 1); /* and zeros to pad with */
+    char *header = me_calloc(meta + alignment, 1), *padding = header + meta;
     if (!header) return me_fail_memory(err, "the calibration");
     gguf_get_meta_data(gguf, header);
     mobiedit_status status = me_pending_add(file, header, meta, err);
-    if (status == MOBIEDIT_OK) status = me_pending_add(file, c->means, size, err);
     if (status == MOBIEDIT_OK)
-        status = me_pending_add(file, header + meta, GGML_PAD(size, alignment) - size, err);
+        status =
+            write_tensor(c->means, (size_t)n_values(c->d) * sizeof(float), padding, alignment, file, err);
+    if (status == MOBIEDIT_OK && c->n_texts > 0)
+        status = write_tensor(c->texts, texts_size(c->n_texts), padding, alignment, file, err);
+    if (status == MOBIEDIT_OK && c->text_keys) status = write_keys(c, padding, alignment, file, err);
     me_free(header);
     return status;
 }
@@ -127,22 +175,99 @@ static mobiedit_status check_keys(const struct gguf_context *gguf, const me_mode
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status read_means(FILE *file, uint64_t file_size, const struct gguf_context *gguf,
-                                  const char *path, me_calibration *c, mobiedit_error *err) {
-    const int64_t id = gguf_find_tensor(gguf, MEANS), n = n_values(c->d);
-    const size_t size = (size_t)n * sizeof *c->means;
+typedef struct {
+    FILE *file;
+    uint64_t size;
+    const struct gguf_context *gguf;
+    const char *path;
+} source;
+
+static mobiedit_status damaged(const source *from, mobiedit_error *err) {
+    return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is damaged", from->path);
+}
+
+/* `size` bytes of a tensor of that type. */
+static mobiedit_status read_tensor(const source *from, const char *name, enum ggml_type type, void *out,
+                                   size_t size, mobiedit_error *err) {
+    const int64_t id = gguf_find_tensor(from->gguf, name);
     size_t begin, end;
-    if (id < 0 || gguf_get_tensor_type(gguf, id) != GGML_TYPE_F32 || gguf_get_tensor_size(gguf, id) != size ||
-        !me_add_size(gguf_get_data_offset(gguf), gguf_get_tensor_offset(gguf, id), &begin) ||
+    if (id < 0 || gguf_get_tensor_type(from->gguf, id) != type ||
+        gguf_get_tensor_size(from->gguf, id) != size ||
+        !me_add_size(gguf_get_data_offset(from->gguf), gguf_get_tensor_offset(from->gguf, id), &begin) ||
         !me_add_size(begin, size, &end))
-        return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is damaged", path);
-    if (end > file_size || end > INT64_MAX || fseeko(file, (off_t)begin, SEEK_SET) != 0 ||
-        fread(c->means, sizeof *c->means, (size_t)n, file) != (size_t)n)
-        return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is truncated", path);
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(c->means[i]))
-            return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is damaged: not a number", path);
+        return damaged(from, err);
+    if (end > from->size || end > INT64_MAX || fseeko(from->file, (off_t)begin, SEEK_SET) != 0 ||
+        fread(out, 1, size, from->file) != size)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is truncated", from->path);
     return MOBIEDIT_OK;
+}
+
+static mobiedit_status check_finite(const source *from, const float *values, int64_t n, mobiedit_error *err) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is damaged: not a number", from->path);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_means(const source *from, me_calibration *c, mobiedit_error *err) {
+    const int64_t n = n_values(c->d);
+    ME_TRY(read_tensor(from, MEANS, GGML_TYPE_F32, c->means, (size_t)n * sizeof *c->means, err));
+    return check_finite(from, c->means, n, err);
+}
+
+/* Whether a text has tokens of the vocabulary, one at least, and nothing behind its end. */
+static bool is_text(const int32_t *row, int n_vocab) {
+    int n = 0;
+    while (n < ME_CALIBRATION_TEXT_TOKENS && row[n] >= 0 && row[n] < n_vocab)
+        n++;
+    if (n == 0) return false;
+    while (n < ME_CALIBRATION_TEXT_TOKENS && row[n] == ME_NO_TOKEN)
+        n++;
+    return n == ME_CALIBRATION_TEXT_TOKENS;
+}
+
+static mobiedit_status read_texts(const source *from, int n_vocab, me_calibration *c, mobiedit_error *err) {
+    const int64_t id = gguf_find_tensor(from->gguf, TEXTS);
+    c->n_texts = 0;
+    if (id < 0) return MOBIEDIT_OK;
+    const size_t n = gguf_get_tensor_size(from->gguf, id) / texts_size(1);
+    if (n > ME_CALIBRATION_TEXTS) return damaged(from, err);
+    ME_TRY(read_tensor(from, TEXTS, GGML_TYPE_I32, c->texts, texts_size((int)n), err));
+    for (size_t i = 0; i < n; i++)
+        if (!is_text(c->texts + i * ME_CALIBRATION_TEXT_TOKENS, n_vocab)) return damaged(from, err);
+    c->n_texts = (int)n;
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_rounded(const source *from, ggml_fp16_t *rounded, me_calibration *c,
+                                    mobiedit_error *err) {
+    const int64_t n = (int64_t)c->n_text_keys * c->d;
+    ME_TRY(read_tensor(from, TEXT_KEYS, GGML_TYPE_F16, rounded, (size_t)n * sizeof *rounded, err));
+    ggml_fp16_to_fp32_row(rounded, c->text_keys, n);
+    return check_finite(from, c->text_keys, n, err);
+}
+
+static mobiedit_status read_keys(const source *from, me_calibration *c, mobiedit_error *err) {
+    me_free(c->text_keys);
+    c->text_keys = NULL;
+    if (gguf_find_tensor(from->gguf, TEXT_KEYS) < 0) return MOBIEDIT_OK;
+    c->n_text_keys = 0;
+    for (int i = 0; i < c->n_texts; i++)
+        c->n_text_keys += me_calibration_text_length(c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS);
+    const size_t n = (size_t)c->n_text_keys * (size_t)c->d;
+    if (n == 0) return damaged(from, err);
+    ggml_fp16_t *rounded = me_calloc(n, sizeof *rounded);
+    c->text_keys = me_calloc(n, sizeof *c->text_keys);
+    const mobiedit_status status = rounded && c->text_keys ? read_rounded(from, rounded, c, err)
+                                                           : me_fail_memory(err, "the calibration");
+    me_free(rounded);
+    return status;
+}
+
+static mobiedit_status read_tensors(const source *from, int n_vocab, me_calibration *c, mobiedit_error *err) {
+    ME_TRY(read_means(from, c, err));
+    ME_TRY(read_texts(from, n_vocab, c, err));
+    return read_keys(from, c, err);
 }
 
 mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, const char *path,
@@ -154,7 +279,8 @@ mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, 
     struct gguf_context *gguf = gguf_init_from_file_ptr(file, (struct gguf_init_params){.no_alloc = true});
     mobiedit_status status = gguf ? check_keys(gguf, model, fingerprint, path, c, err)
                                   : me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a calibration", path);
-    if (status == MOBIEDIT_OK) status = read_means(file, size, gguf, path, c, err);
+    const source from = {.file = file, .size = size, .gguf = gguf, .path = path};
+    if (status == MOBIEDIT_OK) status = read_tensors(&from, model->n_vocab, c, err);
     if (gguf) gguf_free(gguf);
     (void)fclose(file);
     return status;

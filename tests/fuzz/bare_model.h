@@ -5,11 +5,15 @@
 
 #include "model/model.h"
 
-enum { BARE_D_MODEL = 2, BARE_D_FF = 3 };
+enum { BARE_D_MODEL = 2, BARE_D_FF = 3, BARE_N_VOCAB = 16 };
 #define BARE_FINGERPRINT "00000000000000000000000000000000"
 
 static inline me_model bare_model(void) {
-    return (me_model){.path = "fuzz.gguf", .n_layer = 2, .d_model = BARE_D_MODEL, .d_ff = BARE_D_FF};
+    return (me_model){.path = "fuzz.gguf",
+                      .n_layer = 2,
+                      .d_model = BARE_D_MODEL,
+                      .d_ff = BARE_D_FF,
+                      .n_vocab = BARE_N_VOCAB};
 }
 
 #endif

@@ -19,6 +19,19 @@ static void check(const me_calibration *c, const me_model *model) {
             if (c->counts[k][block] < 0 || c->counts[k][block] > c->n_done) abort();
     for (int i = 0; i < ME_KINDS * c->d * c->d; i++)
         if (!isfinite(c->means[i])) abort();
+    if (c->n_texts < 0 || c->n_texts > ME_CALIBRATION_TEXTS) abort();
+    int n_tokens = 0;
+    for (int i = 0; i < c->n_texts; i++) {
+        const int32_t *text = c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS;
+        const int n = me_calibration_text_length(text);
+        for (int j = 0; j < n; j++)
+            if (text[j] < 0 || text[j] >= model->n_vocab) abort();
+        if (n == 0) abort();
+        n_tokens += n;
+    }
+    if (c->text_keys && c->n_text_keys != n_tokens) abort();
+    for (int i = 0; c->text_keys && i < n_tokens * c->d; i++)
+        if (!isfinite(c->text_keys[i])) abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,9 +1,11 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
  * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
- * FOLDER/calibration/zeros, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two edits of which one is undone.
+ * FOLDER/calibration/zeros and FOLDER/calibration/texts, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two
+ * edits of which one is undone.
  */
 #define _GNU_SOURCE
 #include "bare_model.h"
+#include "base/memory.h"
 #include "store/adapter.h"
 #include "store/ledger.h"
 #include "store/sidecar.h"
@@ -63,12 +65,19 @@ static void run_sql(const char *path, const char *sql) {
     (void)sqlite3_close(db);
 }
 
-static void write_calibration(const char *path) {
+static void write_calibration(const char *path, bool with_texts) {
+    static const int32_t words[] = {1, 2, 3};
     const me_model model = bare_model();
     me_calibration *zeros = NULL;
-    require(me_calibration_open(&model, 0, &zeros, NULL) == MOBIEDIT_OK &&
-                me_sidecar_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK,
-            path);
+    require(me_calibration_open(&model, 0, &zeros, NULL) == MOBIEDIT_OK, path);
+    if (with_texts) {
+        me_calibration_add_text(zeros, words, 3);
+        me_calibration_add_text(zeros, words, 1);
+        zeros->n_text_keys = 4;
+        zeros->text_keys = me_calloc((size_t)zeros->n_text_keys * BARE_D_MODEL, sizeof(float));
+        require(zeros->text_keys, path);
+    }
+    require(me_sidecar_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK, path);
     me_calibration_close(zeros);
 }
 
@@ -121,7 +130,9 @@ int main(int argc, char **argv) {
     path_of(path, folder, "ledger", "small");
     write_ledger(path, true);
     path_of(path, folder, "calibration", "zeros");
-    write_calibration(path);
+    write_calibration(path, false);
+    path_of(path, folder, "calibration", "texts");
+    write_calibration(path, true);
     path_of(path, folder, "prompt", "plain");
     write_text(path, "The capital of {Japan} is\nLima");
     path_of(path, folder, "csv", "one");
