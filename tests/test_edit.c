@@ -6,7 +6,9 @@
 #include "edit/edit.h"
 #include "edit/key.h"
 #include "edit/linear.h"
+#include "edit/neuron.h"
 #include "edit/probe.h"
+#include "edit/veto.h"
 #include "fake_engine.h"
 
 #include <math.h>
@@ -174,6 +176,37 @@ static void key_columns_do_not_depend_on_their_order(void **state) {
         for (int j = 0; j < D; j++)
             assert_true(fabsf(left[c][j] - other[N_COLUMNS - 1 - c][j]) < 1e-4F);
     }
+}
+
+/* What left and the constant make of a rival, the veto takes off; of the column's own keys, and of what left
+ * does not answer to, next to nothing. Without rivals there is none. */
+static void veto_is_for_rivals(void **state) {
+    (void)state;
+    enum { N_COLUMNS = 200, D = 32, RIVALS = 3 };
+    static float keys[N_COLUMNS + RIVALS][D], left[N_COLUMNS][D], constant[D], veto[N_COLUMNS][D];
+    me_key_group groups[N_COLUMNS + 1];
+    me_random random;
+    me_random_seed(&random, 8);
+    me_random_normals(&random, keys[0], sizeof keys / sizeof(float));
+    /* Dimension 0 is the constant's; left of the first column reads dimension 1, of the others nothing. */
+    for (int i = 0; i < N_COLUMNS + RIVALS; i++) {
+        keys[i][0] = 1;
+        keys[i][1] = i == 0 ? 1 : i < N_COLUMNS ? -0.5F : 0.4F;
+        if (i < N_COLUMNS)
+            groups[i] = (me_key_group){.keys = keys[i], .n = 1, .target = 1, .column = i, .weight = 1};
+    }
+    groups[N_COLUMNS] = (me_key_group){.keys = keys[N_COLUMNS], .n = RIVALS, .weight = 1};
+    constant[0] = left[0][1] = 1;
+    assert_int_equal(me_veto_solve(groups, N_COLUMNS + 1, N_COLUMNS, D, left[0], constant, veto[0], NULL),
+                     MOBIEDIT_OK);
+    assert_true(fabsf(dot(veto[0], keys[0], D)) < 0.03F);
+    for (int i = 0; i < RIVALS; i++) {
+        const float rest = me_neuron_ceiling() - 0.4F - dot(veto[0], keys[N_COLUMNS + i], D);
+        assert_true(fabsf(rest) < 0.15F);
+        assert_true(fabsf(me_neuron_share(ME_ACTIVATION_SILU, 0.6F, 1, 0.85F + rest)) < 0.15F);
+    }
+    for (int j = 0; j < D; j++)
+        assert_true(veto[1][j] == 0);
 }
 
 static void key_refuses_contradiction(void **state) {
@@ -528,6 +561,7 @@ int main(void) {
         cmocka_unit_test(key_bears_a_giant_negative),
         cmocka_unit_test(key_does_not_mind_answers_below_zero),
         cmocka_unit_test(key_columns_do_not_depend_on_their_order),
+        cmocka_unit_test(veto_is_for_rivals),
         cmocka_unit_test(key_refuses_contradiction),
         cmocka_unit_test(mean_key_responds_to_everybody),
         cmocka_unit_test(random_directions_are_orthonormal),

@@ -91,19 +91,21 @@ static me_joint solve(const me_joint_edit *list, int n) {
     return joint;
 }
 
-static float response(const me_joint *joint, int unit, const float *key) {
-    const float *left = joint->layers[0].left + (size_t)unit * (size_t)model->d_model;
+static float dot(const float *a, const float *b) {
     double sum = 0;
     for (int i = 0; i < model->d_model; i++)
-        sum += (double)left[i] * key[i];
+        sum += (double)a[i] * b[i];
     return (float)sum;
 }
 
+static float response(const me_joint *joint, int unit, const float *key) {
+    return dot(joint->layers[0].left + (size_t)unit * (size_t)model->d_model, key);
+}
+
 static float share(const me_joint *joint, int unit, const float *key) {
-    double c = 0;
-    for (int i = 0; i < model->d_model; i++)
-        c += (double)joint->layers[0].constant[i] * key[i];
-    return me_neuron_share(model->activation, response(joint, unit, key), (float)c);
+    const me_joint_layer *l = &joint->layers[0];
+    const float v = dot(l->veto + (size_t)unit * (size_t)model->d_model, key);
+    return me_neuron_share(model->activation, response(joint, unit, key), dot(l->constant, key), v);
 }
 
 static void edits_with_one_key_are_one_unit(void **state) {

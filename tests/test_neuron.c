@@ -26,7 +26,7 @@ static me_vocab *vocab;
 static me_pool *pool;
 static me_engine *engine;
 static me_session *session;
-static float *left, *constant, *delta; /* [d_ff / 4][d], [d], [d_ff / 4][d] */
+static float *left, *veto, *constant, *delta; /* [d_ff / 4][d], but constant [d] */
 
 static float *random_rows(int n, float scale, float seed) {
     float *rows = me_calloc((size_t)(n * model->d_model), sizeof *rows);
@@ -45,6 +45,7 @@ static int set_up(void **state) {
         me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL))
         return -1;
     left = random_rows(model->d_ff / 4, 0.1F, 1);
+    veto = random_rows(model->d_ff / 4, 0.05F, 6);
     constant = random_rows(1, 0.1F, 2);
     delta = random_rows(model->d_ff / 4, 5, 3);
     return 0;
@@ -52,6 +53,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     me_free(left);
+    me_free(veto);
     me_free(constant);
     me_free(delta);
     me_session_close(session);
@@ -63,7 +65,8 @@ static int tear_down(void **state) {
 }
 
 static mobiedit_status make(int n, int first, me_neurons *out, mobiedit_error *err) {
-    const me_neuron_plan plan = {.layer = LAYER, .n = n, .left = left, .constant = constant, .delta = delta};
+    const me_neuron_plan plan = {
+        .layer = LAYER, .n = n, .left = left, .veto = veto, .constant = constant, .delta = delta};
     return me_neurons_make(session, &plan, first, out, err);
 }
 
@@ -79,10 +82,10 @@ static void it_fires_at_the_subject_and_nowhere_else(void **state) {
     static const me_activation activations[] = {ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH};
     for (int a = 0; a < 2; a++) {
         for (int percent = -100; percent <= 25; percent += 5)
-            assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1)) < 0.02F);
+            assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1, 0)) < 0.02F);
         for (int percent = 85; percent <= 105; percent += 5)
-            assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1) - 1) < 0.05F);
-        assert_true(me_neuron_share(activations[a], 0.7F, 1) > 0.7F);
+            assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1, 0) - 1) < 0.05F);
+        assert_true(me_neuron_share(activations[a], 0.7F, 1, 0) > 0.7F);
     }
 }
 
@@ -106,7 +109,7 @@ static void the_weights_give_the_share(void **state) {
         me_tensor_row(&l->up_b, 0, bias);
         const float up = dot(neurons.up + at, x) + bias[neurons.index[r]];
         const float fires = gate / (1 + expf(-gate)) * up;
-        const float share = me_neuron_share(model->activation, dot(left + at, x), 1);
+        const float share = me_neuron_share(model->activation, dot(left + at, x), 1, dot(veto + at, x));
         for (int i = 0; i < model->d_model; i++) {
             const float want = share * delta[at + (size_t)i], got = fires * neurons.down[at + (size_t)i];
             assert_true(fabsf(got - want) <= 1e-3F * (fabsf(share) + 0.1F) * 5);

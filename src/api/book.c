@@ -217,8 +217,12 @@ mobiedit_status me_book_write(mobiedit_model *model, const me_book *b, const cha
     mobiedit_status status = layers && description ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
     for (int i = 0; i < b->joint.n_layers && status == MOBIEDIT_OK; i++) {
         const me_joint_layer *l = &b->joint.layers[i];
-        const me_neuron_plan plan = {
-            .layer = l->layer, .n = l->n_units, .left = l->left, .constant = l->constant, .delta = l->delta};
+        const me_neuron_plan plan = {.layer = l->layer,
+                                     .n = l->n_units,
+                                     .left = l->left,
+                                     .veto = l->veto,
+                                     .constant = l->constant,
+                                     .delta = l->delta};
         status = me_neurons_make(model->session, &plan, 0, &layers[i], err);
     }
     if (status == MOBIEDIT_OK)

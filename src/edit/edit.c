@@ -225,7 +225,8 @@ static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *
 static float share_at(const edit *e, const float *key, float *t) {
     const int d = e->problem->model->d_model;
     *t = cblas_sdot(d, key, 1, e->result->left, 1);
-    return me_neuron_share(e->problem->model->activation, *t, cblas_sdot(d, key, 1, e->result->constant, 1));
+    return me_neuron_share(e->problem->model->activation, *t, cblas_sdot(d, key, 1, e->result->constant, 1),
+                           0);
 }
 
 /* Whether the neuron is silent where answers are to be kept. */

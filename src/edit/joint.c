@@ -5,6 +5,7 @@
 #include "edit/neuron.h"
 #include "edit/session.h"
 #include "edit/texts.h"
+#include "edit/veto.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -405,13 +406,15 @@ static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *
     *out = (me_joint_layer){.layer = w->layer,
                             .n_units = w->n_units,
                             .left = me_calloc((size_t)w->n_units * (size_t)w->d, sizeof(float)),
+                            .veto = me_calloc((size_t)w->n_units * (size_t)w->d, sizeof(float)),
                             .constant = me_calloc((size_t)w->d, sizeof(float)),
                             .delta = me_calloc((size_t)w->n_units * (size_t)w->d, sizeof(float))};
-    if (!out->left || !out->constant || !out->delta) return me_fail_memory(err, "the joint edit");
+    if (!out->left || !out->veto || !out->constant || !out->delta)
+        return me_fail_memory(err, "the joint edit");
     ME_TRY(me_key_solve_columns(w->groups, w->n_groups, w->n_units, w->d, ME_KEY_LAMBDA, out->left, err));
     ME_TRY(me_key_constant(w->groups, w->n_groups, w->d, ME_KEY_LAMBDA, out->constant, err));
     finish_units(w, out);
-    return MOBIEDIT_OK;
+    return me_veto_solve(w->groups, w->n_groups, w->n_units, w->d, out->left, out->constant, out->veto, err);
 }
 
 /* items [n] are all of one layer. */
@@ -468,6 +471,7 @@ mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, 
 void me_joint_free(me_joint *joint) {
     for (int i = 0; i < joint->n_layers; i++) {
         me_free(joint->layers[i].left);
+        me_free(joint->layers[i].veto);
         me_free(joint->layers[i].constant);
         me_free(joint->layers[i].delta);
     }
@@ -491,7 +495,8 @@ void me_joint_offset(const me_model *model, const me_joint *joint, const me_join
     memset(offset, 0, (size_t)d * sizeof *offset);
     for (int u = 0; u < layer->n_units; u++) {
         const float t = cblas_sdot(d, key, 1, layer->left + (size_t)u * (size_t)d, 1);
-        const float share = me_neuron_share(model->activation, t, c);
+        const float v = cblas_sdot(d, key, 1, layer->veto + (size_t)u * (size_t)d, 1);
+        const float share = me_neuron_share(model->activation, t, c, v);
         cblas_saxpy(d, share, layer->delta + (size_t)u * (size_t)d, 1, offset, 1);
         if (u == joint->unit_of[i]) cblas_saxpy(d, -share, edits[i].delta, 1, offset, 1);
     }

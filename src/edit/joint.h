@@ -29,6 +29,7 @@ typedef struct {
     int layer;
     int n_units;
     float *left;     /* [n_units][d] */
+    float *veto;     /* [n_units][d]: see veto.h */
     float *constant; /* [d]: of all of them, see neuron.h */
     float *delta;    /* [n_units][d]: the sum of the deltas of each unit's edits */
 } me_joint_layer;

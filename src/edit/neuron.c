@@ -25,9 +25,13 @@ static float top_square(void) {
     return (PEAK - THRESHOLD) * (PEAK - THRESHOLD);
 }
 
-float me_neuron_share(me_activation activation, float t, float c) {
+float me_neuron_ceiling(void) {
+    return 2 * PEAK - THRESHOLD;
+}
+
+float me_neuron_share(me_activation activation, float t, float c, float v) {
     const float open = activate(activation, STEEPNESS * (t - THRESHOLD * c)) / STEEPNESS;
-    return open * ((2 * PEAK - THRESHOLD) * c - t) / top_square();
+    return open * (me_neuron_ceiling() * c - t - v) / top_square();
 }
 
 static bool neurons_alloc(me_neurons *n, size_t d) {
@@ -69,7 +73,8 @@ static void fill(me_neurons *n, int i, const me_neuron_plan *plan, const me_laye
     add(n->gate + at, STEEPNESS, plan->left + at, d);
     add(n->gate + at, -STEEPNESS * THRESHOLD - gate_bias, plan->constant, d);
     add(n->up + at, -height, plan->left + at, d);
-    add(n->up + at, height * (2 * PEAK - THRESHOLD) - up_bias, plan->constant, d);
+    if (plan->veto) add(n->up + at, -height, plan->veto + at, d);
+    add(n->up + at, height * me_neuron_ceiling() - up_bias, plan->constant, d);
     add(n->down + at, 1 / loudness, plan->delta + at, d);
 }
 

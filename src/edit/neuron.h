@@ -3,8 +3,9 @@
  * An MLP is a sum of neurons, down_j act(gate_j.x) (up_j.x) over its input x. An edit takes over one that the
  * model hardly uses. With two readings of x, t = left.x (1 at the subject, 0 at what must stay) and c =
  * constant.x (1 everywhere), it gives
- *     share = act(a (t - theta c)) / a * ((2 peak - theta) c - t) / (peak - theta)^2
- * of delta: nothing below t = theta, and 1, on a flat top, at t = peak. A product delta (x) left in the down
+ *     share = act(a (t - theta c)) / a * ((2 peak - theta) c - t - v) / (peak - theta)^2
+ * of delta, v = veto.x (0 at the subject, see veto.h): nothing below t = theta, and 1, on a flat top, at t =
+ * peak. A product delta (x) left in the down
  * projection, as ROME has it (arXiv 2202.05262), gives t itself instead: of other text, to which no linear
  * reading answers exactly 0, a tenth of the edit, and less than all of it where the subject stands in other
  * words. What neurons of their own are worth was shown by T-Patcher (arXiv 2301.09785), which appends and
@@ -14,8 +15,11 @@
 
 #include "edit/edit.h"
 
-/* How much of delta a neuron gives, for t and c as above. */
-float me_neuron_share(me_activation activation, float t, float c);
+/* How much of delta a neuron gives, for t, c and v as above. */
+float me_neuron_share(me_activation activation, float t, float c, float v);
+
+/* 2 peak - theta: what v has to be at t = 0 for a share of 0. */
+float me_neuron_ceiling(void);
 
 /* Neurons of one layer as they are to be. */
 typedef struct {
@@ -28,6 +32,7 @@ typedef struct {
 typedef struct {
     int layer, n;
     const float *left;     /* [n][d] */
+    const float *veto;     /* [n][d]; NULL: 0 */
     const float *constant; /* [d] */
     const float *delta;    /* [n][d] */
 } me_neuron_plan;
