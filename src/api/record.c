@@ -13,8 +13,9 @@ enum { MAX_ROUNDS = 4 };
 /* With so many edits and no more, each new one is followed by a look at all the others. With more, that is
  * left to mobiedit_ledger_verify, and only those of the same subject are looked at. */
 enum { MAX_LOOKED_AT = 24 };
-/* Of so many neurons one may be an edit's before another layer is taken, so many layers away at most. */
-enum { LAYER_SHARE = 8, MAX_STEPS = 3 };
+/* Edits that a layer takes before the next one does: one for so many of the dimensions in which its keys are
+ * told apart. And how many layers away that may be. */
+enum { DIMENSIONS_AN_EDIT = 5, MAX_STEPS = 3 };
 
 typedef struct {
     mobiedit_ledger *ledger;
@@ -76,16 +77,19 @@ static mobiedit_status count_layers(const recording *r, int *counts, mobiedit_er
     return MOBIEDIT_OK;
 }
 
-/* The usual layer while it has room; then those next to it, in turns. Each edit takes over a neuron, and of
- * those that a layer hardly uses it has so many. */
+/* The usual layer while it has room; then those next to it, in turns; when all are full, the same once more.
+ * A layer has only so many neurons that it hardly uses, and many edits in one cost more than the same number
+ * spread over several. */
 static int roomy_layer(const me_model *model, int usual, const int *counts) {
-    const int room = model->d_ff / LAYER_SHARE;
-    for (int step = 0; step <= MAX_STEPS; step++)
+    const int room = model->d_model / DIMENSIONS_AN_EDIT + 1;
+    int best = usual;
+    for (int step = 1; step <= MAX_STEPS; step++)
         for (int sign = 1; sign >= -1; sign -= 2) {
             const int layer = usual + sign * step;
-            if (layer >= 0 && layer <= model->n_layer - 2 && counts[layer] < room) return layer;
+            if (layer < 0 || layer > model->n_layer - 2) continue;
+            if (counts[layer] / room < counts[best] / room) best = layer;
         }
-    return usual;
+    return best;
 }
 
 static mobiedit_status choose_layer(const recording *r, int *layer, mobiedit_error *err) {

@@ -19,7 +19,8 @@ enum {
     MAX_NAMES = 700,
     MAX_NEAR_NAMES = 600,
     MAX_AROUND = 500,
-    MAX_KEEP = 200
+    MAX_KEEP = 200,
+    MAX_ELSEWHERE = 1000
 };
 /* A key to keep that points where a subject's key does would forbid that edit. */
 static const float SAME_KEY = 0.95F;
@@ -87,6 +88,8 @@ typedef struct {
     int layer, d;
     const item *items; /* [n], in order */
     int n;
+    const item *all; /* [n_all]: of every layer, these among them */
+    int n_all;
     me_prompt *prompts; /* [n]: the edits', settled */
     int *unit;          /* [n] */
     int n_units;
@@ -107,8 +110,8 @@ static void work_free(work *w) {
 
 static mobiedit_status work_open(work *w, mobiedit_error *err) {
     /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own;
-     * three groups are shared */
-    w->capacity = 5 * w->n + 3;
+     * four groups are shared */
+    w->capacity = 5 * w->n + 4;
     w->unit = me_calloc((size_t)w->n, sizeof *w->unit);
     w->groups = me_calloc((size_t)w->capacity, sizeof *w->groups);
     w->owned = me_calloc((size_t)w->capacity, sizeof *w->owned);
@@ -275,19 +278,39 @@ static bool points_at_a_subject(const work *w, const float *key) {
     return false;
 }
 
-static mobiedit_status add_keep(work *w, mobiedit_error *err) {
+/* Leaves out keys that point at a subject of the layer. */
+static void drop_subjects(const work *w, me_key_set *keys) {
     const size_t d = (size_t)w->d;
+    int kept = 0;
+    for (int j = 0; j < keys->n; j++) {
+        const float *key = keys->keys + (size_t)j * d;
+        if (!points_at_a_subject(w, key)) memmove(keys->keys + (size_t)kept++ * d, key, d * sizeof *key);
+    }
+    keys->n = kept;
+}
+
+/* The subjects that other layers' edits are about: a neuron here that stirs at one of them changes the key
+ * that its own neuron, further up, reads. */
+static mobiedit_status add_elsewhere(work *w, mobiedit_error *err) {
+    me_sequences bare = {0};
+    me_key_set keys = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; i < w->n_all && status == MOBIEDIT_OK; i++)
+        if (w->all[i].edit->layer != w->layer)
+            status = me_session_add_prompt(w->session, w->all[i].edit->prompt, NULL, &bare, err);
+    if (status == MOBIEDIT_OK && bare.n) status = me_session_keys(w->session, w->layer, &bare, &keys, err);
+    me_sequences_free(&bare);
+    drop_subjects(w, &keys);
+    add_group(w, keys, MAX_ELSEWHERE, (me_key_group){.weight = (float)keys.n});
+    return status;
+}
+
+static mobiedit_status add_keep(work *w, mobiedit_error *err) {
     for (int i = 0; i < w->n; i++) {
         const me_joint_edit *edit = w->items[i].edit;
         me_key_set keys = {0};
         ME_TRY(me_session_text_keys(w->session, w->layer, edit->keep, edit->n_keep, &keys, err));
-        int kept = 0;
-        for (int j = 0; j < keys.n; j++) {
-            const float *key = keys.keys + (size_t)j * d;
-            if (points_at_a_subject(w, key)) continue;
-            memmove(keys.keys + (size_t)kept++ * d, key, d * sizeof *key);
-        }
-        keys.n = kept;
+        drop_subjects(w, &keys);
         add_group(w, keys, MAX_KEEP / w->n + 1, (me_key_group){.weight = (float)keys.n});
     }
     return MOBIEDIT_OK;
@@ -402,6 +425,7 @@ static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *
     ME_TRY(add_near_names(w, err));
     ME_TRY(add_around(w, err));
     ME_TRY(add_keep(w, err));
+    ME_TRY(add_elsewhere(w, err));
     ME_TRY(add_units(w, err));
     *out = (me_joint_layer){.layer = w->layer,
                             .n_units = w->n_units,
@@ -417,14 +441,18 @@ static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *
     return me_veto_solve(w->groups, w->n_groups, w->n_units, w->d, out->left, out->constant, out->veto, err);
 }
 
-/* items [n] are all of one layer. */
-static mobiedit_status solve_layer(me_session *session, const item *items, int n, int index, me_joint *joint,
-                                   mobiedit_error *err) {
+/* all [n_all] in order; [first, last) are all of one layer. */
+static mobiedit_status solve_layer(me_session *session, const item *all, int n_all, int first, int last,
+                                   int index, me_joint *joint, mobiedit_error *err) {
+    const item *items = all + first;
+    const int n = last - first;
     work w = {.session = session,
               .layer = items[0].edit->layer,
               .d = session->engine->model->d_model,
               .items = items,
-              .n = n};
+              .n = n,
+              .all = all,
+              .n_all = n_all};
     const mobiedit_status status = solve_work(&w, &joint->layers[index], err);
     for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
         joint->layer_of[items[i].index] = index;
@@ -440,7 +468,7 @@ static mobiedit_status solve_layers(me_session *session, const item *items, int 
         for (last = first + 1; last < n && items[last].edit->layer == items[first].edit->layer;)
             last++;
         const int index = out->n_layers++;
-        ME_TRY(solve_layer(session, items + first, last - first, index, out, err));
+        ME_TRY(solve_layer(session, items, n, first, last, index, out, err));
     }
     return MOBIEDIT_OK;
 }
