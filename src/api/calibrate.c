@@ -76,17 +76,19 @@ typedef struct {
 } measuring;
 
 /* Batches of texts count as a prompt each. */
-enum { TEXT_STEPS = (ME_CALIBRATION_TEXTS + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH };
+static int text_steps(int n_texts) {
+    return (n_texts + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH;
+}
 
 /* What there is now is kept, and told of. */
 static mobiedit_status keep_step(measuring *m, mobiedit_error *err) {
     const me_calibration *c = m->calibration;
-    const int texts = (c->n_texts + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH;
+    const int done = text_steps(c->n_texts) + c->n_done;
+    const int total = text_steps(ME_CALIBRATION_TEXTS) + c->n_total;
     ME_TRY(me_sidecar_write(c, m->fingerprint, m->path, err));
     m->result->prompts = c->n_done;
     m->result->seconds = me_wall_seconds() - m->started;
-    if (m->options->on_prompt &&
-        !m->options->on_prompt(m->options->user, texts + c->n_done, TEXT_STEPS + c->n_total))
+    if (m->options->on_prompt && !m->options->on_prompt(m->options->user, done, total))
         return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled; the calibration goes on from here");
     return MOBIEDIT_OK;
 }

@@ -4,10 +4,10 @@
  * prompts that are alike up to the subject share the key ("{Japan}'s capital is", "{Japan}'s currency is"):
  * such edits are one unit, their deltas add up, and the later ones are solved on top of the earlier ones.
  * Each unit is a column of the least squares: left_u.k = 1 on its own keys, 0 on those of every other unit,
- * on other names in each prompt, on background text, on the prompts' own tokens, and on what is to be kept.
- * Keys of a subject that two of its units claim alike (it is named behind neutral text) tell nothing and are
- * left out. The order of the edits does not matter: they are put in an order of their own first. See
- * doc/ledger.md.
+ * on other names in each prompt, on background text, on the prompts' own tokens, on what is to be kept, and
+ * on other layers' subjects. Keys of a subject that two of its units claim alike (it is named behind neutral
+ * text) tell nothing and are left out. The order of the edits does not matter: they are put in an order of
+ * their own first. See doc/ledger.md.
  */
 #ifndef ME_EDIT_JOINT_H
 #define ME_EDIT_JOINT_H

@@ -160,7 +160,7 @@ float me_key_column_response(const me_key_group *groups, int n_groups, int colum
     float sum = 0;
     int n = 0;
     for (int g = 0; g < n_groups; g++) {
-        if (groups[g].target == 0 || groups[g].column != column) continue;
+        if (!me_key_is_own(&groups[g], column)) continue;
         sum += me_key_response(&groups[g], d, left) / groups[g].target;
         n++;
     }

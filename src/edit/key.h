@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Samples of one edit, and of many solved together. */
@@ -36,6 +37,11 @@ typedef struct {
     int column;   /* whose left it is about */
     float weight; /* of the whole group: each key has weight / n */
 } me_key_group;
+
+/* Whether the group is of the subject that the column is about. */
+static inline bool me_key_is_own(const me_key_group *group, int column) {
+    return group->target != 0 && group->column == column;
+}
 
 /* left [n_columns][d] is the caller's: as the solve gives them, not scaled. lambda is relative to
  * the mean squared norm of the keys of all groups with a target. E_NOT_SOLVED where that is singular. */

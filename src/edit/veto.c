@@ -6,7 +6,6 @@
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +33,7 @@ typedef struct {
 } regression;
 
 static bool is_own(const regression *r, int group) {
-    return r->groups[group].target != 0 && r->groups[group].column == r->column;
+    return me_key_is_own(&r->groups[group], r->column);
 }
 
 static int count(const regression *r, bool own) {
