@@ -198,7 +198,7 @@ typedef struct {
     double seconds;      /* wall clock, of mobiedit_edit */
     double cpu_seconds;
     double joules; /* that the machine used, verification included; NaN where it has no readable counter */
-    const char *energy_source; /* "rapl", "battery", or NULL */
+    const char *energy_source; /* "rapl", "rapl+nvml", "nvml", "battery", or NULL */
     size_t peak_rss_bytes;     /* of the process so far */
     char *before; /* greedy continuation of the prompt without and with the adapter, through libllama */
     char *after;  /* NULL where nothing was written */

@@ -158,7 +158,7 @@ class Model(Case):
         self.assertFalse(report["before"].startswith(" " + TARGET), report["before"])
         for name in ("evals", "token_passes", "seconds", "cpu_seconds", "peak_rss_bytes", "delta_ratio"):
             self.assertGreater(report[name], 0, name)
-        self.assertIn(report["energy_source"], (None, "rapl", "battery"))
+        self.assertIn(report["energy_source"], (None, "rapl", "rapl+nvml", "nvml", "battery"))
         self.assertEqual(report["energy_source"] is None, report["joules"] is None)
         self.assertTrue(report["joules"] is None or report["joules"] >= 0)
         evaluations = [point[0] for point in report["trace"]]

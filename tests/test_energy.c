@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-/* Energy counters of a made-up /sys/class. */
+/* Energy counters of a made-up /sys/class, and of made-up GPUs. */
 #include "base/energy.h"
 #include "base/file.h"
 #include "base/usage.h"
@@ -22,11 +22,12 @@
 #include <cmocka.h>
 
 static char root[64];
+static const me_energy_places places = {root, FAKE_NVML_LIBRARY};
 
 static int make_root(void **state) {
     (void)state;
     (void)snprintf(root, sizeof root, "/tmp/mobiedit-energy-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
+    return mkdtemp(root) && setenv("FAKE_NVML", root, 1) == 0 ? 0 : -1;
 }
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk) {
@@ -100,7 +101,7 @@ static void zones_are_summed_and_wrap(void **state) {
     put_zone("intel-rapl:0:1", "dram\n", "1000000\n", "400000\n");
     put_zone("intel-rapl:1", "psys\n", "1000000\n", "7\n");
     put_zone("intel-rapl-mmio:0", "package-0\n", "262143328850\n", "0\n");
-    me_energy *energy = me_energy_open(root, 0);
+    me_energy *energy = me_energy_open(&places, 0);
     assert_string_equal(me_energy_source(energy), "rapl");
     assert_near(me_energy_joules(energy), 0);
     put("powercap/intel-rapl:0:0/energy_uj", "900000\n");
@@ -126,30 +127,30 @@ static void absurd_counters_are_not_believed(void **state) {
     };
     for (size_t i = 0; i < sizeof absurd / sizeof *absurd; i++) {
         put_zone("intel-rapl:0", "package-0\n", "262143328850\n", "1000000\n");
-        me_energy *energy = me_energy_open(root, 0);
+        me_energy *energy = me_energy_open(&places, 0);
         assert_near(me_energy_joules(energy), 0);
         put("powercap/intel-rapl:0/energy_uj", absurd[i]);
         assert_not_measurable(energy);
     }
     put_zone("intel-rapl:0", "package-0\n", "0\n", "1000000\n");
-    assert_not_measurable(me_energy_open(root, 0));
+    assert_not_measurable(me_energy_open(&places, 0));
     put_zone("intel-rapl:0", "package-0\n", "soon\n", "1000000\n");
-    assert_not_measurable(me_energy_open(root, 0));
+    assert_not_measurable(me_energy_open(&places, 0));
 }
 
 static void files_that_are_gone_or_closed_to_us_are_not_measurable(void **state) {
     (void)state;
     put_zone("intel-rapl:0", "package-0\n", "1000000\n", "10\n");
     put_zone("intel-rapl:1", "package-1\n", "1000000\n", "10\n");
-    me_energy *energy = me_energy_open(root, 0);
+    me_energy *energy = me_energy_open(&places, 0);
     assert_near(me_energy_joules(energy), 0);
     assert_int_equal(unlink(path_of("powercap/intel-rapl:1/energy_uj")), 0);
     assert_not_measurable(energy);
     /* One of two packages is not the machine. */
-    assert_not_measurable(me_energy_open(root, 0));
+    assert_not_measurable(me_energy_open(&places, 0));
     put("powercap/intel-rapl:1/energy_uj", "10\n");
     assert_int_equal(chmod(path_of("powercap/intel-rapl:1/energy_uj"), 0), 0);
-    energy = me_energy_open(root, 0);
+    energy = me_energy_open(&places, 0);
     if (geteuid() == 0)
         me_energy_close(energy); /* root may read anything */
     else
@@ -158,9 +159,9 @@ static void files_that_are_gone_or_closed_to_us_are_not_measurable(void **state)
 
 static void without_any_counter_nothing_is_measurable(void **state) {
     (void)state;
-    assert_not_measurable(me_energy_open(root, 0));
-    assert_not_measurable(me_energy_open("/no/such/folder", 5));
-    assert_true(isnan(me_energy_idle_watts(root, 10))); /* at once */
+    assert_not_measurable(me_energy_open(&places, 0));
+    assert_not_measurable(me_energy_open(&(me_energy_places){"/no/such/folder", "/no/such/library"}, 5));
+    assert_true(isnan(me_energy_idle_watts(&places, 10))); /* at once */
     assert_true(isnan(me_energy_joules(NULL)));
     assert_null(me_energy_source(NULL));
     me_energy_sample(NULL);
@@ -170,7 +171,7 @@ static void without_any_counter_nothing_is_measurable(void **state) {
 /* Joules of the meter over a while that lasts between *least and *most seconds. */
 static double joules_over_a_while(double idle_watts, double *least, double *most) {
     const double begin = me_wall_seconds();
-    me_energy *energy = me_energy_open(root, idle_watts);
+    me_energy *energy = me_energy_open(&places, idle_watts);
     const double opened = me_wall_seconds();
     (void)usleep(20000);
     const double closing = me_wall_seconds(), joules = me_energy_joules(energy);
@@ -209,7 +210,7 @@ static void a_battery_that_discharges_tells_its_power(void **state) {
     assert_watts(15, 0);
     double least, most;
     assert_near(joules_over_a_while(1000, &least, &most), 0); /* not less than nothing */
-    assert_near(me_energy_idle_watts(root, 0.05), 15);
+    assert_near(me_energy_idle_watts(&places, 0.05), 15);
 }
 
 static void a_battery_may_tell_only_what_is_left(void **state) {
@@ -217,13 +218,13 @@ static void a_battery_may_tell_only_what_is_left(void **state) {
     put_battery("power_supply/battery", "Discharging\n");
     put("power_supply/battery/charge_now", "3000000\n"); /* 3 Ah */
     put("power_supply/battery/voltage_now", "4000000\n");
-    me_energy *energy = me_energy_open(root, 0);
+    me_energy *energy = me_energy_open(&places, 0);
     put("power_supply/battery/charge_now", "2999900\n"); /* 0.36 As less, at 3.9 V */
     put("power_supply/battery/voltage_now", "3900000\n");
     assert_near(me_energy_joules(energy), 0.36 * 3.9);
     me_energy_close(energy);
     put("power_supply/battery/energy_now", "10000000\n"); /* 10 Wh, which is better */
-    energy = me_energy_open(root, 0);
+    energy = me_energy_open(&places, 0);
     put("power_supply/battery/energy_now", "9999000\n"); /* 1 mWh less */
     assert_near(me_energy_joules(energy), 3.6);
     put("power_supply/battery/energy_now", "1000\n"); /* nearly empty at once */
@@ -234,16 +235,16 @@ static void a_charger_makes_batteries_useless(void **state) {
     (void)state;
     put_battery("power_supply/BAT0", "Charging\n");
     put("power_supply/BAT0/power_now", "12000000\n");
-    assert_not_measurable(me_energy_open(root, 0));
+    assert_not_measurable(me_energy_open(&places, 0));
     put_battery("power_supply/BAT0", "Discharging\n");
-    me_energy *energy = me_energy_open(root, 0);
+    me_energy *energy = me_energy_open(&places, 0);
     put_battery("power_supply/BAT0", "Charging\n");
     assert_not_measurable(energy);
     put_battery("power_supply/BAT0", "Discharging\n");
     put("power_supply/BAT0/power_now", "9000000000000\n"); /* 9 MW */
-    assert_not_measurable(me_energy_open(root, 0));
+    assert_not_measurable(me_energy_open(&places, 0));
     put("power_supply/BAT0/power_now", "0\n"); /* a driver that does not know */
-    assert_not_measurable(me_energy_open(root, 0));
+    assert_not_measurable(me_energy_open(&places, 0));
 }
 
 static void batteries_stand_in_for_counters_that_cannot_be_read(void **state) {
@@ -251,6 +252,57 @@ static void batteries_stand_in_for_counters_that_cannot_be_read(void **state) {
     put_zone("intel-rapl:0", "package-0\n", "1000000\n", "closed to us\n");
     put_battery("power_supply/BAT0", "Discharging\n");
     put("power_supply/BAT0/power_now", "12000000\n");
+    assert_watts(12, 0);
+}
+
+static void gpus_are_added_to_the_packages(void **state) {
+    (void)state;
+    put_zone("intel-rapl:0", "package-0\n", "262143328850\n", "1000000\n");
+    put("count", "2\n");
+    put("0", "5000\n");
+    put("1", "123456789000\n");
+    me_energy *energy = me_energy_open(&places, 0);
+    assert_string_equal(me_energy_source(energy), "rapl+nvml");
+    put("powercap/intel-rapl:0/energy_uj", "1500000\n");
+    put("0", "5250\n");
+    put("1", "123456789125\n");
+    assert_near(me_energy_joules(energy), 0.5 + 0.25 + 0.125);
+    put("1", "123456789000\n"); /* backwards */
+    assert_not_measurable(energy);
+}
+
+static void gpus_alone_are_said_to_be_so(void **state) {
+    (void)state;
+    put("count", "1\n");
+    put("0", "5000\n");
+    me_energy *energy = me_energy_open(&places, 0);
+    assert_string_equal(me_energy_source(energy), "nvml");
+    put("0", "6000\n");
+    assert_near(me_energy_joules(energy), 1);
+    assert_int_equal(unlink(path_of("0")), 0);
+    assert_not_measurable(energy);
+}
+
+static void gpus_that_do_not_tell_are_left_out(void **state) {
+    (void)state;
+    static const char *const counts[] = {"2\n", "0\n", "65\n", "4000000000\n", "none\n"};
+    put("0", "5000\n"); /* of two only one tells */
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        put("count", counts[i]);
+        assert_not_measurable(me_energy_open(&places, 0));
+    }
+    put_zone("intel-rapl:0", "package-0\n", "262143328850\n", "1000000\n");
+    me_energy *energy = me_energy_open(&places, 0);
+    assert_string_equal(me_energy_source(energy), "rapl");
+    me_energy_close(energy);
+}
+
+static void a_battery_feeds_the_gpu_too(void **state) {
+    (void)state;
+    put_battery("power_supply/BAT0", "Discharging\n");
+    put("power_supply/BAT0/power_now", "12000000\n");
+    put("count", "1\n");
+    put("0", "5000\n");
     assert_watts(12, 0);
 }
 
@@ -265,6 +317,10 @@ int main(void) {
         TEST(a_battery_may_tell_only_what_is_left),
         TEST(a_charger_makes_batteries_useless),
         TEST(batteries_stand_in_for_counters_that_cannot_be_read),
+        TEST(gpus_are_added_to_the_packages),
+        TEST(gpus_alone_are_said_to_be_so),
+        TEST(gpus_that_do_not_tell_are_left_out),
+        TEST(a_battery_feeds_the_gpu_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

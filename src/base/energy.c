@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/nvml.h"
 #include "base/usage.h"
 
 #include <dirent.h>
@@ -17,21 +18,30 @@
 enum { MAX_METERS = 64, LINE_MAX_BYTES = 256 };
 /* More than any machine takes through one meter; counters may be that much late. */
 static const double MAX_WATTS = 5000, LATE_SECONDS = 1;
-static const double SAMPLE_SECONDS = 0.2, HOUR = 3600, MICRO = 1e-6;
+static const double SAMPLE_SECONDS = 0.2, HOUR = 3600, MILLI = 1e-3, MICRO = 1e-6;
 
 /* What a battery tells. */
 typedef enum { GAUGE_POWER, GAUGE_CURRENT, GAUGE_ENERGY, GAUGE_CHARGE, N_GAUGES } gauge;
 
-/* One RAPL zone, or one battery. */
-typedef struct {
-    char *folder;
-    gauge gauge;    /* of a battery */
-    double last;    /* RAPL: the counter; battery: watts or amperes, or joules or coulombs that are left */
+typedef struct meter meter;
+
+/* Joules since the last call, which was some seconds ago. */
+typedef bool (*sample_fn)(meter *m, double seconds, double *joules);
+
+/* One RAPL zone, battery, or GPU. */
+struct meter {
+    sample_fn sample;
+    char *folder;        /* of a zone, a battery */
+    gauge gauge;         /* of a battery */
+    const me_nvml *nvml; /* of a GPU */
+    int gpu;
+    double last; /* RAPL, NVML: the counter; battery: watts or amperes, or joules or coulombs that are left */
     double largest; /* RAPL: the counter wraps to 0 after this value, in microjoules */
-} meter;
+};
 
 struct me_energy {
     const char *source; /* NULL: nothing can be read, or no longer */
+    me_nvml *nvml;
     double idle_watts;
     double joules;
     double opened, sampled; /* seconds */
@@ -78,8 +88,9 @@ static bool open_zone(meter *m) {
     return read_number(m->folder, "max_energy_range_uj", &m->largest) && read_counter(m, &m->last);
 }
 
-static bool sample_zone(meter *m, double *joules) {
+static bool sample_zone(meter *m, double seconds, double *joules) {
     double now;
+    (void)seconds;
     if (!read_counter(m, &now)) return false;
     *joules = MICRO * (now >= m->last ? now - m->last : now + (m->largest - m->last) + 1);
     m->last = now;
@@ -129,21 +140,34 @@ static bool sample_battery(meter *m, double seconds, double *joules) {
     return true;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------------- */
+/* ---- GPUs -------------------------------------------------------------------------------------------- */
 
-static const char RAPL[] = "rapl", BATTERY[] = "battery";
+static bool sample_gpu(meter *m, double seconds, double *joules) {
+    double now;
+    (void)seconds;
+    if (!me_nvml_millijoules(m->nvml, m->gpu, &now) || now < m->last) return false;
+    *joules = MILLI * (now - m->last);
+    m->last = now;
+    return true;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------- */
 
 static void drop_meters(me_energy *energy) {
     for (int i = 0; i < energy->n; i++)
         me_free(energy->meters[i].folder);
     energy->n = 0;
     energy->source = NULL;
+    me_nvml_close(energy->nvml);
+    energy->nvml = NULL;
 }
 
+/* A kind of meter that is a folder of files. */
 typedef struct {
     const char *source, *folder;
     bool (*is_one)(const char *folder, const char *entry);
     bool (*open)(meter *m);
+    sample_fn sample;
 } kind;
 
 /* False where the entry is a meter that cannot be read. */
@@ -153,7 +177,7 @@ static bool add_meter(me_energy *energy, const kind *k, const char *parent, cons
     if ((size_t)snprintf(folder, sizeof folder, "%s/%s", parent, entry) >= sizeof folder) return false;
     if (!k->is_one(folder, entry)) return true;
     if (energy->n == MAX_METERS) return false;
-    *m = (meter){.folder = me_strdup(folder)};
+    *m = (meter){.sample = k->sample, .folder = me_strdup(folder)};
     energy->n += m->folder != NULL;
     return m->folder && k->open(m);
 }
@@ -172,15 +196,35 @@ static bool open_meters(me_energy *energy, const kind *k, const char *root) {
     return energy->source != NULL;
 }
 
-me_energy *me_energy_open(const char *root, double idle_watts) {
-    static const kind kinds[] = {{RAPL, "powercap", is_zone, open_zone},
-                                 {BATTERY, "power_supply", is_battery, open_battery}};
+/* All GPUs beside the meters that there are, or none. */
+static void add_gpus(me_energy *energy, const char *library) {
+    const int before = energy->n;
+    me_nvml *nvml = me_nvml_open(library);
+    bool whole = nvml && me_nvml_count(nvml) <= MAX_METERS - before;
+    for (int i = 0; whole && i < me_nvml_count(nvml); i++) {
+        meter *m = &energy->meters[energy->n];
+        *m = (meter){.sample = sample_gpu, .nvml = nvml, .gpu = i};
+        whole = me_nvml_millijoules(nvml, i, &m->last);
+        energy->n++;
+    }
+    if (whole) {
+        energy->nvml = nvml;
+        energy->source = before ? "rapl+nvml" : "nvml";
+    } else {
+        energy->n = before;
+        me_nvml_close(nvml);
+    }
+}
+
+me_energy *me_energy_open(const me_energy_places *places, double idle_watts) {
+    static const kind rapl = {"rapl", "powercap", is_zone, open_zone, sample_zone};
+    static const kind battery = {"battery", "power_supply", is_battery, open_battery, sample_battery};
+    const char *root = places && places->root ? places->root : "/sys/class";
     me_energy *energy = me_calloc(1, sizeof *energy);
     if (!energy) return NULL;
     energy->idle_watts = idle_watts;
-    bool found = false;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !found; i++)
-        found = open_meters(energy, &kinds[i], root ? root : "/sys/class");
+    if (open_meters(energy, &rapl, root) || !open_meters(energy, &battery, root))
+        add_gpus(energy, places ? places->nvml : NULL);
     energy->opened = energy->sampled = me_wall_seconds();
     return energy;
 }
@@ -195,9 +239,7 @@ static void sample(me_energy *energy) {
     for (int i = 0; i < energy->n; i++) {
         meter *m = &energy->meters[i];
         double joules = 0;
-        const bool read =
-            energy->source == RAPL ? sample_zone(m, &joules) : sample_battery(m, seconds, &joules);
-        if (!read || !(joules <= MAX_WATTS * (seconds + LATE_SECONDS))) {
+        if (!m->sample(m, seconds, &joules) || !(joules <= MAX_WATTS * (seconds + LATE_SECONDS))) {
             drop_meters(energy);
             return;
         }
@@ -220,8 +262,8 @@ const char *me_energy_source(const me_energy *energy) {
     return energy ? energy->source : NULL;
 }
 
-double me_energy_idle_watts(const char *root, double seconds) {
-    me_energy *energy = me_energy_open(root, 0);
+double me_energy_idle_watts(const me_energy_places *places, double seconds) {
+    me_energy *energy = me_energy_open(places, 0);
     const struct timespec slice = {.tv_nsec = (long)(1e9 * SAMPLE_SECONDS)};
     while (me_energy_source(energy) && me_wall_seconds() - energy->opened < seconds) {
         (void)nanosleep(&slice, NULL);

@@ -1,4 +1,4 @@
-/* Joules that the machine has used, from the first of these that can be read:
+/* Joules that the machine has used, from the first of the first two that can be read:
  *
  *   rapl     the counters of the processor packages and of their memory, in powercap/intel-rapl:* (Linux on
  *            x86; AMD's are there too). Not cores and graphics, which are parts of a package, nor psys, which
@@ -7,8 +7,13 @@
  * or current_now times voltage_now, taken now and then with straight lines between; where there is neither,
  * the differences of energy_now or of charge_now times voltage_now. On a charger there is nothing to be read.
  *
- * Both count the whole machine, not this process alone. Whatever cannot be true (a counter beyond its range,
- * more watts than a machine takes, a file that is gone) makes the result NaN, never a wrong number. */
+ * and, but where batteries tell, which feed everything,
+ *
+ *   nvml     the counters of NVIDIA's GPUs (Volta and later), by their driver's library.
+ *
+ * All count the whole machine, not this process alone; nvml alone is its GPUs, where the processors' counters
+ * cannot be read. Whatever cannot be true (a counter beyond its range, more watts than a machine takes, a
+ * file that is gone) makes the result NaN, never a wrong number. */
 #ifndef ME_BASE_ENERGY_H
 #define ME_BASE_ENERGY_H
 
@@ -16,9 +21,15 @@
 
 typedef struct me_energy me_energy;
 
-/* `root` holds powercap and power_supply, NULL: /sys/class. idle_watts, of the machine without the work, are
- * subtracted. NULL where memory runs out; where nothing can be read, an object that says NaN. */
-me_energy *me_energy_open(const char *root, double idle_watts);
+/* Where the machine's counters are. */
+typedef struct {
+    const char *root; /* holds powercap and power_supply; NULL: /sys/class */
+    const char *nvml; /* NVML's library; NULL: the driver's own */
+} me_energy_places;
+
+/* `places` NULL: this machine's own. idle_watts, of the machine without the work, are subtracted. NULL where
+ * memory runs out; where nothing can be read, an object that says NaN. */
+me_energy *me_energy_open(const me_energy_places *places, double idle_watts);
 void me_energy_close(me_energy *energy);
 
 /* To be called now and then, more often than once a second if that is easy: does nothing where it was called
@@ -28,10 +39,10 @@ void me_energy_sample(me_energy *energy);
 /* Joules since it was opened, not below 0, or NaN. `energy` may be NULL: NaN. */
 double me_energy_joules(me_energy *energy);
 
-/* "rapl", "battery", or NULL where nothing can be read. */
+/* "rapl", "rapl+nvml", "nvml", "battery", or NULL where nothing can be read. */
 const char *me_energy_source(const me_energy *energy);
 
 /* What the machine takes while this thread sleeps for some seconds; NaN where that cannot be read. */
-double me_energy_idle_watts(const char *root, double seconds);
+double me_energy_idle_watts(const me_energy_places *places, double seconds);
 
 #endif
