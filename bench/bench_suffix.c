@@ -1,15 +1,18 @@
 /* Suffix evaluations a second: what the solvers spend their time on. One evaluation is one delta on one
  * prompt.
  *
- *   suffix     the native engine: layers after the edited one over the tokens from the subject on, logits at
+ *   suffix     our engine: layers after the edited one over the tokens from the subject on, logits at
  *              the read positions
  *   hidden     the same up to the hidden vectors before the output norm, which is all that probes ask for
  *   responses  the same as differences from an unprobed column, as the probe solver asks for them
- *   whole      no prefix cache: the native engine runs each prompt from its first token and layer on, logits
+ *   whole      no prefix cache: our engine runs each prompt from its first token and layer on, logits
  *              at the read positions
  *   libllama   the same tokens in as many sequences that share the prefix (copied in its KV cache), in one
  *              batch, logits at the read positions. It has no way to start behind a layer, so it runs all of
  *              them; with its default settings, which repack the weights
+ *
+ * Our engine is the native one, or with -B the ggml engine on that backend, where libllama then has all its
+ * layers too.
  *
  * The contenders take turns; medians of the rounds, and of the ratios within a round, are printed. */
 #define _POSIX_C_SOURCE 200809L
@@ -37,10 +40,12 @@ static const char *const names[] = {
 
 static const char usage[] =
     "usage: bench_suffix [-n DELTAS] [-b TOKENS BEFORE] [-s SUFFIX TOKENS] [-q READ POSITIONS]\n"
-    "                    [-l LAYER] [-j THREADS] [-r ROUNDS] MODEL.gguf TEXT\n";
+    "                    [-l LAYER] [-j THREADS] [-r ROUNDS]\n"
+    "                    [-B BACKEND] MODEL.gguf TEXT\n";
 
 typedef struct {
     const char *model_path;
+    const char *backend; /* NULL: the native engine */
     int n, before, suffix, n_read, layer, threads, rounds;
     me_token *tokens; /* [before + suffix] */
     me_model *model;
@@ -84,11 +89,14 @@ static void read_tokens(bench *b, const char *path) {
     b->tokens = all.ids;
 }
 
-static void open_native(bench *b) {
+static void open_engine(bench *b) {
     mobiedit_error err = {0};
+    const me_ggml_options options = {.backend = b->backend, .threads = b->threads};
     check(me_model_open(b->model_path, &b->model, &err), &err);
     check(me_pool_open(b->threads, &b->pool, &err), &err);
-    check(me_native_open(b->model, b->pool, NULL, &b->engine, &err), &err);
+    check(b->backend ? me_ggml_open(b->model, &options, &b->engine, &err)
+                     : me_native_open(b->model, b->pool, NULL, &b->engine, &err),
+          &err);
     if (b->layer < 0) b->layer = me_default_layer(b->model);
     b->sequences = need(me_calloc((size_t)b->n, sizeof *b->sequences));
     for (int i = 0; i < b->n; i++)
@@ -106,7 +114,13 @@ static void open_native(bench *b) {
 /* The peer: the prefix once in sequence 0, then a batch of n more sequences. */
 static void open_peer(bench *b) {
     struct llama_model_params model = llama_model_default_params();
+    ggml_backend_dev_t device = b->backend ? ggml_backend_dev_by_name(b->backend) : NULL,
+                       devices[] = {device, NULL};
     model.n_gpu_layers = 0;
+    if (device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU) {
+        model.n_gpu_layers = b->model->n_layer + 1;
+        model.devices = devices;
+    }
     b->peer_model = need(llama_model_load_from_file(b->model_path, model));
     int tokens = b->n * b->suffix;
     struct llama_context_params params = llama_context_default_params();
@@ -217,7 +231,7 @@ static int number(const char *text, int least, int most) {
 int main(int argc, char **argv) {
     bench b = {
         .n = 64, .before = 4, .suffix = 4, .n_read = 2, .layer = -1, .threads = me_processors(), .rounds = 7};
-    for (int option; (option = getopt(argc, argv, "n:b:s:q:l:j:r:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "n:b:s:q:l:j:r:B:")) != -1;) {
         switch (option) {
         case 'n':
             b.n = number(optarg, 1, 255); /* sequences that libllama can tell apart, less the prefix */
@@ -240,6 +254,9 @@ int main(int argc, char **argv) {
         case 'r':
             b.rounds = number(optarg, 1, MAX_ROUNDS);
             break;
+        case 'B':
+            b.backend = optarg;
+            break;
         default:
             return fputs(usage, stderr), 2;
         }
@@ -248,7 +265,7 @@ int main(int argc, char **argv) {
     b.model_path = argv[optind];
     me_backend_init(); /* libllama keeps quiet */
     read_tokens(&b, argv[optind + 1]);
-    open_native(&b);
+    open_engine(&b);
     open_peer(&b);
     measure(&b);
     close_all(&b);

@@ -3,6 +3,8 @@
 # prints the folder they are installed in. CMake runs this where it finds no suitable libllama.
 #   libllama.sh                    for this machine's processor
 #   libllama.sh aarch64-linux-gnu  for that target, cross-built by cmake/aarch64-linux-gnu.cmake
+# MOBIEDIT_BACKENDS: further backends of ggml, as its own options name them, "cuda vulkan" for GGML_CUDA and GGML_VULKAN;
+# their toolkits must be installed. MOBIEDIT_GGML_FLAGS: more flags for CMake, such as -DCMAKE_CUDA_ARCHITECTURES=90.
 . "$(dirname "$0")/common.sh"
 
 target=${1:-}
@@ -26,6 +28,11 @@ if [ -n "$target" ]; then
     flags+=(-DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod)
     processor="$target-g++ -dM -E -x c++ /dev/null"
 fi
+for backend in ${MOBIEDIT_BACKENDS:-}; do
+    flags+=("-DGGML_${backend^^}=ON")
+done
+read -ra more <<<"${MOBIEDIT_GGML_FLAGS:-}"
+flags+=("${more[@]}")
 key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; $processor 2>/dev/null; } | sort | sha256sum | cut -c1-12)
 prefix=$cache/libllama-$llama_cpp_python-${target:+$target-}$key
 [ -z "$target" ] || flags+=("-DCMAKE_TOOLCHAIN_FILE=$root/cmake/$target.cmake")

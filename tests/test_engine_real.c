@@ -8,6 +8,8 @@
 #include "models.h"
 #include "oracle.h"
 
+#include <ggml-backend.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -18,6 +20,7 @@ enum { MAX_TOKENS = 64 };
 
 static char model_path[MODEL_PATH_MAX];
 static const char *backend; /* of the ggml engine; NULL: the native engine is tested */
+static bool gpu;            /* the backend is no CPU: sums and rounding depend on the batch, and are TF32 */
 
 typedef struct {
     me_model *model;
@@ -96,7 +99,21 @@ static void greedy_tokens_are_those_of_libllama(void **state) {
     me_free(expected);
     me_free(logits);
     me_free(hidden);
-    if (same * 100 < total * 95) fail_msg("%d of %d greedy tokens are libllama's", same, total);
+    if (same * 100 < total * (gpu ? 85 : 95)) fail_msg("%d of %d greedy tokens are libllama's", same, total);
+}
+
+/* To the bit; on a GPU nearly. */
+static void assert_same(const float *a, const float *b, size_t n) {
+    if (!gpu) {
+        assert_memory_equal(a, b, n * sizeof *a);
+        return;
+    }
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += pow((double)a[i] - (double)b[i], 2);
+        size += pow((double)b[i], 2);
+    }
+    if (!(difference < 0.01 * size)) fail_msg("differ by %g rms", sqrt(difference / size));
 }
 
 static void prefix_and_suffix_equal_forward(void **state) {
@@ -111,18 +128,18 @@ static void prefix_and_suffix_equal_forward(void **state) {
         int n = tokenize(b, texts[i], tokens[i]);
         sequences[i] = (me_sequence){tokens[i], n, n - 3, n - 2, 2};
     }
-    size_t d = (size_t)b->model->d_model, bytes = 2 * 2 * d * sizeof(float);
-    float *hidden = me_calloc(2 * 2 * d, sizeof *hidden), *delta = me_calloc(d, sizeof *delta);
+    size_t d = (size_t)b->model->d_model, n = 2 * 2 * d;
+    float *hidden = me_calloc(n, sizeof *hidden), *delta = me_calloc(d, sizeof *delta);
     assert_true(hidden && delta);
     assert_int_equal(ops->forward(b->engine, sequences, 2, hidden, &err), MOBIEDIT_OK);
     for (int layer = 0; layer < b->model->n_layer; layer += 7) {
         me_prefix *prefix;
         assert_int_equal(ops->prefix(b->engine, layer, sequences, 2, &prefix, &err), MOBIEDIT_OK);
-        assert_memory_equal(prefix->hidden, hidden, bytes);
-        memset(prefix->hidden, 0, bytes);
+        assert_same(prefix->hidden, hidden, n);
+        memset(prefix->hidden, 0, n * sizeof *hidden);
         assert_int_equal(ops->suffix(b->engine, prefix, delta, 1, (int[]){0, 1}, 2, prefix->hidden, &err),
                          MOBIEDIT_OK);
-        assert_memory_equal(prefix->hidden, hidden, bytes);
+        assert_same(prefix->hidden, hidden, n);
         ops->prefix_free(b->engine, prefix);
     }
     me_free(hidden);
@@ -131,6 +148,8 @@ static void prefix_and_suffix_equal_forward(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) backend = argv[1];
+    ggml_backend_dev_t device = backend ? ggml_backend_dev_by_name(backend) : NULL;
+    gpu = device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
     if (!find_model(name, model_path)) {
         print_message("skipped: no model %s\n", name);
