@@ -30,6 +30,17 @@ static void allocation_refuses_overflow(void **state) {
     me_free(text);
 }
 
+static void strings_are_joined(void **state) {
+    (void)state;
+    static const char *const parts[][3] = {
+        {"Li", "ma", "Lima"}, {"", "Lima", "Lima"}, {"Lima", "", "Lima"}, {"", "", ""}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char *whole = me_strjoin(parts[i][0], parts[i][1]);
+        assert_string_equal(whole, parts[i][2]);
+        me_free(whole);
+    }
+}
+
 static void failure_keeps_one_line(void **state) {
     (void)state;
     mobiedit_error err = {0};
@@ -127,10 +138,11 @@ static void pool_refuses_bad_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocation_refuses_overflow), cmocka_unit_test(failure_keeps_one_line),
-        cmocka_unit_test(hashes_are_fnv_1a),           cmocka_unit_test(a_file_has_the_hash_of_its_bytes),
-        cmocka_unit_test(kl_of_known_distributions),   cmocka_unit_test(log_sums_of_known_logits),
-        cmocka_unit_test(pool_runs_every_task_once),   cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(allocation_refuses_overflow),      cmocka_unit_test(strings_are_joined),
+        cmocka_unit_test(failure_keeps_one_line),           cmocka_unit_test(hashes_are_fnv_1a),
+        cmocka_unit_test(a_file_has_the_hash_of_its_bytes), cmocka_unit_test(kl_of_known_distributions),
+        cmocka_unit_test(log_sums_of_known_logits),         cmocka_unit_test(pool_runs_every_task_once),
+        cmocka_unit_test(pool_refuses_bad_counts),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

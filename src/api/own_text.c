@@ -4,9 +4,6 @@
 #include "edit/texts.h"
 #include "runtime/many.h"
 
-#include <stdio.h>
-#include <string.h>
-
 /* How a text begins, and what is written beyond what is kept: cut again, it may have fewer tokens. */
 enum { FIRST_WORDS = 4, SPARE_TOKENS = 8, TOP = 64, CONTEXT_A_TEXT = 2 * ME_CALIBRATION_TEXT_TOKENS };
 
@@ -63,11 +60,9 @@ static mobiedit_status open_texts(sheet *s, int first, mobiedit_error *err) {
 
 /* The whole text, cut as any text is. */
 static mobiedit_status keep_text(const sheet *s, int i, me_calibration *c, mobiedit_error *err) {
-    const size_t size = strlen(s->beginnings[i]) + strlen(s->texts[i]) + 1;
-    char *whole = me_calloc(size, 1);
+    char *whole = me_strjoin(s->beginnings[i], s->texts[i]);
     me_tokens tokens = {0};
     if (!whole) return me_fail_memory(err, "a text");
-    (void)snprintf(whole, size, "%s%s", s->beginnings[i], s->texts[i]);
     const mobiedit_status status = me_tokenize(s->vocab, whole, &tokens, err);
     if (status == MOBIEDIT_OK) me_calibration_add_text(c, tokens.ids, tokens.n);
     me_tokens_free(&tokens);

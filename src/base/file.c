@@ -73,10 +73,3 @@ const char *me_base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
-
-char *me_path_with(const char *path, const char *suffix) {
-    const size_t size = strlen(path) + strlen(suffix) + 1;
-    char *out = me_calloc(size, 1);
-    if (out) (void)snprintf(out, size, "%s%s", path, suffix);
-    return out;
-}

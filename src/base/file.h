@@ -28,7 +28,4 @@ bool me_read_line(const char *path, char *line, size_t line_size);
 /* The part of a path after its last slash. */
 const char *me_base_name(const char *path);
 
-/* The path with `suffix` behind it. Freed with me_free; NULL: out of memory. */
-char *me_path_with(const char *path, const char *suffix);
-
 #endif

@@ -51,3 +51,12 @@ void me_trim(char *text) {
 char *me_strdup(const char *text) {
     return me_strndup(text, strlen(text));
 }
+
+char *me_strjoin(const char *first, const char *second) {
+    const size_t n_first = strlen(first), n_second = strlen(second);
+    char *whole = n_first < SIZE_MAX - n_second ? me_calloc(n_first + n_second + 1, 1) : NULL;
+    if (!whole) return NULL;
+    memcpy(whole, first, n_first);
+    memcpy(whole + n_first, second, n_second);
+    return whole;
+}

@@ -19,6 +19,9 @@ void me_free(void *p);
 char *me_strdup(const char *text);
 char *me_strndup(const char *text, size_t n);
 
+/* Both, one behind the other; NULL on failure. Freed with me_free. */
+char *me_strjoin(const char *first, const char *second);
+
 /* Whether the byte is white space, whatever the locale. */
 bool me_is_space(char c);
 

@@ -5,8 +5,6 @@
 #include "runtime/many.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 size_t me_speech_prompts(const me_fact *fact) {
     return 1 + fact->paraphrases.n + fact->neighbours.n + fact->portability.n;
@@ -77,10 +75,8 @@ static mobiedit_status add_texts(script *s, const me_fact *fact) {
 
 static mobiedit_status text_entropy(const char *prompt, const char *continuation, double *bits,
                                     mobiedit_error *err) {
-    const size_t size = strlen(prompt) + strlen(continuation) + 1;
-    char *text = me_calloc(size, 1);
+    char *text = me_strjoin(prompt, continuation);
     if (!text) return me_fail_memory(err, "a text");
-    (void)snprintf(text, size, "%s%s", prompt, continuation);
     const mobiedit_status status = me_ngram_entropy(text, bits, err);
     me_free(text);
     return status;

@@ -315,7 +315,7 @@ void me_ledger_close(me_ledger *l) {
 }
 
 char *me_ledger_default_path(const me_model *model) {
-    return me_path_with(model->path, ".mobiedit.db");
+    return me_strjoin(model->path, ".mobiedit.db");
 }
 
 /* ---- reading records --------------------------------------------------------------------------------- */

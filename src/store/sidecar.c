@@ -287,5 +287,5 @@ mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, 
 }
 
 char *me_sidecar_default_path(const me_model *model) {
-    return me_path_with(model->path, ".mobiedit.calibration");
+    return me_strjoin(model->path, ".mobiedit.calibration");
 }
