@@ -114,13 +114,11 @@ static void open_engine(bench *b) {
 /* The peer: the prefix once in sequence 0, then a batch of n more sequences. */
 static void open_peer(bench *b) {
     struct llama_model_params model = llama_model_default_params();
-    ggml_backend_dev_t device = b->backend ? ggml_backend_dev_by_name(b->backend) : NULL,
-                       devices[] = {device, NULL};
-    model.n_gpu_layers = 0;
-    if (device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU) {
-        model.n_gpu_layers = b->model->n_layer + 1;
-        model.devices = devices;
-    }
+    ggml_backend_dev_t device = b->backend ? ggml_backend_dev_by_name(b->backend) : NULL;
+    const bool cpu = !device || ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
+    ggml_backend_dev_t devices[] = {cpu ? NULL : device, NULL};
+    model.devices = devices;
+    model.n_gpu_layers = cpu ? 0 : b->model->n_layer + 1;
     b->peer_model = need(llama_model_load_from_file(b->model_path, model));
     int tokens = b->n * b->suffix;
     struct llama_context_params params = llama_context_default_params();
@@ -130,6 +128,7 @@ static void open_peer(bench *b) {
     params.kv_unified = true;
     params.n_threads = params.n_threads_batch = b->threads;
     params.no_perf = true;
+    params.op_offload = !cpu;
     b->peer = need(llama_init_from_model(b->peer_model, params));
     b->batch = llama_batch_init(tokens > b->before ? tokens : b->before, 0, 1);
 }

@@ -20,17 +20,21 @@ static inline void oracle_close(oracle *o) {
     *o = (oracle){0};
 }
 
-/* Weights stay as they are in the file (no repacking), sequences up to `n_context` tokens. */
+/* On the CPU alone, also where ggml has other devices. Weights stay as they are in the file (no repacking),
+ * sequences up to `n_context` tokens. */
 static inline bool oracle_open(const char *path, int n_context, int threads, oracle *o) {
     me_backend_init();
     struct llama_model_params model_params = llama_model_default_params();
     model_params.use_extra_bufts = false;
+    ggml_backend_dev_t no_devices[] = {NULL};
+    model_params.devices = no_devices;
     model_params.n_gpu_layers = 0;
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = params.n_batch = params.n_ubatch = (uint32_t)n_context;
     params.n_threads = params.n_threads_batch = threads;
     params.type_k = params.type_v = GGML_TYPE_F32;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.offload_kqv = params.op_offload = false;
     o->model = llama_model_load_from_file(path, model_params);
     o->context = o->model ? llama_init_from_model(o->model, params) : NULL;
     if (!o->context) oracle_close(o);
