@@ -2,6 +2,7 @@
 /* An engine on tiny models of every architecture: against libllama, and its parts against each other.
  *   test_engine             the native engine
  *   test_engine BACKEND     the ggml engine on that backend */
+#include "base/backend.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "engine/engine.h"
@@ -510,7 +511,8 @@ static void responses_are_precise_for_small_steps(void **state) {
         float *plain = all_responses(&b, 0, 1e-3f, true);
         assert_within(1 - cosine(small, tiny, n), allowed->steps, ARCHS[i]);
         assert_true(fabs(root_mean_square(small, n) / root_mean_square(tiny, n) - 10) < 0.3);
-        assert_true(cosine(plain, tiny, n) < 0.9);
+        /* A GPU may not round activations at all. */
+        if (allowed == &of_cpus) assert_true(cosine(plain, tiny, n) < 0.9);
         me_free(small);
         me_free(tiny);
         me_free(plain);
@@ -678,6 +680,7 @@ static void unknown_kernels_and_backends_are_refused(void **state) {
 }
 
 static bool is_gpu(const char *name) {
+    me_backend_init();
     ggml_backend_dev_t device = ggml_backend_dev_by_name(name);
     return device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }

@@ -1,6 +1,7 @@
 /* An engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact.
  *   test_engine_real             the native engine
  *   test_engine_real BACKEND     the ggml engine on that backend */
+#include "base/backend.h"
 #include "base/distribution.h"
 #include "base/memory.h"
 #include "engine/engine.h"
@@ -148,6 +149,7 @@ static void prefix_and_suffix_equal_forward(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) backend = argv[1];
+    me_backend_init();
     ggml_backend_dev_t device = backend ? ggml_backend_dev_by_name(backend) : NULL;
     gpu = device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
