@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,10 +54,8 @@ char *me_strdup(const char *text) {
 }
 
 char *me_strjoin(const char *first, const char *second) {
-    const size_t n_first = strlen(first), n_second = strlen(second);
-    char *whole = n_first < SIZE_MAX - n_second ? me_calloc(n_first + n_second + 1, 1) : NULL;
-    if (!whole) return NULL;
-    memcpy(whole, first, n_first);
-    memcpy(whole + n_first, second, n_second);
+    const size_t n_first = strlen(first), n_second = strlen(second), size = n_first + n_second + 1;
+    char *whole = n_first < SIZE_MAX - n_second ? me_calloc(size, 1) : NULL;
+    if (whole) (void)snprintf(whole, size, "%s%s", first, second);
     return whole;
 }
