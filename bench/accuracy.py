@@ -13,11 +13,12 @@ import argparse
 import importlib.util
 import json
 import os
-import subprocess
 import tempfile
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize
+
+from logits import Dumps, greedy_share, mean_kl
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REFERENCE_ARCHITECTURES = ("llama", "qwen2", "qwen3")
@@ -55,32 +56,6 @@ def reference_logits(program, model, tokens):
         return reference.final(reference.run(tokens.tolist())["x"]).numpy()
 
 
-class Dumps:
-    """Outputs of accuracy_dump, kept in a folder."""
-
-    def __init__(self, program, text, positions, folder):
-        self.program, self.text, self.positions, self.folder = program, text, positions, folder
-
-    def read(self, model, what, dtype):
-        path = os.path.join(self.folder, what)
-        subprocess.run([self.program, model, self.text, str(self.positions), what, path], check=True)
-        return np.fromfile(path, dtype=dtype).reshape(self.positions, -1)
-
-
-def log_softmax(logits):
-    x = logits.astype(np.float64)
-    x -= x.max()
-    return x - np.log(np.exp(x).sum())
-
-
-def mean_kl(exact, logits):
-    total = 0.0
-    for p, q in zip(exact, logits):
-        p, q = log_softmax(p), log_softmax(q)
-        total += float((np.exp(p) * (p - q)).sum())
-    return total / len(exact)
-
-
 def measure(model, options, folder):
     dumps = Dumps(options.dump, options.text, options.positions, folder)
     if GGUFReader(model).fields["general.architecture"].contents() in REFERENCE_ARCHITECTURES:
@@ -89,15 +64,14 @@ def measure(model, options, folder):
     else:
         copy = os.path.join(folder, "f32.gguf")
         copy_as_f32(model, copy)
-        exact, source = dumps.read(copy, "libllama", np.float32), "libllama on F32"
-    native, libllama = dumps.read(model, "native", np.float32), dumps.read(model, "libllama", np.float32)
+        exact, source = dumps.read(copy, "libllama"), "libllama on F32"
+    native, libllama = dumps.read(model, "native"), dumps.read(model, "libllama")
     ours, theirs = mean_kl(exact, native), mean_kl(exact, libllama)
-    kv32 = dumps.read(model, "libllama-kv32", np.float32)
-    same = lambda a, b: float((a.argmax(1) == b.argmax(1)).mean())
+    kv32 = dumps.read(model, "libllama-kv32")
     return dict(model=os.path.basename(model), positions=len(exact), float32=source, kl_libllama=theirs, kl_native=ours,
-                ratio=ours / theirs, greedy_native_is_libllama=same(native, libllama),
-                greedy_kv32_is_libllama=same(kv32, libllama), greedy_native_is_float32=same(native, exact),
-                greedy_libllama_is_float32=same(libllama, exact))
+                ratio=ours / theirs, greedy_native_is_libllama=greedy_share(native, libllama),
+                greedy_kv32_is_libllama=greedy_share(kv32, libllama), greedy_native_is_float32=greedy_share(native, exact),
+                greedy_libllama_is_float32=greedy_share(libllama, exact))
 
 
 def main():

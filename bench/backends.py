@@ -9,57 +9,28 @@ on the same device in the same run (bench/bench_suffix.c); and one whole edit, w
 """
 import argparse
 import json
-import os
 import pathlib
-import subprocess
 import tempfile
-import time
 
-import numpy as np
+from growth import edit, suffix
+from logits import Dumps, greedy_share, mean_kl, relative_difference
 
 HERE = pathlib.Path(__file__).resolve().parent
 NATIVE = "native"
 
 
-def log_softmax(logits):
-    x = logits - logits.max(axis=1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-
-
 def compare(reference, logits):
-    """KL(reference || logits) in nats, share of equal greedy tokens, difference in units of the reference's rms."""
-    p, q = log_softmax(reference), log_softmax(logits)
-    return {"kl": float((np.exp(p) * (p - q)).sum(axis=1).mean()),
-            "greedy": float((reference.argmax(1) == logits.argmax(1)).mean()),
-            "rms": float(np.sqrt(((logits - reference) ** 2).mean() / (reference**2).mean()))}
+    return {"kl": mean_kl(reference, logits), "greedy": greedy_share(reference, logits),
+            "rms": relative_difference(reference, logits)}
 
 
 def agreement(options, model, engines):
     with tempfile.TemporaryDirectory() as folder:
-        def logits(what):
-            path = os.path.join(folder, what)
-            subprocess.run([options.build / "src/engine/native/accuracy_dump", model, options.text, str(options.positions), what,
-                            path], check=True)
-            return np.fromfile(path, dtype=np.float32).reshape(options.positions, -1).astype(np.float64)
-        libllama, native = logits("libllama"), logits(NATIVE)
+        dumps = Dumps(options.build / "src/engine/native/accuracy_dump", options.text, options.positions, folder)
+        libllama, native = dumps.read(model, "libllama"), dumps.read(model, NATIVE)
         for name in engines:
-            own = native if name == NATIVE else logits(name)
+            own = native if name == NATIVE else dumps.read(model, name)
             yield name, {"libllama": compare(libllama, own), NATIVE: compare(native, own)}
-
-
-def evaluations(options, model, name):
-    command = [options.build / "src/edit/bench_suffix", "-r", str(options.rounds)] + ([] if name == NATIVE else ["-B", name])
-    return json.loads(subprocess.run(command + [model, options.text], check=True, capture_output=True, text=True).stdout)
-
-
-def edit(options, model, name):
-    with tempfile.TemporaryDirectory() as folder:
-        command = [options.build / "mobiedit", "edit", "--no-ledger", model, "The capital of {Japan} is", "Lima", "-q", "--json",
-                   "--idle-watts", "measure", "-o", folder + "/edit.gguf"] + ([] if name == NATIVE else ["--backend", name])
-        begin = time.monotonic()
-        ran = subprocess.run(command, check=False, capture_output=True, text=True)
-        result = json.loads(ran.stdout)
-        return result | {"status": ran.returncode, "wall": time.monotonic() - begin}
 
 
 def share(row):
@@ -75,13 +46,14 @@ def measure(options, model):
         print(f"| {name} | {share(row['libllama'])} | {share(row[NATIVE])} |", flush=True)
     print("\n| engine | suffix evaluations/s | responses/s | libllama | ratio |\n|---|---|---|---|---|", flush=True)
     for name in engines:
-        row = rows[name]["suffix"] = evaluations(options, model, name)
+        row = rows[name]["suffix"] = suffix(options, model, **({} if name == NATIVE else {"B": name}))
         print(f"| {name} | {row['suffix']:.0f} | {row['responses']:.0f} | {row['libllama']:.0f} | {row['ratio']:.2f} |", flush=True)
     print("\n| engine | edit | evaluations | wall s | CPU s | J | peak MiB |\n|---|---|---|---|---|---|---|", flush=True)
     for name in engines:
-        row = rows[name]["edit"] = edit(options, model, name)
-        joules = "-" if row.get("joules") is None else f"{row['joules']:.0f} ({row['energy_source']})"
-        print(f"| {name} | {'holds' if row['status'] == 0 else row['status']} | {row['evals']} | {row['seconds']:.2f} |"
+        backend = [] if name == NATIVE else ["--backend", name]
+        row = rows[name]["edit"] = edit(options, model, "--idle-watts", "measure", *backend, check=False)
+        joules = "-" if row["joules"] is None else f"{row['joules']:.0f} ({row['energy_source']})"
+        print(f"| {name} | {'holds' if row['status'] == 'ok' else row['status']} | {row['evals']} | {row['seconds']:.2f} |"
               f" {row['cpu_seconds']:.2f} | {joules} | {row['peak_rss_bytes'] / 2**20:.0f} |", flush=True)
     return {"model": pathlib.Path(model).name, "engines": rows}
 

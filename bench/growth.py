@@ -21,20 +21,22 @@ COLUMNS = ["suffix", "hidden", "responses", "whole", "libllama", "ratio"]
 WIDTH, HEIGHT, MARGIN = 360, 240, 48
 
 
-def suffix(options, file, **flags):
+def suffix(options, model, **flags):
+    """What bench_suffix prints; flags are its own."""
     command = [options.build / "src/edit/bench_suffix", "-r", str(options.rounds)]
     for flag, value in flags.items():
         command += ["-" + flag, str(value)]
-    return json.loads(subprocess.run(command + [options.models / file, options.text], check=True,
+    return json.loads(subprocess.run(command + [model, options.text], check=True,
                                      capture_output=True, text=True).stdout)
 
 
-def edit(options, file):
+def edit(options, model, *more, check=True):
+    """What an edit of the model prints; `more` are options of the command. check: one that fails ends the program."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [options.build / "mobiedit", "edit", "--no-ledger", options.models / file, "The capital of {Japan} is", "Lima",
-                   "-q", "--json", "-o", folder + "/edit.gguf"]
-        result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return result | {"file_bytes": os.path.getsize(options.models / file)}
+        command = [options.build / "mobiedit", "edit", "--no-ledger", model, "The capital of {Japan} is", "Lima", "-q", "--json",
+                   "-o", folder + "/edit.gguf", *more]
+        result = json.loads(subprocess.run(command, check=check, capture_output=True, text=True).stdout)
+    return result | {"file_bytes": os.path.getsize(model)}
 
 
 def table(title, key, rows):
@@ -87,22 +89,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
 
-    there = [entry for entry in MODELS if (options.models / entry[1]).exists()]
-    main_file = there[0][1]
-    by_model = [(name, suffix(options, file)) for name, file, _ in there]
+    there = [(name, options.models / file, millions) for name, file, millions in MODELS if (options.models / file).exists()]
+    main_model = there[0][1]
+    by_model = [(name, suffix(options, model)) for name, model, _ in there]
     table("evaluations a second: 64 deltas, 4 tokens of suffix behind 4, 2 of them read", "model", by_model)
-    by_deltas = [(n, suffix(options, main_file, n=n)) for n in (8, 16, 32, 64, 128)]
+    by_deltas = [(n, suffix(options, main_model, n=n)) for n in (8, 16, 32, 64, 128)]
     table(f"by deltas a batch, {there[0][0]}", "deltas", by_deltas)
-    by_prompt = [(b, suffix(options, main_file, b=b, n=32)) for b in (8, 32, 64, 128, 256)]
+    by_prompt = [(b, suffix(options, main_model, b=b, n=32)) for b in (8, 32, 64, 128, 256)]
     table(f"by tokens before the subject, 32 deltas, {there[0][0]}", "tokens", by_prompt)
-    by_suffix = [(s, suffix(options, main_file, s=s, n=16)) for s in (2, 4, 8, 16, 32)]
+    by_suffix = [(s, suffix(options, main_model, s=s, n=16)) for s in (2, 4, 8, 16, 32)]
     table(f"by tokens of suffix, 16 deltas, {there[0][0]}", "tokens", by_suffix)
-    by_threads = [(j, suffix(options, main_file, j=j)) for j in sorted({1, os.cpu_count() or 1})]
+    by_threads = [(j, suffix(options, main_model, j=j)) for j in sorted({1, os.cpu_count() or 1})]
     table(f"by threads, {there[0][0]}", "threads", by_threads)
 
     print(f"\none edit, model load and verification included\n{'model':>10} {'million':>8} {'evals':>6} {'wall s':>7}"
           f" {'CPU s':>7} {'J':>7} {'peak MiB':>9} {'file MiB':>9}")
-    edits = [(name, millions, edit(options, file)) for name, file, millions in there]
+    edits = [(name, millions, edit(options, model)) for name, model, millions in there]
     for name, millions, e in edits:
         print(f"{name:>10} {millions:>8} {e['evals']:>6} {e['seconds']:>7.2f} {e['cpu_seconds']:>7.2f}"
               f" {'-' if e['joules'] is None else format(e['joules'], '.1f'):>7} {e['peak_rss_bytes'] / 2**20:>9.0f} {e['file_bytes'] / 2**20:>9.0f}")
