@@ -45,6 +45,13 @@ static inline int oracle_vocab_size(const oracle *o) {
     return llama_vocab_n_tokens(llama_model_get_vocab(o->model));
 }
 
+/* Whether ggml has a device of that name that is no CPU. */
+static inline bool is_gpu(const char *name) {
+    me_backend_init();
+    ggml_backend_dev_t device = ggml_backend_dev_by_name(name);
+    return device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
+}
+
 /* logits [n][n_vocab] after each token. */
 static inline bool oracle_logits(oracle *o, const int32_t *tokens, int n, float *logits) {
     size_t n_vocab = (size_t)oracle_vocab_size(o);

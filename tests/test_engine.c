@@ -2,7 +2,6 @@
 /* An engine on tiny models of every architecture: against libllama, and its parts against each other.
  *   test_engine             the native engine
  *   test_engine BACKEND     the ggml engine on that backend */
-#include "base/backend.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "engine/engine.h"
@@ -677,12 +676,6 @@ static void unknown_kernels_and_backends_are_refused(void **state) {
     assert_non_null(strstr(err.message, "abacus"));
     assert_null(none);
     close_tiny(&b);
-}
-
-static bool is_gpu(const char *name) {
-    me_backend_init();
-    ggml_backend_dev_t device = ggml_backend_dev_by_name(name);
-    return device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
 int main(int argc, char **argv) {

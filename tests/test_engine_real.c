@@ -1,16 +1,14 @@
 /* An engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact.
  *   test_engine_real             the native engine
  *   test_engine_real BACKEND     the ggml engine on that backend */
-#include "base/backend.h"
 #include "base/distribution.h"
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
 #include "models.h"
+#include "numbers.h"
 #include "oracle.h"
 
-#include <ggml-backend.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -109,12 +107,8 @@ static void assert_same(const float *a, const float *b, size_t n) {
         assert_memory_equal(a, b, n * sizeof *a);
         return;
     }
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += pow((double)a[i] - (double)b[i], 2);
-        size += pow((double)b[i], 2);
-    }
-    if (!(difference < 0.01 * size)) fail_msg("differ by %g rms", sqrt(difference / size));
+    const double difference = relative_error(a, b, n);
+    if (!(difference < 0.1)) fail_msg("differ by %g rms", difference);
 }
 
 static void prefix_and_suffix_equal_forward(void **state) {
@@ -149,9 +143,7 @@ static void prefix_and_suffix_equal_forward(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) backend = argv[1];
-    me_backend_init();
-    ggml_backend_dev_t device = backend ? ggml_backend_dev_by_name(backend) : NULL;
-    gpu = device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
+    gpu = backend && is_gpu(backend);
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
     if (!find_model(name, model_path)) {
         print_message("skipped: no model %s\n", name);
