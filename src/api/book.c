@@ -374,14 +374,18 @@ static mobiedit_status lengthen(mobiedit_ledger *ledger, me_book *b, mobiedit_er
 }
 
 mobiedit_status me_book_repair(mobiedit_ledger *ledger, me_book *b, const mobiedit_edit_options *options,
-                               mobiedit_error *err) {
+                               int most, int *at, mobiedit_error *err) {
     ME_TRY(lengthen(ledger, b, err));
-    for (int i = 0; i < b->records.n; i++) {
+    const int n = b->records.n, from = *at;
+    for (int k = 0, n_anew = 0; k < n && n_anew < most; k++) {
+        const int i = (from + k) % n;
         if (!is_lost(b, i)) continue;
         mobiedit_error why = {0};
         const mobiedit_status status = solve_anew(ledger->model, b, i, options, &why);
         if (status != MOBIEDIT_OK && status != MOBIEDIT_E_NOT_SOLVED)
             return me_fail(err, status, "%s", why.message);
+        *at = (i + 1) % n;
+        n_anew++;
     }
     return MOBIEDIT_OK;
 }

@@ -59,10 +59,10 @@ mobiedit_status me_book_look(mobiedit_model *model, me_book *book, const char *a
 mobiedit_status me_book_try(mobiedit_ledger *ledger, me_book *book, int *n_lost, mobiedit_error *err);
 
 /* Makes the records hold that were looked at and did not: by a longer delta where that is enough, else by one
- * that is solved anew; where none is found the record stays as it was. The book is to be solved and looked at
- * again. */
+ * that is solved anew; where none is found the record stays as it was. At most `most` are solved anew, from
+ * record *at on and round; *at is then where to go on. The book is to be solved and looked at again. */
 mobiedit_status me_book_repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
-                               mobiedit_error *err);
+                               int most, int *at, mobiedit_error *err);
 
 /* Writes into the ledger which records were solved anew, and which of those looked at hold; inside a
  * transaction. *n_anew: how many were solved anew, and hold. */

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/usage.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -210,8 +211,9 @@ static mobiedit_status keep(void *user, const me_edit_result *solved, const char
     const bool last = r->rounds++ >= MAX_ROUNDS;
     ME_TRY(me_book_look(r->ledger->model, &r->book, adapter, &n_lost, err));
     if (n_lost && !last) {
+        int at = 0;
         *again = true;
-        return me_book_repair(r->ledger, &r->book, r->options, err);
+        return me_book_repair(r->ledger, &r->book, r->options, INT_MAX, &at, err);
     }
     ME_TRY(count_lost(r, err));
     ME_TRY(commit(r, solved, result, &stale, err));

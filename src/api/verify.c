@@ -4,41 +4,81 @@
 #include "eval/drift.h"
 
 #include <math.h>
+#include <string.h>
 
-/* Most times that lost edits are solved anew. */
-enum { MAX_REPAIRS = 3 };
+/* A round of repairs solves at most so many edits anew, the next one twice as many: where one layer bears
+ * more than it can, each may cost another, which is then seen before hours went into it. */
+enum { FIRST_ROUND = 16 };
+/* A round was worth it if of so many edits that it solved anew one more holds in the end; so many that were
+ * not are enough. */
+enum { WORTH_ONE_OF = 4, MAX_IDLE_ROUNDS = 2 };
 
 static mobiedit_status ask_all(mobiedit_ledger *ledger, me_book *book, int *n_lost, mobiedit_error *err) {
     ME_TRY(me_book_solve(ledger->model, book, err));
     return me_book_try(ledger, book, n_lost, err);
 }
 
-static mobiedit_status repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
-                              int *n_lost, mobiedit_error *err) {
-    for (int i = 0; i < MAX_REPAIRS && *n_lost; i++) {
-        ME_TRY(me_book_repair(ledger, book, options, err));
-        ME_TRY(ask_all(ledger, book, n_lost, err));
-    }
+static mobiedit_status record_locked(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
+                                     int64_t *generation, mobiedit_error *err) {
+    ME_TRY(me_ledger_generation(ledger->store, generation, err));
+    if (*generation != book->generation)
+        return me_fail(err, MOBIEDIT_E_IO, "the ledger %s was changed while it was verified; verify it again",
+                       ledger->path);
+    ME_TRY(me_book_record(ledger, book, n_anew, err));
+    return me_ledger_generation(ledger->store, generation, err);
+}
+
+/* What is known of the book from here on is in the ledger. *n_anew grows. */
+static mobiedit_status record(mobiedit_ledger *ledger, me_book *book, int *n_anew, mobiedit_error *err) {
+    int n = 0;
+    int64_t generation;
+    ME_TRY(me_ledger_begin(ledger->store, err));
+    mobiedit_status status = record_locked(ledger, book, &n, &generation, err);
+    if (status == MOBIEDIT_OK)
+        status = me_ledger_commit(ledger->store, err);
+    else
+        me_ledger_rollback(ledger->store);
+    if (status != MOBIEDIT_OK) return status;
+    book->generation = generation;
+    memset(book->solved_anew, 0, (size_t)book->records.n * sizeof *book->solved_anew);
+    *n_anew += n;
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status record_locked(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
-                                     mobiedit_error *err) {
-    int64_t generation;
-    ME_TRY(me_ledger_generation(ledger->store, &generation, err));
-    if (generation != book->generation)
-        return me_fail(err, MOBIEDIT_E_IO, "the ledger %s was changed while it was verified; verify it again",
-                       ledger->path);
-    return me_book_record(ledger, book, n_anew, err);
+static mobiedit_status open_all(mobiedit_ledger *ledger, const mobiedit_edit_options *options, me_book *out,
+                                mobiedit_error *err) {
+    const me_book_choice all = {0};
+    ME_TRY(me_book_open(ledger, &all, out, err));
+    me_book_watch(out, options);
+    return MOBIEDIT_OK;
 }
 
-static mobiedit_status record(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
-                              mobiedit_error *err) {
-    ME_TRY(me_ledger_begin(ledger->store, err));
-    const mobiedit_status status = record_locked(ledger, book, n_anew, err);
-    if (status == MOBIEDIT_OK) return me_ledger_commit(ledger->store, err);
-    me_ledger_rollback(ledger->store);
-    return status;
+/* The book is again what the ledger has. */
+static mobiedit_status go_back(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
+                               mobiedit_error *err) {
+    me_book_close(book);
+    ME_TRY(open_all(ledger, options, book, err));
+    return me_book_solve(ledger->model, book, err);
+}
+
+/* Each round that does not make it worse is recorded. */
+static mobiedit_status repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
+                              int *n_lost, int *n_anew, mobiedit_error *err) {
+    int at = 0, most = FIRST_ROUND;
+    for (int idle = 0; *n_lost && idle < MAX_IDLE_ROUNDS;) {
+        const int before = *n_lost, tried = before < most ? before : most;
+        ME_TRY(me_book_repair(ledger, book, options, most, &at, err));
+        ME_TRY(ask_all(ledger, book, n_lost, err));
+        idle = WORTH_ONE_OF * (before - *n_lost) < tried ? idle + 1 : 0;
+        if (*n_lost > before) {
+            *n_lost = before;
+            ME_TRY(go_back(ledger, book, options, err));
+        } else {
+            ME_TRY(record(ledger, book, n_anew, err));
+        }
+        if (most < book->records.n) most *= 2;
+    }
+    return MOBIEDIT_OK;
 }
 
 /* What the solved edits do to text that has nothing to do with them. */
@@ -62,13 +102,12 @@ static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_book *boo
 
 static mobiedit_status verify(mobiedit_ledger *ledger, me_book *book, const mobiedit_verify_options *options,
                               mobiedit_verify_summary *summary, mobiedit_error *err) {
-    int n_lost, n_anew;
+    int n_lost, n_anew = 0;
     double drift;
-    me_book_watch(book, &options->edit);
     ME_TRY(ask_all(ledger, book, &n_lost, err));
-    if (options->repair) ME_TRY(repair(ledger, book, &options->edit, &n_lost, err));
-    ME_TRY(measure_drift(ledger, book, &drift, err));
     ME_TRY(record(ledger, book, &n_anew, err));
+    if (options->repair) ME_TRY(repair(ledger, book, &options->edit, &n_lost, &n_anew, err));
+    ME_TRY(measure_drift(ledger, book, &drift, err));
     *summary = (mobiedit_verify_summary){
         .active = book->records.n, .hold = book->records.n - n_lost, .resolved = n_anew, .drift = drift};
     for (int i = 0; i < book->records.n && options->on_record; i++)
@@ -79,11 +118,10 @@ static mobiedit_status verify(mobiedit_ledger *ledger, me_book *book, const mobi
 mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger, const mobiedit_verify_options *options,
                                        mobiedit_verify_summary *summary, mobiedit_error *err) {
     const mobiedit_verify_options defaults = {.edit = {.layer = -1}};
-    const me_book_choice all = {0};
     if (!options) options = &defaults;
     me_book book;
     ME_TRY(me_check_edit_options(ledger->model, &options->edit, err));
-    ME_TRY(me_book_open(ledger, &all, &book, err));
+    ME_TRY(open_all(ledger, &options->edit, &book, err));
     mobiedit_verify_summary found = {.drift = NAN};
     const mobiedit_status status = book.records.n ? verify(ledger, &book, options, &found, err) : MOBIEDIT_OK;
     me_book_close(&book);
