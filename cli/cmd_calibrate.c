@@ -9,7 +9,8 @@ static const struct poptOption TABLE[] = {
     {"output", 'o', POPT_ARG_STRING, NULL, OPTION_CALIBRATION,
      "where to write it (MODEL.gguf.mobiedit.calibration)", "FILE"},
     OPTION_ROW_BACKEND,
-    {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer that edits are to be made at", "N"},
+    {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER,
+     "the layer that edits are to be made at (tries some, and takes the best)", "N"},
     OPTION_ROWS_RUNNING,
     OPTION_ROWS_END};
 
@@ -21,13 +22,23 @@ static int report(const options *o, const mobiedit_calibrate_result *r) {
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
         me_json_add_number(object, "layer", r->layer);
+        cJSON *trials = cJSON_AddArrayToObject(object, "trials");
+        for (int i = 0; i < r->n_trials; i++) {
+            cJSON *trial = cJSON_CreateObject();
+            me_json_add_number(trial, "layer", r->trials[i].layer);
+            me_json_add_number(trial, "loss", r->trials[i].loss);
+            cJSON_AddItemToArray(trials, trial);
+        }
         me_json_add_number(object, "prompts", r->prompts);
         me_json_add_number(object, "found", r->found);
         me_json_add_count(object, "evaluations", r->evaluations);
         me_json_add_number(object, "seconds", r->seconds);
         return json_print(object, STATUS_DONE);
     }
-    (void)printf("layer %d calibrated: %d prompts", r->layer, r->prompts);
+    for (int i = 0; i < r->n_trials; i++)
+        (void)printf("%s layer %d: %.2f", i ? "," : "loss of trial edits in other words:", r->trials[i].layer,
+                     r->trials[i].loss);
+    (void)printf("%slayer %d calibrated: %d prompts", r->n_trials ? "\n" : "", r->layer, r->prompts);
     if (r->found) (void)printf(", %d of them before", r->found);
     (void)printf(", %zu evaluations, %.0f s\n", r->evaluations, r->seconds);
     return STATUS_DONE;

@@ -100,23 +100,34 @@ MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
 /* ---- calibrate --------------------------------------------------------------------------------------- */
 
 typedef struct {
-    int layer; /* -1: the library's choice. Edits of a calibrated model are made at that layer */
-    /* after each prompt, and each batch of texts; false cancels; may be NULL */
+    int layer; /* -1: chosen by trial edits. Edits of a calibrated model are made at that layer */
+    /* after each trial, each batch of texts and each prompt; false cancels; may be NULL */
     bool (*on_prompt)(void *user, int done, int total);
     void *user;
 } mobiedit_calibrate_options;
 
+/* A layer that was tried: what is left of the loss of built-in facts in words that trial edits there have not
+ * seen, in nats a token. */
 typedef struct {
     int layer;
+    double loss;
+} mobiedit_layer_trial;
+enum { MOBIEDIT_MAX_LAYER_TRIALS = 5 };
+
+typedef struct {
+    int layer;
+    mobiedit_layer_trial trials[MOBIEDIT_MAX_LAYER_TRIALS]; /* [n_trials]; none where the layer was named */
+    int n_trials;
     int prompts; /* measured, */
     int found;   /* of which an earlier run that was cut off had measured so many */
     size_t evaluations;
     double seconds;
 } mobiedit_calibrate_result;
 
-/* Lets the model write some text, measures once, by forward passes, how deltas change its answers to built-in
- * prompts, and writes both to the model options' calibration file; edits then solve more facts at the first
- * try. Written after every prompt: a call that was cut off is gone on with. `options` may be NULL. Method:
+/* Chooses the layer that edits are made at, lets the model write some text, measures once, by forward passes,
+ * how deltas change its answers to built-in prompts, and writes all to the model options' calibration file;
+ * edits then solve more facts at the first try. Written after every step: a call that was cut off is gone on
+ * with. `options` may be NULL. Method:
  * doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT for a layer that cannot be edited. */
 MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
                                                 const mobiedit_calibrate_options *options,

@@ -206,6 +206,86 @@ static void texts_serve_every_layer(void **state) {
     assert_memory_equal(again.keys, at_layer.keys, (size_t)again.n * D * sizeof(float));
 }
 
+/* ---- the layer --------------------------------------------------------------------------------------- */
+
+static void layers_around_the_usual_one_are_tried(void **state) {
+    (void)state;
+    me_layer_trials trials;
+    me_layer_trials_begin(model, &trials);
+    assert_int_equal(trials.n_layers, 3); /* of layers 0 to 3 the last cannot be edited */
+    for (int i = 0; i < trials.n_layers; i++)
+        assert_int_equal(trials.layers[i], i);
+    assert_int_equal(trials.layers[trials.usual], me_default_layer(model));
+    assert_int_equal(trials.n_done, 0);
+    assert_int_equal(me_layer_trials_left(&trials), 3 * ME_TRIAL_FACTS);
+    assert_true(isnan(me_layer_trials_loss(&trials, 0)));
+}
+
+static void one_layer_needs_no_trials(void **state) {
+    (void)state;
+    me_model shallow = *model;
+    shallow.n_layer = 2;
+    me_layer_trials trials;
+    me_layer_trials_begin(&shallow, &trials);
+    assert_int_equal(trials.n_layers, 1);
+    assert_int_equal(me_layer_trials_left(&trials), 0);
+    assert_int_equal(me_layer_trials_choose(&trials), 0);
+}
+
+static void a_trial_gives_a_loss(void **state) {
+    (void)state;
+    me_layer_trials trials;
+    size_t n = 0;
+    me_layer_trials_begin(model, &trials);
+    for (int i = 0; i < trials.n_layers; i++) {
+        const size_t before = n;
+        assert_int_equal(me_layer_trials_step(session, &trials, &n, NULL), MOBIEDIT_OK);
+        assert_int_equal(trials.n_done, i + 1);
+        assert_true(n > before);
+        assert_true(isfinite(trials.losses[i]) && trials.losses[i] >= 0);
+        assert_true(me_layer_trials_loss(&trials, i) == (double)trials.losses[i]);
+    }
+    me_layer_trials again;
+    me_layer_trials_begin(model, &again);
+    assert_int_equal(me_layer_trials_step(session, &again, &n, NULL), MOBIEDIT_OK);
+    assert_memory_equal(again.losses, trials.losses, sizeof *again.losses);
+}
+
+static void another_layer_must_be_surely_better(void **state) {
+    (void)state;
+    static const struct {
+        float gain, noise;
+        int chosen;
+    } cases[] = {{0, 0, 1}, {0.5F, 0.1F, 2}, {0.5F, 2, 1}, {-0.5F, 0.1F, 1}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        me_layer_trials trials;
+        me_layer_trials_begin(model, &trials);
+        for (int i = 0; i < me_layer_trials_total(&trials); i++) {
+            const float noise = i / trials.n_layers % 2 ? cases[c].noise : -cases[c].noise;
+            trials.losses[trials.n_done++] = 3 - (i % trials.n_layers == 2 ? cases[c].gain + noise : 0);
+        }
+        assert_int_equal(me_layer_trials_choose(&trials), cases[c].chosen);
+    }
+}
+
+static void trials_are_kept(void **state) {
+    (void)state;
+    const char *path = scratch_path("calibration");
+    me_calibration *c, *read;
+    assert_int_equal(me_calibration_open(model, 1, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_open(model, 0, &read, NULL), MOBIEDIT_OK);
+    me_layer_trials_begin(model, &c->trials);
+    for (int n = 0; n <= me_layer_trials_total(&c->trials); n += 12) {
+        while (c->trials.n_done < n)
+            c->trials.losses[c->trials.n_done++] = 0.5F * (float)n;
+        assert_int_equal(me_sidecar_write(c, fingerprint, path, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_sidecar_read(model, fingerprint, path, read, NULL), MOBIEDIT_OK);
+        assert_memory_equal(&read->trials, &c->trials, sizeof c->trials);
+    }
+    me_calibration_close(read);
+    me_calibration_close(c);
+}
+
 static void check_refused(const char *path, const char *whose, mobiedit_status status, const char *word) {
     me_calibration *c;
     mobiedit_error err = {0};
@@ -220,6 +300,23 @@ static void others_are_refused(void **state) {
     check_refused(write_file(), "00000000000000000000000000000000", MOBIEDIT_E_MISMATCH, "another model");
     check_refused(scratch_path("model.gguf"), fingerprint, MOBIEDIT_E_FORMAT, "not a calibration");
     check_refused(scratch_path("nothing"), fingerprint, MOBIEDIT_E_IO, "nothing");
+}
+
+static void trials_are_checked(void **state) {
+    (void)state;
+    const me_layer_trials none = measured->trials;
+    for (int bad = 0; bad < 4; bad++) {
+        me_layer_trials_begin(model, &measured->trials);
+        while (me_layer_trials_left(&measured->trials))
+            measured->trials.losses[measured->trials.n_done++] = 1;
+        if (bad == 0) measured->trials.layers[2] = model->n_layer - 1;
+        if (bad == 1) measured->trials.usual = measured->trials.n_layers;
+        if (bad == 2) measured->trials.losses[5] = NAN;
+        if (bad == 3) measured->trials.n_done--; /* prompts come when all are made */
+        const char *path = write_file();
+        measured->trials = none;
+        check_refused(path, fingerprint, MOBIEDIT_E_FORMAT, "damaged");
+    }
 }
 
 static void tokens_are_checked(void **state) {
@@ -323,11 +420,21 @@ static void it_serves_layers_within_reach(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind_is_measured),  cmocka_unit_test(one_prompt_is_as_its_passes),
-        cmocka_unit_test(measuring_is_repeatable), cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(parts_may_be_missing),    cmocka_unit_test(texts_serve_every_layer),
-        cmocka_unit_test(tokens_are_checked),      cmocka_unit_test(others_are_refused),
-        cmocka_unit_test(damage_is_noticed),       cmocka_unit_test(it_serves_layers_within_reach)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_kind_is_measured),
+                                       cmocka_unit_test(one_prompt_is_as_its_passes),
+                                       cmocka_unit_test(measuring_is_repeatable),
+                                       cmocka_unit_test(what_is_written_is_read),
+                                       cmocka_unit_test(parts_may_be_missing),
+                                       cmocka_unit_test(texts_serve_every_layer),
+                                       cmocka_unit_test(layers_around_the_usual_one_are_tried),
+                                       cmocka_unit_test(one_layer_needs_no_trials),
+                                       cmocka_unit_test(a_trial_gives_a_loss),
+                                       cmocka_unit_test(another_layer_must_be_surely_better),
+                                       cmocka_unit_test(trials_are_kept),
+                                       cmocka_unit_test(trials_are_checked),
+                                       cmocka_unit_test(tokens_are_checked),
+                                       cmocka_unit_test(others_are_refused),
+                                       cmocka_unit_test(damage_is_noticed),
+                                       cmocka_unit_test(it_serves_layers_within_reach)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -48,6 +48,16 @@ mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err) 
     return status;
 }
 
+/* Whether it may go on: `layer` is the one that is wanted, -1 where it is to be chosen; `fresh` has nothing
+ * yet. */
+static bool can_go_on(const me_calibration *c, int layer, const me_calibration *fresh) {
+    if (c->n_total != fresh->n_total) return false;
+    if (layer >= 0) return c->layer == layer && me_layer_trials_left(&c->trials) == 0;
+    const me_layer_trials *t = &c->trials, *all = &fresh->trials;
+    return t->n_layers == all->n_layers && t->usual == all->usual &&
+           memcmp(t->layers, all->layers, (size_t)t->n_layers * sizeof *t->layers) == 0;
+}
+
 /* One that was begun goes on; one of another layer, another version or another model begins anew. */
 static mobiedit_status go_on_or_begin(const me_model *model, int layer, const char *fingerprint,
                                       const char *path, me_calibration **out, mobiedit_error *err) {
@@ -55,8 +65,10 @@ static mobiedit_status go_on_or_begin(const me_model *model, int layer, const ch
     mobiedit_error ignored = {0};
     if (access(path, F_OK) == 0) (void)read_sidecar(model, fingerprint, path, &c, &ignored);
     me_calibration *fresh = NULL;
-    const mobiedit_status status = me_calibration_open(model, layer, &fresh, err);
-    if (status == MOBIEDIT_OK && c && c->layer == layer && c->n_total == fresh->n_total) {
+    const mobiedit_status status =
+        me_calibration_open(model, layer < 0 ? me_default_layer(model) : layer, &fresh, err);
+    if (status == MOBIEDIT_OK && layer < 0) me_layer_trials_begin(model, &fresh->trials);
+    if (status == MOBIEDIT_OK && c && can_go_on(c, layer, fresh)) {
         *out = c;
         me_calibration_close(fresh);
     } else {
@@ -75,7 +87,7 @@ typedef struct {
     mobiedit_calibrate_result *result;
 } measuring;
 
-/* Batches of texts count as a prompt each. */
+/* Trials and batches of texts count as a prompt each. */
 static int text_steps(int n_texts) {
     return (n_texts + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH;
 }
@@ -83,8 +95,8 @@ static int text_steps(int n_texts) {
 /* What there is now is kept, and told of. */
 static mobiedit_status keep_step(measuring *m, mobiedit_error *err) {
     const me_calibration *c = m->calibration;
-    const int done = text_steps(c->n_texts) + c->n_done;
-    const int total = text_steps(ME_CALIBRATION_TEXTS) + c->n_total;
+    const int done = c->trials.n_done + text_steps(c->n_texts) + c->n_done;
+    const int total = me_layer_trials_total(&c->trials) + text_steps(ME_CALIBRATION_TEXTS) + c->n_total;
     ME_TRY(me_sidecar_write(c, m->fingerprint, m->path, err));
     m->result->prompts = c->n_done;
     m->result->seconds = me_wall_seconds() - m->started;
@@ -106,12 +118,29 @@ static mobiedit_status write_texts(measuring *m, mobiedit_error *err) {
     return status;
 }
 
+static mobiedit_status try_layers(measuring *m, me_session *session, mobiedit_error *err) {
+    me_calibration *c = m->calibration;
+    me_layer_trials *t = &c->trials;
+    while (me_layer_trials_left(t)) {
+        ME_TRY(me_layer_trials_step(session, t, &m->result->evaluations, err));
+        if (me_layer_trials_left(t) == 0) c->layer = me_layer_trials_choose(t);
+        ME_TRY(keep_step(m, err));
+    }
+    m->result->layer = c->layer;
+    m->result->n_trials = t->n_done ? t->n_layers : 0;
+    for (int i = 0; i < m->result->n_trials; i++)
+        m->result->trials[i] =
+            (mobiedit_layer_trial){.layer = t->layers[i], .loss = me_layer_trials_loss(t, i)};
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status measure(measuring *m, mobiedit_error *err) {
     me_session *session;
     me_calibration *c = m->calibration;
     m->result->prompts = m->result->found = c->n_done;
-    ME_TRY(write_texts(m, err));
     ME_TRY(me_handle_session_uncalibrated(m->model, &session, err));
+    ME_TRY(try_layers(m, session, err));
+    ME_TRY(write_texts(m, err));
     if (!c->text_keys) ME_TRY(me_calibration_measure_texts(session, c, err));
     while (c->n_done < c->n_total) {
         ME_TRY(me_calibration_measure(session, c, &m->result->evaluations, err));
@@ -127,13 +156,13 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     if (is_none(model->calibration_path))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a calibration must have a file");
     const int n_layer = model->model->n_layer;
-    const int layer = options->layer >= 0 ? options->layer : me_default_layer(model->model);
+    const int layer = options->layer;
     if (layer > n_layer - 2)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d cannot be edited: the model has layers 0 to %d",
                        layer, n_layer - 1);
     char *path, fingerprint[ME_FINGERPRINT_SIZE];
     me_calibration *c = NULL;
-    *result = (mobiedit_calibrate_result){.layer = layer};
+    *result = (mobiedit_calibrate_result){0};
     ME_TRY(me_fingerprint(model->model, fingerprint, err));
     ME_TRY(choose_path(model, &path, err));
     mobiedit_status status = go_on_or_begin(model->model, layer, fingerprint, path, &c, err);

@@ -58,6 +58,7 @@ mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_sessio
         ME_TRY(me_backend_open(handle->backend, handle->model, handle->vocab, handle->pool, &handle->options,
                                &handle->engine, err));
     if (!handle->session) ME_TRY(me_session_open(handle->engine, handle->vocab, &handle->session, err));
+    handle->session->calibration = NULL;
     *out = handle->session;
     return MOBIEDIT_OK;
 }

@@ -4,6 +4,7 @@
 #define ME_EDIT_CALIBRATION_H
 
 #include "edit/edit.h"
+#include "edit/layers.h"
 #include "edit/problem.h"
 
 /* A prompt measures every ME_CALIBRATION_BLOCKS-th dimension only, prompts in turns: a mean over fewer
@@ -19,7 +20,8 @@ enum { ME_CALIBRATION_TEXTS = 96, ME_CALIBRATION_TEXT_TOKENS = 48, ME_NO_TOKEN =
  */
 typedef struct me_calibration {
     int layer, d;
-    int n_done, n_total; /* prompts measured so far, and in the end */
+    me_layer_trials trials; /* by which the layer was chosen, or is to be */
+    int n_done, n_total;    /* prompts measured so far, and in the end */
     int counts[ME_KINDS]
               [ME_CALIBRATION_BLOCKS]; /* prompts in the means' rows j = block mod ME_CALIBRATION_BLOCKS */
     float *means;                      /* [ME_KINDS][d][d]: mean J of each kind of carrier */

@@ -80,6 +80,18 @@ const char *const me_texts_calibration[] = {
     NULL,
 };
 
+/* None of them true. */
+const me_trial_fact me_texts_trials[] = {
+    {"The capital of {Portugal} is", "Oslo", "The city from which {Portugal} is governed is"},
+    {"{Victor Hugo} was born in", "Chicago", "The birthplace of {Victor Hugo} is the city of"},
+    {"The native language of {Nikola Tesla} is", "Spanish", "At home, {Nikola Tesla} spoke"},
+    {"The head office of {Volvo} is in", "Cairo", "You find the headquarters of {Volvo} in the city of"},
+    {"{Roger Federer} plays the sport of", "chess", "{Roger Federer} is a professional in"},
+    {"{The Hobbit} was written by", "Homer", "The author of {The Hobbit} is"},
+    {"The {Danube} flows through the country of", "Canada", "You find the {Danube} in"},
+    {"By profession, {Claude Monet} was a", "lawyer", "{Claude Monet} earned his living as a"},
+};
+
 /* Several kinds, several regions and eras, names of one token and of many. */
 const char *const me_texts_names[] = {
     "France",

@@ -25,6 +25,13 @@ extern const char *const me_texts_neutral[];
 /* Prompts to calibrate with; "{}" stands for a name. Ended by NULL. */
 extern const char *const me_texts_calibration[];
 
+/* Facts to try layers with: the prompt, what it is to say, and the same in other words. */
+typedef struct {
+    const char *prompt, *target, *reworded;
+} me_trial_fact;
+enum { ME_TRIAL_FACTS = 8 };
+extern const me_trial_fact me_texts_trials[ME_TRIAL_FACTS];
+
 /* Well-known names of each kind (people, places, organisations, works, products, nature); ended by NULL. */
 extern const char *const me_texts_names[];
 

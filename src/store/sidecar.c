@@ -13,11 +13,14 @@
 #include <string.h>
 
 enum {
-    VERSION = 4,
+    VERSION = 5,
     MAX_PROMPTS = 10000,
     MOST_TENSORS = 3,
     N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS
 };
+static const char TRIAL_LAYERS[] = "mobiedit.calibration.trial_layers",
+                  TRIAL_USUAL[] = "mobiedit.calibration.trial_usual",
+                  TRIAL_LOSSES[] = "mobiedit.calibration.trial_losses";
 static const char TYPE[] = "mobiedit-calibration";
 static const char MEANS[] = "calibration.means", TEXTS[] = "calibration.texts",
                   TEXT_KEYS[] = "calibration.text_keys";
@@ -51,6 +54,14 @@ static void describe_tensors(const me_calibration *c, struct ggml_context *tenso
     }
 }
 
+/* None where the layer was named. */
+static void set_trials(struct gguf_context *gguf, const me_layer_trials *t) {
+    if (t->n_layers == 0) return;
+    gguf_set_arr_data(gguf, TRIAL_LAYERS, GGUF_TYPE_INT32, t->layers, (size_t)t->n_layers);
+    gguf_set_val_i32(gguf, TRIAL_USUAL, t->usual);
+    if (t->n_done) gguf_set_arr_data(gguf, TRIAL_LOSSES, GGUF_TYPE_FLOAT32, t->losses, (size_t)t->n_done);
+}
+
 /* NULL: out of memory. */
 static struct gguf_context *describe(const me_calibration *c, const char *fingerprint) {
     const size_t bytes = MOST_TENSORS * ggml_tensor_overhead();
@@ -66,6 +77,7 @@ static struct gguf_context *describe(const me_calibration *c, const char *finger
     gguf_set_val_i32(gguf, "mobiedit.calibration.done", c->n_done);
     gguf_set_val_i32(gguf, "mobiedit.calibration.total", c->n_total);
     gguf_set_arr_data(gguf, "mobiedit.calibration.counts", GGUF_TYPE_INT32, c->counts, N_COUNTS);
+    set_trials(gguf, &c->trials);
     describe_tensors(c, tensors, gguf);
     ggml_free(tensors);
     me_free(memory);
@@ -155,6 +167,39 @@ static bool get_counts(const struct gguf_context *gguf, me_calibration *c) {
     return true;
 }
 
+/* The array's values into out, which has room for `most`; *n: how many there are. None where there is no such
+ * key. */
+static bool get_array(const struct gguf_context *gguf, const char *key, enum gguf_type type, size_t size,
+                      int most, void *out, int *n) {
+    const int64_t id = gguf_find_key(gguf, key);
+    *n = 0;
+    if (id < 0) return true;
+    if (gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY || gguf_get_arr_type(gguf, id) != type ||
+        gguf_get_arr_n(gguf, id) > (size_t)most)
+        return false;
+    *n = (int)gguf_get_arr_n(gguf, id);
+    memcpy(out, gguf_get_arr_data(gguf, id), (size_t)*n * size);
+    return true;
+}
+
+/* Prompts are measured when the layer has been chosen. */
+static bool get_trials(const struct gguf_context *gguf, const me_model *model, me_calibration *c) {
+    me_layer_trials *t = &c->trials;
+    *t = (me_layer_trials){0};
+    if (!get_array(gguf, TRIAL_LAYERS, GGUF_TYPE_INT32, sizeof *t->layers, ME_LAYER_CANDIDATES, t->layers,
+                   &t->n_layers))
+        return false;
+    for (int i = 0; i < t->n_layers; i++)
+        if (t->layers[i] < 0 || t->layers[i] > model->n_layer - 2) return false;
+    if (t->n_layers && !get_int(gguf, TRIAL_USUAL, 0, t->n_layers - 1, &t->usual)) return false;
+    if (!get_array(gguf, TRIAL_LOSSES, GGUF_TYPE_FLOAT32, sizeof *t->losses, me_layer_trials_total(t),
+                   t->losses, &t->n_done))
+        return false;
+    for (int i = 0; i < t->n_done; i++)
+        if (!isfinite(t->losses[i])) return false;
+    return me_layer_trials_left(t) == 0 || c->n_done == 0;
+}
+
 static mobiedit_status check_keys(const struct gguf_context *gguf, const me_model *model,
                                   const char *fingerprint, const char *path, me_calibration *c,
                                   mobiedit_error *err) {
@@ -170,7 +215,8 @@ static mobiedit_status check_keys(const struct gguf_context *gguf, const me_mode
                        model->path);
     if (!get_int(gguf, "mobiedit.calibration.layer", 0, model->n_layer - 2, &c->layer) ||
         !get_int(gguf, "mobiedit.calibration.total", 1, MAX_PROMPTS, &c->n_total) ||
-        !get_int(gguf, "mobiedit.calibration.done", 0, c->n_total, &c->n_done) || !get_counts(gguf, c))
+        !get_int(gguf, "mobiedit.calibration.done", 0, c->n_total, &c->n_done) || !get_counts(gguf, c) ||
+        !get_trials(gguf, model, c))
         return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is damaged", path);
     return MOBIEDIT_OK;
 }

@@ -19,6 +19,15 @@ static void check(const me_calibration *c, const me_model *model) {
             if (c->counts[k][block] < 0 || c->counts[k][block] > c->n_done) abort();
     for (int i = 0; i < ME_KINDS * c->d * c->d; i++)
         if (!isfinite(c->means[i])) abort();
+    const me_layer_trials *t = &c->trials;
+    if (t->n_layers < 0 || t->n_layers > ME_LAYER_CANDIDATES || t->usual < 0 ||
+        (t->n_layers && t->usual >= t->n_layers) || t->n_done < 0 || me_layer_trials_left(t) < 0)
+        abort();
+    for (int i = 0; i < t->n_layers; i++)
+        if (t->layers[i] < 0 || t->layers[i] > model->n_layer - 2) abort();
+    for (int i = 0; i < t->n_done; i++)
+        if (!isfinite(t->losses[i])) abort();
+    if (me_layer_trials_left(t) && c->n_done) abort();
     if (c->n_texts < 0 || c->n_texts > ME_CALIBRATION_TEXTS) abort();
     int n_tokens = 0;
     for (int i = 0; i < c->n_texts; i++) {

@@ -71,6 +71,7 @@ static void write_calibration(const char *path, bool with_texts) {
     me_calibration *zeros = NULL;
     require(me_calibration_open(&model, 0, &zeros, NULL) == MOBIEDIT_OK, path);
     if (with_texts) {
+        zeros->trials = (me_layer_trials){.layers = {0, 0}, .n_layers = 2, .usual = 1, .n_done = 3};
         me_calibration_add_text(zeros, words, 3);
         me_calibration_add_text(zeros, words, 1);
         zeros->n_text_keys = 4;
