@@ -17,7 +17,7 @@ import sys
 import tempfile
 import unittest
 
-FACTS = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} is", "w")]
+FACTS = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} has", "w")]
 STEP = int(os.environ.get("FAULT_STEP", "11"))
 
 
