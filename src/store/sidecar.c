@@ -178,7 +178,7 @@ static bool get_array(const struct gguf_context *gguf, const char *key, enum ggu
         gguf_get_arr_n(gguf, id) > (size_t)most)
         return false;
     *n = (int)gguf_get_arr_n(gguf, id);
-    memcpy(out, gguf_get_arr_data(gguf, id), (size_t)*n * size);
+    if (*n) memcpy(out, gguf_get_arr_data(gguf, id), (size_t)*n * size); /* of none there is no data */
     return true;
 }
 
