@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Many facts in one adapter: those that hold, and what else changes, as the ledger grows.
 
-  joint.py MOBIEDIT MODEL FACTS.json FOLDER [--steps 1,10,100] [--no-stack] [--svg FILE] [--json FILE]
+  joint.py MOBIEDIT MODEL FACTS.json FOLDER [--steps 1,10,100] [--no-stack] [--svg FILE] [--json FILE] [--beside ROWS.json]
 
 For each N of --steps the first N facts are imported into one ledger, exported as one adapter, and measured with it
 (mobiedit eval --adapter). Beside it stands naive stacking: each fact's own `mobiedit edit --no-ledger` adapter, and all of
 them in one file, vectors unchanged. Everything lies in FOLDER, and what is there is not done again: a run that was cut off
-goes on where it was. Needs the Python package gguf.
+goes on where it was. --beside draws what --json wrote in other runs too. Needs the Python package gguf.
 """
 import argparse
 import json
@@ -163,6 +163,7 @@ def main():
     parser.add_argument("--no-stack", action="store_true", help="without naive stacking, which is as many edits again")
     parser.add_argument("--svg", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--beside", type=pathlib.Path, action="append", default=[])
     options = parser.parse_args()
 
     bench, rows = Bench(options), []
@@ -178,7 +179,9 @@ def main():
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if options.svg:
-        draw(rows, options.svg)
+        for path in options.beside:
+            rows += json.loads(path.read_text(encoding="utf-8"))
+        draw(sorted(rows, key=lambda row: row["facts"]), options.svg)
 
 
 if __name__ == "__main__":
