@@ -9,7 +9,7 @@ export MOBIEDIT_CACHE ?= $(HOME)/.cache/mobiedit
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-.PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz aarch64 install clean
+.PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz aarch64 vulkan install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,8 +63,13 @@ aarch64: ## cross-build for aarch64; the kernels' tests and an edit under qemu
 	@scripts/get_models.sh smollm2
 	@scripts/aarch64.sh $(BUILD)-aarch64 $(JOBS)
 
+vulkan: ## the engines' tests and an edit on Vulkan, by a driver that needs no GPU
+	@scripts/setup.sh --vulkan
+	@scripts/get_models.sh smollm2
+	@VULKAN_TESTS="$(VULKAN_TESTS)" scripts/vulkan.sh $(BUILD)-vulkan $(JOBS)
+
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	@cmake --install $(BUILD)
 
 clean: ## remove what was built here; the cache stays
-	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz $(BUILD)-aarch64
+	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz $(BUILD)-aarch64 $(BUILD)-vulkan

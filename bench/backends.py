@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Engines beside each other: the native one, and the ggml engine on each backend.
 
-  backends.py BUILD MODEL.gguf ... [--backends CPU,CUDA0] [--text TEXT] [--positions N] [--rounds N] [--json FILE]
+  backends.py BUILD MODEL.gguf ... [--backend NAME]... [--text TEXT] [--positions N] [--rounds N] [--json FILE]
 
 For each model: how far their logits are from libllama's and from the native engine's, by KL(other || engine) in nats, equal
 greedy tokens, and the difference in units of the logits' root mean square; suffix evaluations a second, each against libllama
@@ -38,7 +38,7 @@ def share(row):
 
 
 def measure(options, model):
-    engines = [NATIVE] + options.backends.split(",")
+    engines = [NATIVE] + (options.backend or ["CPU"])
     rows = {name: {} for name in engines}
     print(f"\n{pathlib.Path(model).name}\n| engine | libllama | native |\n|---|---|---|", flush=True)
     for name, row in agreement(options, model, engines):
@@ -62,7 +62,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("models", nargs="+", metavar="MODEL.gguf")
-    parser.add_argument("--backends", default="CPU", help="as mobiedit devices names them")
+    parser.add_argument("--backend", action="append", help="as mobiedit devices names it, or rpc:HOST:PORT,...; CPU without any")
     parser.add_argument("--text", default=str(HERE / "text.txt"))
     parser.add_argument("--positions", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)

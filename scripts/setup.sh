@@ -3,12 +3,14 @@
 #   setup.sh            what the build and the tests need
 #   setup.sh --checks   and what the linters, the sanitizers and the fuzzers need
 #   setup.sh --aarch64  and what cross-builds for aarch64 and runs the result
+#   setup.sh --vulkan   and what builds ggml's Vulkan backend and runs it without a GPU
 . "$(dirname "$0")/common.sh"
 
 packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libsqlite3-dev libxxhash-dev libcmocka-dev libsimde-dev libcurl4-openssl-dev"
 case ${1:-} in
 --checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev mandoc zsh" ;;
 --aarch64) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libgfortran5-arm64-cross qemu-user" ;;
+--vulkan) packages="$packages glslc libvulkan-dev mesa-vulkan-drivers spirv-headers" ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

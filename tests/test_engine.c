@@ -1,7 +1,8 @@
 #define _GNU_SOURCE /* mkstemp */
 /* An engine on tiny models of every architecture: against libllama, and its parts against each other.
  *   test_engine             the native engine
- *   test_engine BACKEND     the ggml engine on that backend */
+ *   test_engine BACKEND     the ggml engine on that backend
+ *   test_engine BACKEND 'float_*'   only tests of such names */
 #include "base/memory.h"
 #include "base/random.h"
 #include "engine/engine.h"
@@ -680,6 +681,7 @@ static void unknown_kernels_and_backends_are_refused(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) backend = argv[1];
+    if (argc > 2) cmocka_set_test_filter(argv[2]);
     if (backend && is_gpu(backend)) allowed = &of_gpus;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(float_models_equal_libllama, close_left),
