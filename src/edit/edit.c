@@ -223,10 +223,8 @@ static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *
 
 /* How much of delta the neuron gives to a key [d], and what left answers to it. */
 static float share_at(const edit *e, const float *key, float *t) {
-    const int d = e->problem->model->d_model;
-    *t = cblas_sdot(d, key, 1, e->result->left, 1);
-    return me_neuron_share(e->problem->model->activation, *t, cblas_sdot(d, key, 1, e->result->constant, 1),
-                           0);
+    const me_model *model = e->problem->model;
+    return me_neuron_share_at(model->activation, e->result, key, model->d_model, t);
 }
 
 /* Whether the neuron is silent where answers are to be kept. */

@@ -52,8 +52,8 @@ static mobiedit_status key_at(me_session *s, int layer, const me_sequence *carri
 /* delta [d] as the edit's neuron gives it where the MLP reads `key`. */
 static void serve(const me_model *model, const me_edit_result *solved, const float *key, float *delta) {
     const int d = model->d_model;
-    const float share = me_neuron_share(model->activation, cblas_sdot(d, key, 1, solved->left, 1),
-                                        cblas_sdot(d, key, 1, solved->constant, 1), 0);
+    float t;
+    const float share = me_neuron_share_at(model->activation, solved, key, d, &t);
     memcpy(delta, solved->delta, (size_t)d * sizeof *delta);
     cblas_sscal(d, share, delta, 1);
 }

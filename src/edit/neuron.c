@@ -34,6 +34,12 @@ float me_neuron_share(me_activation activation, float t, float c, float v) {
     return open * (me_neuron_ceiling() * c - t - v) / top_square();
 }
 
+float me_neuron_share_at(me_activation activation, const me_edit_result *solved, const float *key, int d,
+                         float *t) {
+    *t = cblas_sdot(d, key, 1, solved->left, 1);
+    return me_neuron_share(activation, *t, cblas_sdot(d, key, 1, solved->constant, 1), 0);
+}
+
 static bool neurons_alloc(me_neurons *n, size_t d) {
     const size_t count = (size_t)n->n;
     n->index = me_calloc(count, sizeof *n->index);

@@ -18,6 +18,10 @@
 /* How much of delta a neuron gives, for t, c and v as above. */
 float me_neuron_share(me_activation activation, float t, float c, float v);
 
+/* The same for an edit by itself where the MLP reads key [d]; *t is left.key. */
+float me_neuron_share_at(me_activation activation, const me_edit_result *solved, const float *key, int d,
+                         float *t);
+
 /* 2 peak - theta: what v has to be at t = 0 for a share of 0. */
 float me_neuron_ceiling(void);
 
