@@ -127,8 +127,8 @@ typedef struct {
 /* Chooses the layer that edits are made at, lets the model write some text, measures once, by forward passes,
  * how deltas change its answers to built-in prompts, and writes all to the model options' calibration file;
  * edits then solve more facts at the first try. Written after every step: a call that was cut off is gone on
- * with. `options` may be NULL. Method:
- * doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT for a layer that cannot be edited. */
+ * with. `options` may be NULL. Method: doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT for a layer that cannot
+ * be edited. */
 MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
                                                 const mobiedit_calibrate_options *options,
                                                 mobiedit_calibrate_result *result, mobiedit_error *err);

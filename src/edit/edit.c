@@ -159,22 +159,6 @@ static void edit_keys_free(edit_keys *k) {
     me_free(k->keep.keys);
 }
 
-/* Prompts that name the subject, cut off behind it and read there. `from` keeps its tokens. */
-static mobiedit_status read_at_subject(me_session *s, int layer, const me_sequences *from, me_key_set *out,
-                                       mobiedit_error *err) {
-    me_sequence *items = me_calloc((size_t)from->n, sizeof *items);
-    if (!items) return me_fail_memory(err, "token sequences");
-    for (int i = 0; i < from->n; i++) {
-        const int p = from->items[i].edit_pos;
-        items[i] = (me_sequence){
-            .tokens = from->items[i].tokens, .n_tokens = p + 1, .edit_pos = p, .read_pos = p, .n_read = 1};
-    }
-    const me_sequences cut = {.items = items, .n = from->n};
-    const mobiedit_status status = me_session_keys(s, layer, &cut, out, err);
-    me_free(items);
-    return status;
-}
-
 static mobiedit_status add_neutral(const me_session *s, const char *subject, size_t core, me_sequences *out,
                                    mobiedit_error *err) {
     for (int i = 0; me_texts_neutral[i]; i++) {
@@ -198,7 +182,7 @@ mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int
     mobiedit_status status = subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
     if (status == MOBIEDIT_OK) status = me_carriers_make(s->vocab, &settled, core, &options, &all, err);
     if (status == MOBIEDIT_OK) status = add_neutral(s, subject, core, &all, err);
-    if (status == MOBIEDIT_OK) status = read_at_subject(s, layer, &all, &found, err);
+    if (status == MOBIEDIT_OK) status = me_session_keys_at_subjects(s, layer, &all, &found, err);
     me_sequences_free(&all);
     me_free(subject);
     *keys = found.keys;

@@ -36,19 +36,6 @@ static size_t budget(const me_model *model, int usual, int layer) {
     return 1 + EVALUATIONS * (size_t)(model->n_layer - 1 - usual) / (size_t)(model->n_layer - 1 - layer);
 }
 
-/* The MLP's input at the carrier's subject, [d]; freed with me_free. */
-static mobiedit_status key_at(me_session *s, int layer, const me_sequence *carrier, float **key,
-                              mobiedit_error *err) {
-    const int p = carrier->edit_pos;
-    me_sequence cut = {
-        .tokens = carrier->tokens, .n_tokens = p + 1, .edit_pos = p, .read_pos = p, .n_read = 1};
-    const me_sequences cuts = {.items = &cut, .n = 1};
-    me_key_set found = {0};
-    ME_TRY(me_session_keys(s, layer, &cuts, &found, err));
-    *key = found.keys;
-    return MOBIEDIT_OK;
-}
-
 /* delta [d] as the edit's neuron gives it where the MLP reads `key`. */
 static void serve(const me_model *model, const me_edit_result *solved, const float *key, float *delta) {
     const int d = model->d_model;
@@ -69,39 +56,36 @@ static mobiedit_status score(me_problem *problem, const float *delta, float *los
     return status;
 }
 
-/* The loss of the carrier with the edit. */
-static mobiedit_status score_served(me_session *s, const me_edit_result *solved, const me_sequence *carrier,
+/* The loss of the prompt with the edit. */
+static mobiedit_status score_served(me_session *s, const me_edit_result *solved, const me_sequences *prompt,
                                     float *loss, mobiedit_error *err) {
     const me_model *model = s->engine->model;
     me_problem *problem = NULL;
-    float *key = NULL, *delta = me_calloc((size_t)model->d_model, sizeof *delta);
-    mobiedit_status status =
-        delta ? key_at(s, solved->layer, carrier, &key, err) : me_fail_memory(err, "a delta");
+    me_key_set key = {0};
+    float *delta = me_calloc((size_t)model->d_model, sizeof *delta);
+    mobiedit_status status = delta ? me_session_keys_at_subjects(s, solved->layer, prompt, &key, err)
+                                   : me_fail_memory(err, "a delta");
     if (status == MOBIEDIT_OK)
-        status = me_problem_open(s->engine, solved->layer, carrier, 1, NULL, me_sequence_target(carrier),
-                                 carrier->n_read, &problem, err);
+        status = me_problem_open(s->engine, solved->layer, prompt->items, 1, NULL,
+                                 me_sequence_target(prompt->items), prompt->items->n_read, &problem, err);
     if (status == MOBIEDIT_OK) {
-        serve(model, solved, key, delta);
+        serve(model, solved, key.keys, delta);
         status = score(problem, delta, loss, err);
     }
     me_problem_close(problem);
-    me_free(key);
+    me_free(key.keys);
     me_free(delta);
     return status;
 }
 
 static mobiedit_status score_reworded(me_session *s, const mobiedit_request *reworded,
                                       const me_edit_result *solved, float *loss, mobiedit_error *err) {
-    const me_carrier_options bare = {0};
-    me_prompt parsed, settled;
-    size_t core;
-    me_sequences carriers = {0};
+    me_prompt parsed;
+    me_sequences prompt = {0};
     ME_TRY(me_prompt_parse(reworded, &parsed, err));
-    mobiedit_status status = me_prompt_settle(s->vocab, &parsed, &settled, err);
-    if (status == MOBIEDIT_OK) status = me_subject_core(s->vocab, &settled, &core, err);
-    if (status == MOBIEDIT_OK) status = me_carriers_make(s->vocab, &settled, core, &bare, &carriers, err);
-    if (status == MOBIEDIT_OK) status = score_served(s, solved, carriers.items, loss, err);
-    me_sequences_free(&carriers);
+    mobiedit_status status = me_session_add_prompt(s, &parsed, parsed.target, &prompt, err);
+    if (status == MOBIEDIT_OK) status = score_served(s, solved, &prompt, loss, err);
+    me_sequences_free(&prompt);
     me_prompt_free(&parsed);
     return status;
 }

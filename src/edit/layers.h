@@ -7,7 +7,7 @@
 #include "edit/texts.h"
 
 /* The usual layer, and two to each side of it. */
-enum { ME_LAYER_CANDIDATES = 5 };
+enum { ME_LAYER_CANDIDATES = MOBIEDIT_MAX_LAYER_TRIALS };
 
 /* A trial is a built-in fact edited at a layer; its loss is that of another wording of the fact, which the
  * solver has not seen, in nats a token of the target, with what the edit's neuron gives there. Trials are

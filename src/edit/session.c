@@ -77,6 +77,24 @@ mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *se
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_session_keys_at_subjects(me_session *s, int layer, const me_sequences *sequences,
+                                            me_key_set *out, mobiedit_error *err) {
+    me_sequence *items = me_calloc((size_t)sequences->n, sizeof *items);
+    if (!items) return me_fail_memory(err, "token sequences");
+    for (int i = 0; i < sequences->n; i++) {
+        const int p = sequences->items[i].edit_pos;
+        items[i] = (me_sequence){.tokens = sequences->items[i].tokens,
+                                 .n_tokens = p + 1,
+                                 .edit_pos = p,
+                                 .read_pos = p,
+                                 .n_read = 1};
+    }
+    const me_sequences cut = {.items = items, .n = sequences->n};
+    const mobiedit_status status = me_session_keys(s, layer, &cut, out, err);
+    me_free(items);
+    return status;
+}
+
 mobiedit_status me_session_text_keys(me_session *s, int layer, const char *const *texts, size_t n,
                                      me_key_set *out, mobiedit_error *err) {
     me_sequences sequences = {0};

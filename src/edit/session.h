@@ -32,6 +32,10 @@ mobiedit_status me_session_add_prompt(const me_session *session, const me_prompt
 mobiedit_status me_session_keys(me_session *session, int layer, const me_sequences *sequences,
                                 me_key_set *out, mobiedit_error *err);
 
+/* The keys of the sequences' subjects, at edit_pos: they are read no further. */
+mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,
+                                            me_key_set *out, mobiedit_error *err);
+
 /* Every token of plain text; the session's own, valid as long as it is open. */
 mobiedit_status me_session_background(me_session *session, int layer, const me_key_set **out,
                                       mobiedit_error *err);
