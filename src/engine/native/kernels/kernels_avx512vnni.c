@@ -1,10 +1,12 @@
-/* AVX512 with VNNI: tiles of 16 rows (one vector) by up to 12 columns.
+/* AVX512 with VNNI: tiles of 32 rows (two vectors) by up to 4 columns, so that activations are loaded once
+ * for two vectors of weights.
  *
  * vpdpbusd adds the products of four unsigned weights and four activations of each row to an int32: exact
  * for 8-bit weights too. Offsets are taken off by starting the sum at -offset * sum(x).
  *
  * With ME_EMULATE_AVX512 the same source makes a table over portable intrinsics, which the includer brings:
  * so it is tested on any machine (tests/kernels_emulated_avx512vnni.c). */
+#define ME_PANEL_ROWS 32
 #include "engine/native/kernels/panel.h"
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
@@ -13,9 +15,9 @@
 #include <immintrin.h>
 #endif
 
-enum { MAX_COLUMNS = 12 };
+enum { LANES = 16, VECTORS = ME_ROWS / LANES };
 
-static const int widths[] = {12, 8, 4, 2, 1};
+static const int widths[] = {ME_GROUP, 3, 2, 1};
 
 static bool supported(void) {
 #ifdef ME_EMULATE_AVX512
@@ -39,116 +41,135 @@ ME_INLINE __m512i pairs(int low, int high) {
     return _mm512_set1_epi32((int32_t)((uint16_t)low | (uint32_t)(uint16_t)high << 16));
 }
 
-ME_INLINE __m512 half_scale(const me_panel *panel, int b, int half) {
-    __m512i twice = _mm512_loadu_si512(panel->half_scales + (b * 2 + half) * ME_ROWS * 2);
+ME_INLINE __m512 half_scale(const me_panel *panel, int b, int half, int v) {
+    __m512i twice = _mm512_loadu_si512(panel->half_scales + ((b * 2 + half) * ME_ROWS + v * LANES) * 2);
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(twice, 16));
 }
 
-/* Column c of a tile is at c / ME_GROUP group strides and c % ME_GROUP blocks: a pointer a group. */
-enum { GROUPS = MAX_COLUMNS / ME_GROUP };
-
-ME_INLINE size_t place(int c, size_t stride) {
-    return (size_t)(c / ME_GROUP) * stride + (size_t)(c % ME_GROUP);
-}
-
 /* Integer sums += steps [step0, step1) of a block. */
-ME_INLINE void dot_steps(const uint8_t *q, const int8_t *const *x, const int step0, const int step1,
-                         __m512i *sums, const int columns) {
+ME_INLINE void dot_steps(const uint8_t *q, const int8_t *x, const int step0, const int step1,
+                         __m512i (*sums)[VECTORS], const int columns) {
     ME_UNROLL(8)
     for (int step = step0; step < step1; step++) {
-        __m512i w = _mm512_loadu_si512(q + step * ME_ROWS * 4);
-        ME_UNROLL(12)
-        for (int c = 0; c < columns; c++)
-            sums[c] = _mm512_dpbusd_epi32(sums[c], w,
-                                          broadcast4(x[c / ME_GROUP] + c % ME_GROUP * ME_BLOCK + 4 * step));
+        __m512i w[VECTORS] = {_mm512_loadu_si512(q + step * ME_ROWS * 4),
+                              _mm512_loadu_si512(q + (step * ME_ROWS + LANES) * 4)};
+        ME_UNROLL(4)
+        for (int c = 0; c < columns; c++) {
+            __m512i a = broadcast4(x + c * ME_BLOCK + 4 * step);
+            ME_UNROLL(2)
+            for (int v = 0; v < VECTORS; v++)
+                sums[c][v] = _mm512_dpbusd_epi32(sums[c][v], w[v], a);
+        }
     }
 }
 
 /* sums = pairs of int16 times the half sums of the columns' blocks. */
-ME_INLINE void start_sums(const int16_t *half_sums, size_t stride, __m512i factors, __m512i *sums,
+ME_INLINE void start_sums(const int16_t *half_sums, __m512i factors, __m512i (*sums)[VECTORS],
                           const int columns) {
-    ME_UNROLL(12)
-    for (int c = 0; c < columns; c++)
-        sums[c] = _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors,
-                                      broadcast4(half_sums + 2 * place(c, stride)));
+    ME_UNROLL(4)
+    for (int c = 0; c < columns; c++) {
+        __m512i start = _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, broadcast4(half_sums + 2 * c));
+        ME_UNROLL(2)
+        for (int v = 0; v < VECTORS; v++)
+            sums[c][v] = start;
+    }
 }
 
 /* The block's sums as floats: exact, since integers and their products are below 2^24. */
-ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *const *x, const int16_t *half_sums,
-                         size_t stride, __m512 *dots, const bool has_min, const bool has_halves,
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, const int16_t *half_sums,
+                         __m512 (*dots)[VECTORS], const bool has_min, const bool has_halves,
                          const int columns) {
     const uint8_t *q = panel->q + b * ME_PANEL_BYTES;
     const int start = -panel->format->offset, half = ME_STEPS / 2;
-    __m512i sums[MAX_COLUMNS];
-    ME_UNROLL(12)
+    __m512i sums[ME_GROUP][VECTORS];
+    ME_UNROLL(4)
     for (int c = 0; c < columns && has_min; c++)
-        sums[c] = _mm512_setzero_si512();
-    if (!has_min) start_sums(half_sums, stride, pairs(start, has_halves ? 0 : start), sums, columns);
+        for (int v = 0; v < VECTORS; v++)
+            sums[c][v] = _mm512_setzero_si512();
+    if (!has_min) start_sums(half_sums, pairs(start, has_halves ? 0 : start), sums, columns);
     dot_steps(q, x, 0, has_halves ? half : ME_STEPS, sums, columns);
-    ME_UNROLL(12)
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        dots[c] = _mm512_cvtepi32_ps(sums[c]);
+        for (int v = 0; v < VECTORS; v++)
+            dots[c][v] = _mm512_cvtepi32_ps(sums[c][v]);
     if (!has_halves) return;
-    ME_UNROLL(12)
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        dots[c] = _mm512_mul_ps(half_scale(panel, b, 0), dots[c]);
-    start_sums(half_sums, stride, pairs(0, start), sums, columns);
+        for (int v = 0; v < VECTORS; v++)
+            dots[c][v] = _mm512_mul_ps(half_scale(panel, b, 0, v), dots[c][v]);
+    start_sums(half_sums, pairs(0, start), sums, columns);
     dot_steps(q, x, half, ME_STEPS, sums, columns);
-    ME_UNROLL(12)
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        dots[c] = _mm512_fmadd_ps(half_scale(panel, b, 1), _mm512_cvtepi32_ps(sums[c]), dots[c]);
+        for (int v = 0; v < VECTORS; v++)
+            dots[c][v] =
+                _mm512_fmadd_ps(half_scale(panel, b, 1, v), _mm512_cvtepi32_ps(sums[c][v]), dots[c][v]);
 }
 
 ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
                            const bool has_min, const bool has_halves, const int columns) {
-    const size_t stride = me_act_group_stride(act, panel->first_block),
-                 start = me_act_at(act, first, panel->first_block);
+    const size_t start = me_act_at(act, first, panel->first_block),
+                 next = me_act_group_stride(act, panel->first_block);
     const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
     const int16_t *half_sums = act->half_sums + 2 * start;
-    const int8_t *x[GROUPS];
-    __m512 dots[MAX_COLUMNS], sums[MAX_COLUMNS];
-    ME_UNROLL(3)
-    for (int g = 0; g * ME_GROUP < columns; g++)
-        x[g] = act->q + (start + g * stride) * ME_BLOCK;
-    ME_UNROLL(12)
+    const int8_t *x = act->q + start * ME_BLOCK;
+    __m512 dots[ME_GROUP][VECTORS], sums[ME_GROUP][VECTORS];
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        sums[c] = _mm512_loadu_ps(out + c * ME_ROWS);
+        for (int v = 0; v < VECTORS; v++)
+            sums[c][v] = _mm512_loadu_ps(out + c * ME_ROWS + v * LANES);
     for (int b = 0; b < panel->n_blocks; b++) {
-        dot_block(panel, b, x, half_sums + 2 * b * ME_GROUP, stride, dots, has_min, has_halves, columns);
-        ME_UNROLL(12)
+        dot_block(panel, b, x, half_sums, dots, has_min, has_halves, columns);
+        ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
-            __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scale + b * ME_ROWS),
-                                          _mm512_set1_ps(d[place(c, stride) + b * ME_GROUP]));
-            sums[c] = _mm512_fmadd_ps(factor, dots[c], sums[c]);
-            if (has_min)
-                sums[c] = _mm512_fmadd_ps(_mm512_loadu_ps(min + b * ME_ROWS),
-                                          _mm512_set1_ps(s[place(c, stride) + b * ME_GROUP]), sums[c]);
+            __m512 column_d = _mm512_set1_ps(d[c]), column_s = _mm512_set1_ps(s[c]);
+            ME_UNROLL(2)
+            for (int v = 0; v < VECTORS; v++) {
+                __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scale + v * LANES), column_d);
+                sums[c][v] = _mm512_fmadd_ps(factor, dots[c][v], sums[c][v]);
+                if (has_min)
+                    sums[c][v] = _mm512_fmadd_ps(_mm512_loadu_ps(min + v * LANES), column_s, sums[c][v]);
+            }
         }
-        ME_UNROLL(3)
-        for (int g = 0; g * ME_GROUP < columns; g++)
-            x[g] += ME_GROUP * ME_BLOCK;
+        /* Activations of the next group: they lie in the second-level cache. */
+        __builtin_prefetch(x + next * ME_BLOCK);
+        __builtin_prefetch(x + next * ME_BLOCK + 64);
+        if (b % 4 == 0) {
+            __builtin_prefetch(d + next);
+            __builtin_prefetch(has_min ? (const void *)(s + next) : half_sums + 2 * next);
+        }
+        x += ME_GROUP * ME_BLOCK, d += ME_GROUP, s += ME_GROUP, half_sums += 2 * ME_GROUP;
+        scale += ME_ROWS, min += ME_ROWS;
     }
-    ME_UNROLL(12)
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        _mm512_storeu_ps(out + c * ME_ROWS, sums[c]);
+        for (int v = 0; v < VECTORS; v++)
+            _mm512_storeu_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
 }
 
 ME_INLINE void tile_floats(const me_panel *panel, const me_activations *act, int first, float *out,
                            const int columns) {
     const float *x = act->x + (size_t)first * act->n_in + (size_t)panel->first_block * ME_BLOCK;
-    __m512 sums[MAX_COLUMNS];
-    ME_UNROLL(12)
+    __m512 sums[ME_GROUP][VECTORS];
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        sums[c] = _mm512_loadu_ps(out + c * ME_ROWS);
+        for (int v = 0; v < VECTORS; v++)
+            sums[c][v] = _mm512_loadu_ps(out + c * ME_ROWS + v * LANES);
     for (int i = 0; i < panel->n_values; i++) {
-        __m512 w = _mm512_loadu_ps(panel->w + i * ME_ROWS);
-        ME_UNROLL(12)
-        for (int c = 0; c < columns; c++)
-            sums[c] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[(size_t)c * act->n_in + i]), sums[c]);
+        __m512 w[VECTORS] = {_mm512_loadu_ps(panel->w + i * ME_ROWS),
+                             _mm512_loadu_ps(panel->w + i * ME_ROWS + LANES)};
+        ME_UNROLL(4)
+        for (int c = 0; c < columns; c++) {
+            __m512 a = _mm512_set1_ps(x[(size_t)c * act->n_in + i]);
+            ME_UNROLL(2)
+            for (int v = 0; v < VECTORS; v++)
+                sums[c][v] = _mm512_fmadd_ps(w[v], a, sums[c][v]);
+        }
     }
-    ME_UNROLL(12)
+    ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
-        _mm512_storeu_ps(out + c * ME_ROWS, sums[c]);
+        for (int v = 0; v < VECTORS; v++)
+            _mm512_storeu_ps(out + c * ME_ROWS + v * LANES, sums[c][v]);
 }
 
 /* One instance of the tile for each kind of weight... */
@@ -167,14 +188,11 @@ ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, i
 /* ... and each number of columns. */
 static void tile(const me_panel *panel, const me_activations *act, int first, int columns, float *sums) {
     switch (columns) {
-    case 12:
-        tile_of_width(panel, act, first, sums, 12);
+    case ME_GROUP:
+        tile_of_width(panel, act, first, sums, ME_GROUP);
         break;
-    case 8:
-        tile_of_width(panel, act, first, sums, 8);
-        break;
-    case 4:
-        tile_of_width(panel, act, first, sums, 4);
+    case 3:
+        tile_of_width(panel, act, first, sums, 3);
         break;
     case 2:
         tile_of_width(panel, act, first, sums, 2);

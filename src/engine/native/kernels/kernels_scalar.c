@@ -66,7 +66,7 @@ static void integer_row(const me_format *format, const void *data, const me_acti
     uint8_t q[CHUNK * ME_BLOCK];
     float scale[CHUNK], min[CHUNK];
     int8_t half_scales[2 * CHUNK];
-    const me_row row = {q, scale, min, half_scales, 1};
+    const me_row row = {q, scale, min, half_scales};
     for (int first = 0; first < act->n_blocks; first += CHUNK) {
         int n = act->n_blocks - first < CHUNK ? act->n_blocks - first : CHUNK;
         format->unpack(data, first, n, &row);

@@ -1,5 +1,6 @@
-/* Panels: 16 rows of a weight, a run of blocks long, unpacked into the order in which vector kernels read
- * them, and the loop over panels and columns that all such tables share. A table brings a tile function.
+/* Panels: 16 rows of a weight (or as many as a table asks for, by ME_PANEL_ROWS), a run of blocks long,
+ * unpacked into the order in which vector kernels read them, and the loop over panels and columns that all
+ * such tables share. A table brings a tile function.
  *
  * Static, like unpack.h, and compiled into each table with its own instruction set. */
 #ifndef ME_KERNELS_PANEL_H
@@ -19,13 +20,19 @@
 #define ME_PRAGMA(text) _Pragma(#text)
 #endif
 
+#ifndef ME_PANEL_ROWS
+#define ME_PANEL_ROWS 16
+#endif
+
 enum {
-    ME_ROWS = 16,
-    ME_STEPS = ME_BLOCK / 4,                   /* a block in groups of 4 values */
-    ME_PANEL_BYTES = ME_ROWS * ME_BLOCK,       /* of a block of a panel */
-    ME_FLOAT_CHUNK = ME_CHUNK / sizeof(float), /* the same for float weights */
-    ME_PART = ME_SUPER_BLOCKS,                 /* blocks unpacked before they are interleaved */
-    ME_COLUMNS = 512                           /* columns for which a panel is unpacked once */
+    ME_ROWS = ME_PANEL_ROWS,
+    ME_PANEL_BLOCKS =
+        ME_CHUNK * 16 / ME_ROWS,         /* unpacked at a time: a panel stays in the first-level cache */
+    ME_STEPS = ME_BLOCK / 4,             /* a block in groups of 4 values */
+    ME_PANEL_BYTES = ME_ROWS * ME_BLOCK, /* of a block of a panel */
+    ME_FLOAT_BLOCKS = ME_PANEL_BLOCKS / sizeof(float), /* the same for float weights */
+    ME_PART = ME_SUPER_BLOCKS,                         /* blocks unpacked before they are interleaved */
+    ME_COLUMNS = 512                                   /* columns for which a panel is unpacked once */
 };
 
 /* How a table wants the integers of a panel. */
@@ -34,6 +41,27 @@ typedef enum {
     ME_SIGNED_FOURS,   /* q - offset, in the same order */
     ME_SIGNED_EIGHTS,  /* q - offset: [n_blocks][ME_STEPS / 2][ME_ROWS][8] */
 } me_panel_form;
+
+/* Rows of a panel as they are unpacked, not yet interleaved. */
+typedef struct {
+    _Alignas(64) uint8_t q[ME_ROWS][ME_PART * ME_BLOCK];
+    float scale[ME_ROWS][ME_PART];
+    float min[ME_ROWS][ME_PART];
+    int8_t halves[ME_ROWS][ME_PART * 2];
+    uint32_t half_pairs[ME_ROWS][ME_PART * 2];
+    float values[ME_ROWS][ME_BLOCK]; /* of float weights */
+} me_panel_input;
+
+/* What a thread needs to multiply panels: its scratch. */
+typedef struct {
+    _Alignas(64) float w[ME_FLOAT_BLOCKS * ME_BLOCK * ME_ROWS];
+    _Alignas(64) uint8_t q[ME_PANEL_BLOCKS * ME_PANEL_BYTES];
+    _Alignas(64) float scale[ME_PANEL_BLOCKS * ME_ROWS];
+    float min[ME_PANEL_BLOCKS * ME_ROWS];
+    int16_t half_scales[ME_PANEL_BLOCKS * ME_ROWS * 4];
+    float sums[ME_COLUMNS * ME_ROWS];
+    me_panel_input input;
+} me_panel_scratch;
 
 typedef struct {
     const me_format *format; /* NULL: float weights */
@@ -44,10 +72,8 @@ typedef struct {
     float *min;           /* [n_blocks][ME_ROWS], where the format has mins */
     int16_t *half_scales; /* [n_blocks][2][ME_ROWS][2], where it has them; the pair is twice the same */
     float *w;             /* float weights: [n_values][ME_ROWS] */
-    uint8_t *rows;        /* [ME_ROWS][ME_PART * ME_BLOCK]: unpacked, not yet interleaved */
-    float *float_rows;    /* [ME_ROWS][ME_BLOCK] */
     float *sums;          /* [ME_COLUMNS][ME_ROWS] of the panels before this one, and then of this one too */
-    int8_t *row_halves;   /* [ME_PART][ME_ROWS][2] */
+    me_panel_input *input;
 } me_panel;
 
 /* sums [columns][ME_ROWS] += panel . columns [first, first + columns) of act */
@@ -62,24 +88,18 @@ typedef struct {
 
 static size_t me_panel_scratch_bytes(const me_tensor *weight) {
     (void)weight;
-    return ME_COLUMNS * ME_ROWS * sizeof(float) +
-           ME_CHUNK * (ME_PANEL_BYTES + ME_ROWS * (2 * sizeof(float) + 4 * sizeof(int16_t))) +
-           ME_PART * ME_ROWS * (ME_BLOCK + 2) + sizeof(float) * ME_ROWS * ME_BLOCK;
+    return sizeof(me_panel_scratch);
 }
 
-/* Lays the panel's arrays out in `scratch`, 64-byte aligned each. */
-static me_panel me_panel_at(char *scratch, const me_format *format) {
-    me_panel panel = {.format = format};
-    panel.q = (uint8_t *)scratch;
-    panel.w = (float *)(void *)scratch;
-    panel.scale = (float *)(void *)(scratch + ME_CHUNK * ME_PANEL_BYTES);
-    panel.min = panel.scale + ME_CHUNK * ME_ROWS;
-    panel.half_scales = (int16_t *)(void *)(panel.min + ME_CHUNK * ME_ROWS);
-    panel.rows = (uint8_t *)(panel.half_scales + ME_CHUNK * ME_ROWS * 4);
-    panel.float_rows = (float *)(void *)(panel.rows + ME_PART * ME_ROWS * ME_BLOCK);
-    panel.sums = panel.float_rows + ME_ROWS * ME_BLOCK;
-    panel.row_halves = (int8_t *)(panel.sums + ME_COLUMNS * ME_ROWS);
-    return panel;
+static me_panel me_panel_at(me_panel_scratch *scratch, const me_format *format) {
+    return (me_panel){.format = format,
+                      .q = scratch->q,
+                      .scale = scratch->scale,
+                      .min = scratch->min,
+                      .half_scales = scratch->half_scales,
+                      .w = scratch->w,
+                      .sums = scratch->sums,
+                      .input = &scratch->input};
 }
 
 typedef uint32_t me_word4 __attribute__((vector_size(16), may_alias));
@@ -124,16 +144,16 @@ static inline void me_interleave_longs(const void *rows, int row_words, int word
 }
 
 static inline void me_take_offset(uint8_t *q, int n, int offset) {
-    for (int i = 0; i < n; i += 16)
-        me_store16(q + i, me_load16(q + i) - (uint8_t)offset);
+    for (int i = 0; i < n; i++)
+        q[i] = (uint8_t)(q[i] - offset);
 }
 
-static void me_panel_spread_halves(me_panel *panel, int b, int n) {
-    int16_t *out = panel->half_scales + b * ME_ROWS * 4;
-    for (int i = 0; i < n; i++)
-        for (int half = 0; half < 2; half++)
-            for (int r = 0; r < ME_ROWS; r++, out += 2)
-                out[0] = out[1] = panel->row_halves[(i * ME_ROWS + r) * 2 + half];
+/* Half scales of ME_PART blocks to pairs of int16. */
+static void me_panel_spread_halves(me_panel_input *input, int16_t *out) {
+    for (int r = 0; r < ME_ROWS; r++)
+        for (int i = 0; i < 2 * ME_PART; i++)
+            input->half_pairs[r][i] = (uint16_t)input->halves[r][i] * 0x10001u;
+    me_interleave(input->half_pairs, 2 * ME_PART, 2 * ME_PART, out);
 }
 
 /* Asks for the blocks after the n from `block` on of a row, or for the first ones of the row that takes its
@@ -153,11 +173,11 @@ static inline void me_panel_prefetch(const me_tensor *weight, int64_t row, int b
 /* Rows [row, row + n_rows) of the weight; the last one again in lanes beyond them. */
 static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows,
                           me_panel_form form) {
+    me_panel_input *input = panel->input;
     for (int b = 0; b < panel->n_blocks; b += ME_PART) {
         int n = panel->n_blocks - b < ME_PART ? panel->n_blocks - b : ME_PART;
         for (int r = 0; r < ME_ROWS; r++) {
-            const me_row out = {panel->rows + r * ME_PART * ME_BLOCK, panel->scale + b * ME_ROWS + r,
-                                panel->min + b * ME_ROWS + r, panel->row_halves + 2 * r, ME_ROWS};
+            const me_row out = {input->q[r], input->scale[r], input->min[r], input->halves[r]};
             const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
             panel->format->unpack(data, panel->first_block + b, n, &out);
             if (form != ME_UNSIGNED_FOURS && panel->format->offset)
@@ -166,10 +186,13 @@ static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row,
         }
         uint8_t *q = panel->q + b * ME_PANEL_BYTES;
         if (form == ME_SIGNED_EIGHTS)
-            me_interleave_longs(panel->rows, ME_PART * ME_STEPS / 2, n * ME_STEPS / 2, q);
+            me_interleave_longs(input->q, ME_PART * ME_STEPS / 2, n * ME_STEPS / 2, q);
         else
-            me_interleave(panel->rows, ME_PART * ME_STEPS, n * ME_STEPS, q);
-        if (panel->format->has_halves) me_panel_spread_halves(panel, b, n);
+            me_interleave(input->q, ME_PART * ME_STEPS, n * ME_STEPS, q);
+        me_interleave(input->scale, ME_PART, ME_PART, panel->scale + b * ME_ROWS);
+        if (panel->format->has_min) me_interleave(input->min, ME_PART, ME_PART, panel->min + b * ME_ROWS);
+        if (panel->format->has_halves)
+            me_panel_spread_halves(input, panel->half_scales + (size_t)b * ME_ROWS * 4);
     }
 }
 
@@ -179,9 +202,9 @@ static void me_panel_load_floats(me_panel *panel, const me_tensor *weight, int64
         for (int r = 0; r < ME_ROWS; r++) {
             const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
             me_unpack_floats(weight->type, data, panel->first_block * ME_BLOCK + i, n,
-                             panel->float_rows + r * ME_BLOCK);
+                             panel->input->values[r]);
         }
-        me_interleave(panel->float_rows, ME_BLOCK, (n + 3) / 4 * 4, panel->w + i * ME_ROWS);
+        me_interleave(panel->input->values, ME_BLOCK, (n + 3) / 4 * 4, panel->w + i * ME_ROWS);
     }
 }
 
@@ -199,12 +222,12 @@ static void me_panel_columns(const me_panel *panel, const me_activations *act, c
 /* The panel's chunks over rows [row, row + n_rows) and columns [first, last), into panel->sums. */
 static void me_panel_rows(me_panel *panel, const me_tensor *weight, const me_activations *act,
                           const me_tiler *tiler, int64_t row, int n_rows, int first, int last) {
-    int chunk = panel->format ? ME_CHUNK : ME_FLOAT_CHUNK;
+    int most = panel->format ? ME_PANEL_BLOCKS : ME_FLOAT_BLOCKS;
     memset(panel->sums, 0, (size_t)(last - first) * ME_ROWS * sizeof *panel->sums);
-    for (int b = 0; b < act->n_blocks; b += chunk) {
+    for (int b = 0; b < act->n_blocks; b += most) {
         int left = act->n_in - b * ME_BLOCK;
         panel->first_block = b;
-        panel->n_blocks = act->n_blocks - b < chunk ? act->n_blocks - b : chunk;
+        panel->n_blocks = act->n_blocks - b < most ? act->n_blocks - b : most;
         panel->n_values = left < panel->n_blocks * ME_BLOCK ? left : panel->n_blocks * ME_BLOCK;
         if (panel->format)
             me_panel_load(panel, weight, row, n_rows, tiler->form);

@@ -17,14 +17,13 @@
 
 enum { ME_SUPER_BLOCKS = ME_SUPER / ME_BLOCK };
 
-/* Blocks of 32 of one row. Of block b: q[b * 32 ...], scale[b * stride] and so on, so that rows of a panel
- * can be written side by side. */
+/* Blocks of 32 of one row. */
 typedef struct {
-    uint8_t *q;          /* in [0, 2^bits) */
-    float *scale;        /* w = scale * (q - offset) + min */
-    float *min;          /* written only by formats with a min */
-    int8_t *half_scales; /* [.][2]: only by formats with half scales: w = scale * half_scale * (q - offset) */
-    int stride;
+    uint8_t *q;   /* [block][32], in [0, 2^bits) */
+    float *scale; /* [block]: w = scale * (q - offset) + min */
+    float *min;   /* [block], written only by formats with a min */
+    int8_t *
+        half_scales; /* [block][2], only by formats with half scales: w = scale * half_scale * (q - offset) */
 } me_row;
 
 typedef struct {
@@ -71,32 +70,35 @@ static inline float me_bfloat(uint16_t bits) {
 }
 
 typedef uint8_t me_byte16 __attribute__((vector_size(16)));
+typedef uint8_t me_byte32
+    __attribute__((vector_size(32))); /* two of them, where a processor has no longer ones */
 
-static inline me_byte16 me_load16(const uint8_t *p) {
-    me_byte16 bytes;
-    memcpy(&bytes, p, sizeof bytes);
-    return bytes;
+/* 16 nibble bytes -> 16 low values, then 16 high values. */
+static inline void me_split_16(const uint8_t *bytes, uint8_t *q) {
+    me_byte16 both, low, high;
+    memcpy(&both, bytes, sizeof both);
+    low = both & 15, high = both >> 4;
+    memcpy(q, &low, sizeof low);
+    memcpy(q + 16, &high, sizeof high);
 }
 
-static inline void me_store16(uint8_t *p, me_byte16 bytes) {
-    memcpy(p, &bytes, sizeof bytes);
-}
-
-/* n nibble bytes, n a multiple of 16 -> n low values, then n high values. */
-static inline void me_split_nibbles(const uint8_t *bytes, int n, uint8_t *q) {
-    for (int i = 0; i < n; i += 16) {
-        me_byte16 both = me_load16(bytes + i);
-        me_store16(q + i, both & 15);
-        me_store16(q + n + i, both >> 4);
-    }
+/* 32 nibble bytes -> 32 values to `low`, 32 to `high`. */
+static inline void me_split_32(const uint8_t *bytes, uint8_t *low, uint8_t *high) {
+    me_byte32 both, part;
+    memcpy(&both, bytes, sizeof both);
+    part = both & 15;
+    memcpy(low, &part, sizeof part);
+    part = both >> 4;
+    memcpy(high, &part, sizeof part);
 }
 
 /* Bits [shift, shift + width) of 32 bytes into bits 4 and up of 32 values. */
 static inline void me_add_high_bits(const uint8_t *bytes, int shift, int width, uint8_t *q) {
-    for (int i = 0; i < ME_BLOCK; i += 16) {
-        me_byte16 high = me_load16(bytes + i) >> (uint8_t)shift & (uint8_t)((1 << width) - 1);
-        me_store16(q + i, me_load16(q + i) | high << 4);
-    }
+    me_byte32 high, values;
+    memcpy(&high, bytes, sizeof high);
+    memcpy(&values, q, sizeof values);
+    values |= (high >> (uint8_t)shift & (uint8_t)((1 << width) - 1)) << 4;
+    memcpy(q, &values, sizeof values);
 }
 
 /* Bit i of `bits` into bit 4 of q[i], for 32 values, eight at a time: a copy of the byte in each of eight
@@ -113,79 +115,86 @@ static inline void me_add_fifth_bits(const uint8_t bits[4], uint8_t *q) {
 static void me_unpack_q4_0(const void *data, int first, int n, const me_row *row) {
     const me_q4_0 *block = (const me_q4_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
-        row->scale[b * row->stride] = me_half(block[b].d);
+        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
+        row->scale[b] = me_half(block[b].d);
     }
 }
 
 static void me_unpack_q4_1(const void *data, int first, int n, const me_row *row) {
     const me_q4_1 *block = (const me_q4_1 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
-        row->scale[b * row->stride] = me_half(block[b].d);
-        row->min[b * row->stride] = me_half(block[b].m);
+        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
+        row->scale[b] = me_half(block[b].d);
+        row->min[b] = me_half(block[b].m);
     }
 }
 
 static void me_unpack_q5_0(const void *data, int first, int n, const me_row *row) {
     const me_q5_0 *block = (const me_q5_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
+        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
         me_add_fifth_bits(block[b].fifth, row->q + b * ME_BLOCK);
-        row->scale[b * row->stride] = me_half(block[b].d);
+        row->scale[b] = me_half(block[b].d);
     }
 }
 
 static void me_unpack_q5_1(const void *data, int first, int n, const me_row *row) {
     const me_q5_1 *block = (const me_q5_1 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_nibbles(block[b].nibbles, 16, row->q + b * ME_BLOCK);
+        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
         me_add_fifth_bits(block[b].fifth, row->q + b * ME_BLOCK);
-        row->scale[b * row->stride] = me_half(block[b].d);
-        row->min[b * row->stride] = me_half(block[b].m);
+        row->scale[b] = me_half(block[b].d);
+        row->min[b] = me_half(block[b].m);
     }
 }
 
 static void me_unpack_q8_0(const void *data, int first, int n, const me_row *row) {
     const me_q8_0 *block = (const me_q8_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        for (int i = 0; i < ME_BLOCK; i += 16) /* + 128 */
-            me_store16(row->q + b * ME_BLOCK + i, me_load16(block[b].q + i) ^ 0x80);
-        row->scale[b * row->stride] = me_half(block[b].d);
+        for (int i = 0; i < ME_BLOCK; i++) /* + 128 */
+            row->q[b * ME_BLOCK + i] = block[b].q[i] ^ 0x80;
+        row->scale[b] = me_half(block[b].d);
     }
 }
 
 /* Scales and mins of the eight sub-blocks of a Q4_K or Q5_K super-block: 6 bits each in 12 bytes. The first
  * four lie in the low bits of bytes 0-3 and 4-7, whose two top bits complete the nibbles of the last four
- * in bytes 8-11. */
-static inline void me_unpack_k_scales(const uint8_t packed[12], uint16_t d, uint16_t dmin, int b,
-                                      const me_row *row) {
-    float scale = me_half(d), min = -me_half(dmin);
-    for (int j = 0; j < 4; j++) {
-        int low = (b + j) * row->stride, high = (b + j + 4) * row->stride;
-        row->scale[low] = scale * (float)(packed[j] & 63);
-        row->min[low] = min * (float)(packed[j + 4] & 63);
-        row->scale[high] = scale * (float)((packed[j + 8] & 15) | packed[j] >> 6 << 4);
-        row->min[high] = min * (float)(packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4);
-    }
+ * in bytes 8-11. Four bytes at a time. */
+static inline void me_unpack_k_scales(const uint8_t packed[12], uint16_t d, uint16_t dmin, float *scale,
+                                      float *min) {
+    uint32_t words[3], scales[2], mins[2];
+    uint8_t bytes[2][ME_SUPER_BLOCKS];
+    memcpy(words, packed, sizeof words);
+    scales[0] = words[0] & 0x3f3f3f3f;
+    scales[1] = (words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030);
+    mins[0] = words[1] & 0x3f3f3f3f;
+    mins[1] = (words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030);
+    memcpy(bytes[0], scales, sizeof scales);
+    memcpy(bytes[1], mins, sizeof mins);
+    float by = me_half(d), less = -me_half(dmin);
+    for (int i = 0; i < ME_SUPER_BLOCKS; i++)
+        scale[i] = by * (float)bytes[0][i];
+    for (int i = 0; i < ME_SUPER_BLOCKS; i++)
+        min[i] = less * (float)bytes[1][i];
 }
 
 static void me_unpack_q4_k(const void *data, int first, int n, const me_row *row) {
     const me_q4_k *super = (const me_q4_k *)data + first / ME_SUPER_BLOCKS;
     for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
-        me_unpack_k_scales(super->scales, super->d, super->dmin, b, row);
-        for (int j = 0; j < 4; j++)
-            me_split_nibbles(super->nibbles + 32 * j, 32, row->q + (b + 2 * j) * ME_BLOCK);
+        me_unpack_k_scales(super->scales, super->d, super->dmin, row->scale + b, row->min + b);
+        uint8_t *q = row->q + b * ME_BLOCK;
+        for (int j = 0; j < 4; j++, q += 2 * ME_BLOCK)
+            me_split_32(super->nibbles + 32 * j, q, q + ME_BLOCK);
     }
 }
 
 static void me_unpack_q5_k(const void *data, int first, int n, const me_row *row) {
     const me_q5_k *super = (const me_q5_k *)data + first / ME_SUPER_BLOCKS;
     for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
-        me_unpack_k_scales(super->scales, super->d, super->dmin, b, row);
+        me_unpack_k_scales(super->scales, super->d, super->dmin, row->scale + b, row->min + b);
         uint8_t *q = row->q + b * ME_BLOCK;
         for (int j = 0; j < 4; j++)
-            me_split_nibbles(super->nibbles + 32 * j, 32, q + 2 * j * ME_BLOCK);
+            me_split_32(super->nibbles + 32 * j, q + 2 * j * ME_BLOCK, q + (2 * j + 1) * ME_BLOCK);
         for (int j = 0; j < ME_SUPER_BLOCKS; j++)
             me_add_high_bits(super->fifth, j, 1, q + j * ME_BLOCK);
     }
@@ -196,15 +205,14 @@ static void me_unpack_q6_k(const void *data, int first, int n, const me_row *row
     for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
         for (int half = 0; half < 2; half++) {
             uint8_t *q = row->q + (b + 4 * half) * ME_BLOCK;
-            me_split_nibbles(super->low + 64 * half, 64, q);
+            for (int j = 0; j < 2; j++)
+                me_split_32(super->low + 64 * half + 32 * j, q + j * ME_BLOCK, q + (j + 2) * ME_BLOCK);
             for (int j = 0; j < 4; j++)
                 me_add_high_bits(super->high + 32 * half, 2 * j, 2, q + j * ME_BLOCK);
         }
-        float scale = me_half(super->d);
-        for (int j = 0; j < ME_SUPER_BLOCKS; j++) {
-            row->scale[(b + j) * row->stride] = scale;
-            memcpy(row->half_scales + 2 * (b + j) * row->stride, super->scales + 2 * j, 2);
-        }
+        for (int j = 0; j < ME_SUPER_BLOCKS; j++)
+            row->scale[b + j] = me_half(super->d);
+        memcpy(row->half_scales + 2 * b, super->scales, sizeof super->scales);
     }
 }
 
