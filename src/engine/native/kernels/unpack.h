@@ -151,8 +151,10 @@ static void me_unpack_q5_1(const void *data, int first, int n, const me_row *row
 static void me_unpack_q8_0(const void *data, int first, int n, const me_row *row) {
     const me_q8_0 *block = (const me_q8_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        for (int i = 0; i < ME_BLOCK; i++) /* + 128 */
-            row->q[b * ME_BLOCK + i] = block[b].q[i] ^ 0x80;
+        me_byte32 values;
+        memcpy(&values, block[b].q, sizeof values);
+        values ^= 0x80; /* + 128 */
+        memcpy(row->q + b * ME_BLOCK, &values, sizeof values);
         row->scale[b] = me_half(block[b].d);
     }
 }
