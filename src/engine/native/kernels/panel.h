@@ -237,6 +237,14 @@ static void me_panel_rows(me_panel *panel, const me_tensor *weight, const me_act
     }
 }
 
+/* A panel's sums of one column to its place: whole panels without a call. */
+static inline void me_panel_store(const float *sums, int n_rows, float *y) {
+    if (n_rows == ME_ROWS)
+        memcpy(y, sums, ME_ROWS * sizeof *y);
+    else
+        memcpy(y, sums, (size_t)n_rows * sizeof *y);
+}
+
 /* me_kernels.matmul for a table with these tiles for integer and float weights. */
 static void me_panel_matmul(const me_tensor *weight, const me_activations *act, int64_t row0, int64_t row1,
                             float *y, size_t ldy, void *scratch, const me_tiler *integers,
@@ -249,8 +257,8 @@ static void me_panel_matmul(const me_tensor *weight, const me_activations *act, 
             int last = act->n - first < ME_COLUMNS ? act->n : first + ME_COLUMNS;
             me_panel_rows(&panel, weight, act, tiler, row, n_rows, first, last);
             for (int column = first; column < last; column++)
-                memcpy(y + (size_t)column * ldy + row, panel.sums + (column - first) * ME_ROWS,
-                       (size_t)n_rows * sizeof *y);
+                me_panel_store(panel.sums + (column - first) * ME_ROWS, n_rows,
+                               y + (size_t)column * ldy + row);
         }
     }
 }

@@ -74,12 +74,12 @@ typedef uint8_t me_byte32
     __attribute__((vector_size(32))); /* two of them, where a processor has no longer ones */
 
 /* 16 nibble bytes -> 16 low values, then 16 high values. */
-static inline void me_split_16(const uint8_t *bytes, uint8_t *q) {
+static inline void me_split_16(const uint8_t *bytes, me_byte32 *values) {
     me_byte16 both, low, high;
     memcpy(&both, bytes, sizeof both);
     low = both & 15, high = both >> 4;
-    memcpy(q, &low, sizeof low);
-    memcpy(q + 16, &high, sizeof high);
+    *values = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
+                                      18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
 }
 
 /* 32 nibble bytes -> 32 values to `low`, 32 to `high`. */
@@ -101,51 +101,90 @@ static inline void me_add_high_bits(const uint8_t *bytes, int shift, int width, 
     memcpy(q, &values, sizeof values);
 }
 
-/* Bit i of `bits` into bit 4 of q[i], for 32 values, eight at a time: a copy of the byte in each of eight
- * bytes, of which byte i keeps bit i; adding 0x7f carries any bit kept into the top bit. */
-static inline void me_add_fifth_bits(const uint8_t bits[4], uint8_t *q) {
-    for (int i = 0; i < 4; i++) {
-        uint64_t kept = bits[i] * 0x0101010101010101u & 0x8040201008040201u, values;
-        memcpy(&values, q + 8 * i, 8);
-        values |= ((kept + 0x7f7f7f7f7f7f7f7fu) & 0x8080808080808080u) >> 3;
-        memcpy(q + 8 * i, &values, 8);
+/* Bit i of `bits` into bit 4 of value i of 32: a copy of the byte in each of eight bytes, of which byte
+ * i keeps bit i. */
+static inline void me_add_fifth_bits(const uint8_t bits[4], me_byte32 *values) {
+    typedef uint32_t word8 __attribute__((vector_size(32)));
+    const me_byte32 mask = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128,
+                            1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint32_t word;
+    memcpy(&word, bits, sizeof word);
+    const me_byte32 all = (me_byte32)((word8){0} + word);
+    const me_byte32 spread =
+        __builtin_shufflevector(all, all, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 18, 18, 18, 18, 18,
+                                18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
+    *values |= (me_byte32)((spread & mask) == mask) & 16;
+}
+
+/* The halves at the start of n blocks, `bytes` from one to the next: one of each to `first`, and where
+ * `second` is not NULL the one behind it. */
+static inline void me_block_halves(const void *blocks, size_t bytes, int n, float *first, float *second) {
+    const char *at = blocks;
+#if defined(__AVX2__) && defined(__F16C__)
+    if (n == 8) {
+        int32_t words[8];
+        for (int i = 0; i < 8; i++)
+            memcpy(words + i, at + (size_t)i * bytes, sizeof *words);
+        const __m256i both =
+            _mm256_setr_epi32(words[0], words[1], words[2], words[3], words[4], words[5], words[6], words[7]);
+        /* Packing works on 128-bit lanes. */
+        const __m256i packed =
+            _mm256_permute4x64_epi64(_mm256_packus_epi32(_mm256_and_si256(both, _mm256_set1_epi32(0xffff)),
+                                                         _mm256_srli_epi32(both, 16)),
+                                     0xd8);
+        _mm256_storeu_ps(first, _mm256_cvtph_ps(_mm256_castsi256_si128(packed)));
+        if (second) _mm256_storeu_ps(second, _mm256_cvtph_ps(_mm256_extracti128_si256(packed, 1)));
+        return;
+    }
+#endif
+    for (int i = 0; i < n; i++, at += bytes) {
+        uint16_t halves[2];
+        memcpy(halves, at, sizeof halves);
+        first[i] = me_half(halves[0]);
+        if (second) second[i] = me_half(halves[1]);
     }
 }
 
 static void me_unpack_q4_0(const void *data, int first, int n, const me_row *row) {
     const me_q4_0 *block = (const me_q4_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
-        row->scale[b] = me_half(block[b].d);
+        me_byte32 values;
+        me_split_16(block[b].nibbles, &values);
+        memcpy(row->q + b * ME_BLOCK, &values, sizeof values);
     }
+    me_block_halves(block, sizeof *block, n, row->scale, NULL);
 }
 
 static void me_unpack_q4_1(const void *data, int first, int n, const me_row *row) {
     const me_q4_1 *block = (const me_q4_1 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
-        row->scale[b] = me_half(block[b].d);
-        row->min[b] = me_half(block[b].m);
+        me_byte32 values;
+        me_split_16(block[b].nibbles, &values);
+        memcpy(row->q + b * ME_BLOCK, &values, sizeof values);
     }
+    me_block_halves(block, sizeof *block, n, row->scale, row->min);
 }
 
 static void me_unpack_q5_0(const void *data, int first, int n, const me_row *row) {
     const me_q5_0 *block = (const me_q5_0 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
-        me_add_fifth_bits(block[b].fifth, row->q + b * ME_BLOCK);
-        row->scale[b] = me_half(block[b].d);
+        me_byte32 values;
+        me_split_16(block[b].nibbles, &values);
+        me_add_fifth_bits(block[b].fifth, &values);
+        memcpy(row->q + b * ME_BLOCK, &values, sizeof values);
     }
+    me_block_halves(block, sizeof *block, n, row->scale, NULL);
 }
 
 static void me_unpack_q5_1(const void *data, int first, int n, const me_row *row) {
     const me_q5_1 *block = (const me_q5_1 *)data + first;
     for (int b = 0; b < n; b++) {
-        me_split_16(block[b].nibbles, row->q + b * ME_BLOCK);
-        me_add_fifth_bits(block[b].fifth, row->q + b * ME_BLOCK);
-        row->scale[b] = me_half(block[b].d);
-        row->min[b] = me_half(block[b].m);
+        me_byte32 values;
+        me_split_16(block[b].nibbles, &values);
+        me_add_fifth_bits(block[b].fifth, &values);
+        memcpy(row->q + b * ME_BLOCK, &values, sizeof values);
     }
+    me_block_halves(block, sizeof *block, n, row->scale, row->min);
 }
 
 static void me_unpack_q8_0(const void *data, int first, int n, const me_row *row) {
@@ -155,8 +194,8 @@ static void me_unpack_q8_0(const void *data, int first, int n, const me_row *row
         memcpy(&values, block[b].q, sizeof values);
         values ^= 0x80; /* + 128 */
         memcpy(row->q + b * ME_BLOCK, &values, sizeof values);
-        row->scale[b] = me_half(block[b].d);
     }
+    me_block_halves(block, sizeof *block, n, row->scale, NULL);
 }
 
 /* Scales and mins of the eight sub-blocks of a Q4_K or Q5_K super-block: 6 bits each in 12 bytes. The first
