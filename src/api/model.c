@@ -74,6 +74,8 @@ mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobi
     const me_runtime_options options = {.threads = handle->options.threads,
                                         .n_sequences = handle->n_sequences};
     if (!handle->runtime) {
+        /* Libllama maps the same file and has buffers of its own: what the engine holds makes room. */
+        if (handle->engine && handle->engine->ops->rest) handle->engine->ops->rest(handle->engine);
         me_model_release_pages(handle->model);
         ME_TRY(me_runtime_open(handle->model->path, &options, &handle->runtime, err));
     } else {

@@ -48,5 +48,7 @@ mobiedit_status me_fingerprint(const me_model *model, char out[ME_FINGERPRINT_SI
     }
     XXH3_freeState(state);
     gguf_free(gguf);
+    /* An edit reads a part of the file only: the rest must not count as its memory. */
+    me_model_release_pages(model);
     return status;
 }

@@ -205,9 +205,14 @@ static mobiedit_status native_logits(me_engine *base, const float *hidden, int n
     return MOBIEDIT_OK;
 }
 
+static void native_rest(me_engine *base) {
+    me_batch_free(&((me_native *)base)->batch);
+}
+
 static const struct me_engine_ops native_ops = {
     .name = "native",
     .close = native_close,
+    .rest = native_rest,
     .prefix = me_native_prefix,
     .prefix_free = me_native_prefix_free,
     .suffix = me_native_suffix,
