@@ -176,7 +176,7 @@ typedef struct {
     int layer;                        /* -1: chosen by the library */
     size_t max_evaluations;           /* prompt evaluations; 0: the solver's default */
     uint64_t seed;                    /* of everything random */
-    int max_after_tokens;             /* length of the before/after texts; 0: 24 */
+    int max_after_tokens;             /* of the before/after texts, which end with a sentence; 0: 24 */
     mobiedit_progress_fn on_progress; /* may be NULL */
     void *user;
     double idle_watts; /* what the machine takes without the work: not counted in the result's joules */

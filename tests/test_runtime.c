@@ -359,6 +359,29 @@ static void characters_come_whole(void **state) {
     me_free(zeros.bytes);
 }
 
+static void a_sentence_ends_before_the_next(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *piece;
+        bool ends;
+    } cases[] = {{" Lima.", " The", true},  {" Lima!", "\n", true},   {" Lima?", " ", true},
+                 {" Lima.", " 1994", true}, {" Lima", " The", false}, {" U.S.", " army", false},
+                 {" 3.", "5", false},       {"", " The", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        me_text text = {0};
+        const size_t from = strlen(cases[i].before);
+        assert_true(me_text_add(&text, cases[i].before, from));
+        assert_true(me_text_add(&text, cases[i].piece, strlen(cases[i].piece)));
+        assert_int_equal(me_text_cut_at_sentence(&text, from), cases[i].ends);
+        me_text_end(&text);
+        if (cases[i].ends)
+            assert_string_equal(text.bytes, cases[i].before);
+        else
+            assert_int_equal(text.n, from + strlen(cases[i].piece));
+        me_free(text.bytes);
+    }
+}
+
 static void a_crowd_halves_the_threads(void **state) {
     (void)state;
     me_crowd crowd = {.threads = 8};
@@ -472,6 +495,7 @@ int main(void) {
         cmocka_unit_test(greedy_text_is_the_argmax_at_every_step),
         cmocka_unit_test(generation_stops_where_asked),
         cmocka_unit_test(characters_come_whole),
+        cmocka_unit_test(a_sentence_ends_before_the_next),
         cmocka_unit_test(a_crowd_halves_the_threads),
         cmocka_unit_test(adapter_is_the_change_of_weights),
     };

@@ -89,7 +89,9 @@ static mobiedit_status seems_said(edit_job *job, bool *says, mobiedit_error *err
 static mobiedit_status continuation(edit_job *job, me_runtime *runtime, char **out, mobiedit_error *err) {
     const int max = job->options.max_after_tokens;
     const me_generate_options options = {.max_tokens = max ? max : DEFAULT_AFTER_TOKENS,
-                                         .stop_at_newline = true};
+                                         .stop_at_newline = true,
+                                         .stop_at_sentence = true,
+                                         .least_bytes = strlen(job->prompt.target)};
     me_tokens tokens = {0};
     ME_TRY(me_tokenize(me_runtime_vocab(runtime), job->prompt.text, &tokens, err));
     const mobiedit_status status = me_runtime_generate(runtime, tokens.ids, tokens.n, &options, out, err);

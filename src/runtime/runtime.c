@@ -277,6 +277,8 @@ static mobiedit_status generate(me_runtime *runtime, const me_token *prompt, int
         if (me_vocab_is_end(runtime->vocab, token)) break;
         size_t from = text->n;
         ME_TRY(me_runtime_add_piece(runtime, token, text, err));
+        if (options->stop_at_sentence && from >= options->least_bytes && me_text_cut_at_sentence(text, from))
+            break;
         bool ended = options->stop_at_newline && me_text_cut_at_newline(text, from);
         if (!emit(options, text, from) || ended) break;
         next = &token;

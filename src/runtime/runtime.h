@@ -36,10 +36,13 @@ mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int
 typedef bool (*me_text_fn)(void *user, const char *piece);
 
 /* Greedy continuation of at most max_tokens tokens, stopping at the model's end tokens or where
- * stop_at_newline. *text (freed with me_free) is the continuation; on_piece may be NULL. */
+ * stop_at_newline or stop_at_sentence. *text (freed with me_free) is the continuation; on_piece may be NULL.
+ */
 typedef struct {
     int max_tokens;
     bool stop_at_newline;
+    bool stop_at_sentence; /* one that ends behind least_bytes bytes or more */
+    size_t least_bytes;
     me_text_fn on_piece;
     void *user;
 } me_generate_options;

@@ -67,3 +67,12 @@ bool me_text_cut_at_newline(me_text *text, size_t from) {
     me_text_end(text);
     return true;
 }
+
+bool me_text_cut_at_sentence(me_text *text, size_t from) {
+    if (from == 0 || text->n <= from || !memchr(".!?", text->bytes[from - 1], 3)) return false;
+    if (!me_is_space(text->bytes[from])) return false;
+    if (text->n > from + 1 && text->bytes[from + 1] >= 'a' && text->bytes[from + 1] <= 'z') return false;
+    text->n = from;
+    me_text_end(text);
+    return true;
+}

@@ -24,4 +24,8 @@ void me_text_end(me_text *text);
 /* Cuts the text at its first newline after byte `from`; whether there was one. */
 bool me_text_cut_at_newline(me_text *text, size_t from);
 
+/* Cuts the text at byte `from` where a sentence ends there: a full stop, a question or exclamation mark, then
+ * white space and no lower-case letter. Whether it does. */
+bool me_text_cut_at_sentence(me_text *text, size_t from);
+
 #endif
