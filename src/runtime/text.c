@@ -68,8 +68,12 @@ bool me_text_cut_at_newline(me_text *text, size_t from) {
     return true;
 }
 
+static bool ends_sentence(char c) {
+    return c == '.' || c == '!' || c == '?';
+}
+
 bool me_text_cut_at_sentence(me_text *text, size_t from) {
-    if (from == 0 || text->n <= from || !memchr(".!?", text->bytes[from - 1], 3)) return false;
+    if (from == 0 || text->n <= from || !ends_sentence(text->bytes[from - 1])) return false;
     if (!me_is_space(text->bytes[from])) return false;
     if (text->n > from + 1 && text->bytes[from + 1] >= 'a' && text->bytes[from + 1] <= 'z') return false;
     text->n = from;
