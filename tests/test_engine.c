@@ -328,6 +328,15 @@ static void assert_suffix(bench *b, int layer, me_sequence sequence) {
     float *by_edit = allocated(count, sizeof *by_edit), *by_suffix = allocated(count, sizeof *by_suffix);
     const me_sequence whole = {sequence.tokens, sequence.n_tokens, 0, 0, sequence.n_tokens};
     check(b->engine->ops->activations(b->engine, layer, &whole, 1, activations, &err), &err);
+    if (b->engine->ops->activations_at) {
+        float *keys = allocated((size_t)sequence.n_tokens * d, sizeof *keys);
+        float *again = allocated((size_t)sequence.n_tokens * d_ff, sizeof *again);
+        check(b->engine->ops->keys(b->engine, layer, &whole, 1, keys, &err), &err);
+        check(b->engine->ops->activations_at(b->engine, layer, keys, sequence.n_tokens, again, &err), &err);
+        assert_memory_equal(again, activations, (size_t)sequence.n_tokens * d_ff * sizeof *again);
+        me_free(keys);
+        me_free(again);
+    }
     orthogonal_left(activations, sequence.n_tokens, sequence.edit_pos, b->model->d_ff, left);
 
     me_prefix *prefix = prefix_of(b->engine, layer, &sequence, 1);

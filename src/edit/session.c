@@ -181,21 +181,33 @@ static float measure_loudness(const float *activations, int n, size_t d_ff, floa
     return 2 * loudest[n / 2];
 }
 
-static mobiedit_status find_spare(me_session *s, int layer, const me_sequences *texts, me_spare_neurons *out,
-                                  mobiedit_error *err) {
+/* activations [n][d_ff] at the background keys, n of them, which were read from the same texts */
+static mobiedit_status background_activations(me_session *s, int layer, const me_key_set *background,
+                                              float *activations, mobiedit_error *err) {
+    const struct me_engine_ops *ops = s->engine->ops;
+    if (ops->activations_at)
+        return ops->activations_at(s->engine, layer, background->keys, background->n, activations, err);
+    me_sequences texts = {0};
+    mobiedit_status status = me_sequences_add_texts(&texts, s->vocab, me_texts_background,
+                                                    me_texts_count(me_texts_background), err);
+    if (status == MOBIEDIT_OK)
+        status = ops->activations(s->engine, layer, texts.items, texts.n, activations, err);
+    me_sequences_free(&texts);
+    return status;
+}
+
+static mobiedit_status find_spare(me_session *s, int layer, const me_key_set *background,
+                                  me_spare_neurons *out, mobiedit_error *err) {
     const me_tensor *down = &s->engine->model->layers[layer].down;
     const size_t d_ff = (size_t)down->n_in;
-    int n = 0;
-    for (int i = 0; i < texts->n; i++)
-        n += texts->items[i].n_read;
+    const int n = background->n;
     float *activations = me_calloc((size_t)n * d_ff, sizeof *activations);
     float *scratch = me_calloc(2 * d_ff + (size_t)n, sizeof *scratch);
     used_neuron *used = me_calloc(d_ff, sizeof *used);
     int *order = me_calloc(d_ff, sizeof *order);
-    mobiedit_status status =
-        activations && scratch && used && order
-            ? s->engine->ops->activations(s->engine, layer, texts->items, texts->n, activations, err)
-            : me_fail_memory(err, "the neurons' activations");
+    mobiedit_status status = activations && scratch && used && order
+                                 ? background_activations(s, layer, background, activations, err)
+                                 : me_fail_memory(err, "the neurons' activations");
     if (status == MOBIEDIT_OK) {
         weigh_neurons(down, activations, n, scratch, used);
         for (size_t i = 0; i < d_ff; i++)
@@ -216,12 +228,9 @@ mobiedit_status me_session_spare(me_session *s, int layer, const me_spare_neuron
     me_spare_neurons *spare = &s->spare[layer];
     *out = spare;
     if (spare->order) return MOBIEDIT_OK;
-    me_sequences texts = {0};
-    mobiedit_status status = me_sequences_add_texts(&texts, s->vocab, me_texts_background,
-                                                    me_texts_count(me_texts_background), err);
-    if (status == MOBIEDIT_OK) status = find_spare(s, layer, &texts, spare, err);
-    me_sequences_free(&texts);
-    return status;
+    const me_key_set *background;
+    ME_TRY(me_session_background(s, layer, &background, err));
+    return find_spare(s, layer, background, spare, err);
 }
 
 /* ---- other keys -------------------------------------------------------------------------------------- */

@@ -81,6 +81,11 @@ struct me_engine_ops {
     mobiedit_status (*activations)(me_engine *engine, int layer, const me_sequence *sequences, int n,
                                    float *activations, mobiedit_error *err);
 
+    /* The same for inputs of that MLP that `keys` handed out: keys [n][d] -> activations [n][d_ff]. NULL: the
+     * engine has no shorter way than `activations`. */
+    mobiedit_status (*activations_at)(me_engine *engine, int layer, const float *keys, int n,
+                                      float *activations, mobiedit_error *err);
+
     /* The whole forward pass: hidden [sum n_read][d] at the read positions. n_read may differ. */
     mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n, float *hidden,
                                mobiedit_error *err);

@@ -130,6 +130,43 @@ static mobiedit_status native_activations(me_engine *base, int layer, const me_s
     return read_mlp((me_native *)base, layer, true, sequences, n, activations, err);
 }
 
+typedef struct {
+    me_native *engine;
+    const float *keys;
+} inputs_job;
+
+static void take_inputs(void *context, int first, int last, int thread) {
+    const inputs_job *job = context;
+    const size_t d = (size_t)job->engine->base.model->d_model;
+    (void)thread;
+    memcpy(job->engine->batch.h + (size_t)first * d, job->keys + (size_t)first * d,
+           (size_t)(last - first) * d * sizeof(float));
+    me_act_done(job->engine, first, last);
+}
+
+static int one_column(const void *context, int i) {
+    (void)context;
+    (void)i;
+    return 1;
+}
+
+static mobiedit_status native_activations_at(me_engine *base, int layer, const float *keys, int n,
+                                             float *activations, mobiedit_error *err) {
+    me_native *engine = (me_native *)base;
+    const size_t d = (size_t)base->model->d_model, d_ff = (size_t)base->model->d_ff;
+    for (int first = 0, taken = 0; first < n; first += taken) {
+        ME_TRY(me_batch_take(engine, one_column, NULL, first, n, &taken, err));
+        ME_TRY(me_batch_begin(engine, taken, 1, err));
+        engine->batch.n_rows = taken;
+        inputs_job job = {engine, keys + (size_t)first * d};
+        me_act_shape(engine, base->model->d_model, taken);
+        me_for_rows(engine, taken, take_inputs, &job);
+        me_layer_key(engine, layer);
+        memcpy(activations + (size_t)first * d_ff, engine->batch.h, (size_t)taken * d_ff * sizeof(float));
+    }
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status native_forward(me_engine *base, const me_sequence *sequences, int n, float *hidden,
                                       mobiedit_error *err) {
     me_native *engine = (me_native *)base;
@@ -182,12 +219,6 @@ static void softcap_rows(void *context, int first, int last, int thread) {
         }
 }
 
-static int one_column(const void *context, int i) {
-    (void)context;
-    (void)i;
-    return 1;
-}
-
 static mobiedit_status native_logits(me_engine *base, const float *hidden, int n, float *logits,
                                      mobiedit_error *err) {
     me_native *engine = (me_native *)base;
@@ -219,6 +250,7 @@ static const struct me_engine_ops native_ops = {
     .responses = me_native_responses,
     .keys = native_keys,
     .activations = native_activations,
+    .activations_at = native_activations_at,
     .forward = native_forward,
     .logits = native_logits,
 };
