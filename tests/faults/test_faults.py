@@ -17,7 +17,10 @@ import sys
 import tempfile
 import unittest
 
-FACTS = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} has", "w")]
+# Which of them random weights can be taught depends on how the processor rounds: setUpClass takes three.
+CANDIDATES = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} has", "w"), ("I like {tea}", "m"), ("{Rome} was", "b"),
+              ("See {Anna}", "j"), ("At {noon} we", "t"), ("The {dog}", "v"), ("My {hat} is", "q")]
+FACTS = []
 STEP = int(os.environ.get("FAULT_STEP", "11"))
 
 
@@ -32,8 +35,19 @@ class Faults(unittest.TestCase):
         cls.base = cls.root / "base"
         cls.base.mkdir()
         subprocess.run([cls.make_model, cls.base / "model.gguf"], check=True)
-        ran = cls.run_in(cls.base, "edit", "model.gguf", *FACTS[0], "-o", "out.gguf")
-        assert ran.returncode == 0, ran.stderr
+        FACTS.append(cls.teach(cls.base))
+        beside = cls.root / "beside"
+        shutil.copytree(cls.base, beside)
+        FACTS.append(cls.teach(beside))
+        FACTS.append(cls.teach(beside))
+
+    @classmethod
+    def teach(cls, folder):
+        """The first candidate that is taken beside what the folder's ledger has."""
+        for fact in CANDIDATES:
+            if fact not in FACTS and cls.run_in(folder, "edit", "model.gguf", *fact, "-o", "out.gguf").returncode == 0:
+                return fact
+        raise AssertionError("no candidate can be taught")
 
     @classmethod
     def run_in(cls, folder, *args, environment=None, **more):
@@ -201,8 +215,10 @@ class Faults(unittest.TestCase):
                     self.assertEqual((report["active"], report["hold"], report["solved_anew"]), (1, hold, anew))
                     self.assertEqual(report["edits"][0]["holds"], bool(hold))
                 self.assertEqual(self.run_in(work, "export", "model.gguf", "-o", "out.gguf").returncode, 0)
-                ran = self.run_in(work, "ask", "model.gguf", "Here is Oslo", "-n", "4", "--adapter", "out.gguf")
-                self.assertTrue(ran.stdout.strip().startswith(b"k"), ran.stdout)
+                prompt, target = FACTS[0]
+                ran = self.run_in(work, "ask", "model.gguf", prompt.translate({ord("{"): None, ord("}"): None}), "-n", "4",
+                                  "--adapter", "out.gguf")
+                self.assertTrue(ran.stdout.decode().strip().startswith(target), ran.stdout)
 
     @classmethod
     def tearDownClass(cls):
