@@ -218,7 +218,7 @@ class Faults(unittest.TestCase):
                 prompt, target = FACTS[0]
                 ran = self.run_in(work, "ask", "model.gguf", prompt.translate({ord("{"): None, ord("}"): None}), "-n", "4",
                                   "--adapter", "out.gguf")
-                self.assertTrue(ran.stdout.decode().strip().startswith(target), ran.stdout)
+                self.assertTrue(ran.stdout.strip().startswith(target.encode()), ran.stdout)
 
     @classmethod
     def tearDownClass(cls):
