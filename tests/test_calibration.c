@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "edit/calibration.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "edit/basis.h"
@@ -19,6 +20,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -46,7 +48,7 @@ static int set_up(void **state) {
     static const int32_t words[ME_CALIBRATION_TEXT_TOKENS + 1] = {1, 2, 3, 4, 5, 6};
     me_calibration_add_text(measured, words, 5);
     me_calibration_add_text(measured, words + 1, ME_CALIBRATION_TEXT_TOKENS);
-    if (me_calibration_measure_texts(session, measured, NULL) != MOBIEDIT_OK) return -1;
+    if (me_calibration_measure_keys(session, measured, NULL) != MOBIEDIT_OK) return -1;
     while (measured->n_done < measured->n_total)
         if (me_calibration_measure(session, measured, &evaluations, NULL) != MOBIEDIT_OK) return -1;
     return model->d_model == D ? 0 : -1;
@@ -162,6 +164,35 @@ static void what_is_written_is_read(void **state) {
     for (int i = 0; i < c->n_text_keys * D; i++)
         assert_true(fabsf(c->text_keys[i] - measured->text_keys[i]) <=
                     1e-3F * fabsf(measured->text_keys[i]) + 1e-6F);
+    assert_int_equal(c->n_background_keys, measured->n_background_keys);
+    assert_memory_equal(c->background_keys, measured->background_keys,
+                        (size_t)c->n_background_keys * D * sizeof(float));
+    me_calibration_close(c);
+}
+
+/* A later build with other background sentences: theirs are measured again. */
+static void keys_of_other_sentences_are_not_taken(void **state) {
+    (void)state;
+    char *bytes;
+    size_t n = 0, at = 0;
+    const uint64_t hash = measured->background_hash;
+    const char *path = write_file();
+    assert_int_equal(me_read_file(path, (size_t)1 << 30, &bytes, &n, NULL), MOBIEDIT_OK);
+    while (at + sizeof hash <= n && memcmp(bytes + at, &hash, sizeof hash) != 0)
+        at++;
+    assert_true(at + sizeof hash <= n);
+    bytes[at] ^= 1;
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n, file), n);
+    assert_int_equal(fclose(file), 0);
+    me_free(bytes);
+    me_calibration *c;
+    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);
+    assert_non_null(c->text_keys);
+    assert_null(c->background_keys);
+    assert_int_equal(c->n_background_keys, 0);
     me_calibration_close(c);
 }
 
@@ -170,19 +201,21 @@ static void parts_may_be_missing(void **state) {
     (void)state;
     const char *path = scratch_path("calibration");
     const int n_texts = measured->n_texts;
-    float *text_keys = measured->text_keys;
+    float *text_keys = measured->text_keys, *background_keys = measured->background_keys;
     me_calibration *c;
     assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
     for (int has_texts = 0; has_texts <= 1; has_texts++) {
         measured->n_texts = has_texts ? n_texts : 0;
-        measured->text_keys = NULL;
+        measured->text_keys = measured->background_keys = NULL;
         const mobiedit_status status = me_sidecar_write(measured, fingerprint, path, NULL);
         measured->n_texts = n_texts;
         measured->text_keys = text_keys;
+        measured->background_keys = background_keys;
         assert_int_equal(status, MOBIEDIT_OK);
         assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);
         assert_int_equal(c->n_texts, has_texts ? n_texts : 0);
         assert_null(c->text_keys);
+        assert_null(c->background_keys);
     }
     me_calibration_close(c);
 }
@@ -204,6 +237,25 @@ static void texts_serve_every_layer(void **state) {
     assert_ptr_not_equal(again.keys, measured->text_keys);
     assert_int_equal(again.n, at_layer.n);
     assert_memory_equal(again.keys, at_layer.keys, (size_t)again.n * D * sizeof(float));
+}
+
+/* The same keys with a calibration as without, at its layer from it. */
+static void background_comes_from_the_calibration(void **state) {
+    (void)state;
+    me_key_set without, with, elsewhere;
+    assert_int_equal(me_session_background(session, LAYER, &without, NULL), MOBIEDIT_OK);
+    session->calibration = measured;
+    const mobiedit_status status = me_session_background(session, LAYER, &with, NULL);
+    const mobiedit_status other = me_session_background(session, LAYER + 1, &elsewhere, NULL);
+    session->calibration = NULL;
+    assert_int_equal(status, MOBIEDIT_OK);
+    assert_int_equal(other, MOBIEDIT_OK);
+    assert_ptr_equal(with.keys, measured->background_keys);
+    assert_ptr_not_equal(without.keys, with.keys);
+    assert_int_equal(with.n, without.n);
+    assert_memory_equal(with.keys, without.keys, (size_t)with.n * D * sizeof(float));
+    assert_int_equal(elsewhere.n, with.n);
+    assert_memory_not_equal(elsewhere.keys, with.keys, (size_t)with.n * D * sizeof(float));
 }
 
 /* ---- the layer --------------------------------------------------------------------------------------- */
@@ -424,6 +476,8 @@ int main(void) {
                                        cmocka_unit_test(one_prompt_is_as_its_passes),
                                        cmocka_unit_test(measuring_is_repeatable),
                                        cmocka_unit_test(what_is_written_is_read),
+                                       cmocka_unit_test(keys_of_other_sentences_are_not_taken),
+                                       cmocka_unit_test(background_comes_from_the_calibration),
                                        cmocka_unit_test(parts_may_be_missing),
                                        cmocka_unit_test(texts_serve_every_layer),
                                        cmocka_unit_test(layers_around_the_usual_one_are_tried),

@@ -141,7 +141,10 @@ static mobiedit_status measure(measuring *m, mobiedit_error *err) {
     ME_TRY(me_handle_session_uncalibrated(m->model, &session, err));
     ME_TRY(try_layers(m, session, err));
     ME_TRY(write_texts(m, err));
-    if (!c->text_keys) ME_TRY(me_calibration_measure_texts(session, c, err));
+    if (!c->text_keys || !c->background_keys) {
+        ME_TRY(me_calibration_measure_keys(session, c, err));
+        ME_TRY(keep_step(m, err));
+    }
     while (c->n_done < c->n_total) {
         ME_TRY(me_calibration_measure(session, c, &m->result->evaluations, err));
         ME_TRY(keep_step(m, err));

@@ -1,5 +1,6 @@
 #include "edit/calibration.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "edit/carriers.h"
 #include "edit/session.h"
@@ -15,6 +16,13 @@ static const float STEP = 0.1F;
 /* Names are far apart in their list, so that all kinds of them come. */
 enum { NAME_STRIDE = 37 };
 
+static uint64_t hash_background(void) {
+    uint64_t hash = 0;
+    for (const char *const *text = me_texts_background; *text; text++)
+        hash = me_hash((uint64_t[]){hash, me_hash(*text, strlen(*text))}, 2 * sizeof hash);
+    return hash;
+}
+
 mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibration **out,
                                     mobiedit_error *err) {
     const size_t d = (size_t)model->d_model;
@@ -24,6 +32,7 @@ mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibra
         .layer = layer,
         .d = model->d_model,
         .n_total = (int)me_texts_count(me_texts_calibration),
+        .background_hash = hash_background(),
         .means = me_calloc(ME_KINDS * d * d, sizeof(float)),
         .texts = me_calloc((size_t)ME_CALIBRATION_TEXTS * ME_CALIBRATION_TEXT_TOKENS, sizeof(int32_t))};
     if (c->means && c->texts) {
@@ -39,6 +48,7 @@ void me_calibration_close(me_calibration *c) {
     me_free(c->means);
     me_free(c->texts);
     me_free(c->text_keys);
+    me_free(c->background_keys);
     me_free(c);
 }
 
@@ -60,16 +70,26 @@ me_sequence *me_calibration_text_sequences(const me_calibration *c) {
     return sequences;
 }
 
-mobiedit_status me_calibration_measure_texts(me_session *session, me_calibration *c, mobiedit_error *err) {
+static mobiedit_status measure_texts(me_session *session, me_calibration *c, mobiedit_error *err) {
     me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
     me_key_set keys = {0};
     if (!texts.items) return me_fail_memory(err, "the texts");
     const mobiedit_status status = me_session_keys(session, c->layer, &texts, &keys, err);
     me_free(texts.items);
     if (status != MOBIEDIT_OK) return status;
-    me_free(c->text_keys);
     c->text_keys = keys.keys;
     c->n_text_keys = keys.n;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration *c, mobiedit_error *err) {
+    if (!c->text_keys) ME_TRY(measure_texts(session, c, err));
+    if (c->background_keys) return MOBIEDIT_OK;
+    me_key_set keys = {0};
+    ME_TRY(me_session_text_keys(session, c->layer, me_texts_background, me_texts_count(me_texts_background),
+                                &keys, err));
+    c->background_keys = keys.keys;
+    c->n_background_keys = keys.n;
     return MOBIEDIT_OK;
 }
 

@@ -29,6 +29,10 @@ typedef struct me_calibration {
     int n_texts;
     float *text_keys; /* [n_text_keys][d]: of all their tokens, at `layer`; NULL until they are measured */
     int n_text_keys;
+    float *background_keys; /* [n_background_keys][d]: of the compiled-in background sentences' tokens, at
+                               `layer`; NULL until they are measured */
+    int n_background_keys;
+    uint64_t background_hash; /* of those sentences: tells one build's from another's */
 } me_calibration;
 
 /* Nothing measured yet. Closed with me_calibration_close (NULL is fine). */
@@ -56,8 +60,8 @@ static inline int me_calibration_text_length(const int32_t *text) {
     return n;
 }
 
-/* Fills text_keys. */
-mobiedit_status me_calibration_measure_texts(me_session *session, me_calibration *calibration,
-                                             mobiedit_error *err);
+/* Fills text_keys and background_keys, those of them that are missing. */
+mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration *calibration,
+                                            mobiedit_error *err);
 
 #endif

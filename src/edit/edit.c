@@ -258,7 +258,7 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
 
 static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     edit_keys k = {0};
-    const me_key_set *background = NULL;
+    me_key_set background = {0};
     e->watch.state.stage = MOBIEDIT_STAGE_KEY;
     mobiedit_status status = me_watch_tell(&e->watch, err);
     if (status == MOBIEDIT_OK) status = me_session_background(e->session, e->result->layer, &background, err);
@@ -273,7 +273,7 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     if (status == MOBIEDIT_OK)
         status = me_session_text_keys(e->session, e->result->layer, e->request->keep, e->request->n_keep,
                                       &k.keep, err);
-    if (status == MOBIEDIT_OK) status = solve_left(e, &k, background, err);
+    if (status == MOBIEDIT_OK) status = solve_left(e, &k, &background, err);
     if (status == MOBIEDIT_OK) {
         e->result->keys = k.positives.keys;
         e->result->n_keys = k.positives.n;

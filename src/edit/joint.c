@@ -157,14 +157,13 @@ static mobiedit_status add_text(work *w, const me_key_set *all, int most, float 
 /* Plain text, and what the model wrote itself where it is calibrated: each token weighs the same. With many
  * edits drift is what the solve does not know of other text (doc/experiments.md). */
 static mobiedit_status add_background(work *w, mobiedit_error *err) {
-    const me_key_set *plain;
-    me_key_set written;
+    me_key_set plain, written;
     ME_TRY(me_session_background(w->session, w->layer, &plain, err));
     ME_TRY(me_session_written(w->session, w->layer, &written, err));
-    const int n_plain = plain->n < MAX_BACKGROUND ? plain->n : MAX_BACKGROUND;
+    const int n_plain = plain.n < MAX_BACKGROUND ? plain.n : MAX_BACKGROUND;
     const int n_written = written.n < MAX_WRITTEN ? written.n : MAX_WRITTEN;
     const float weight = ME_KEY_TEXT_WEIGHT / (float)(n_plain + n_written);
-    ME_TRY(add_text(w, plain, n_plain, weight * (float)n_plain, err));
+    ME_TRY(add_text(w, &plain, n_plain, weight * (float)n_plain, err));
     return n_written ? add_text(w, &written, n_written, weight * (float)n_written, err) : MOBIEDIT_OK;
 }
 

@@ -104,11 +104,18 @@ mobiedit_status me_session_text_keys(me_session *s, int layer, const char *const
     return status;
 }
 
-mobiedit_status me_session_background(me_session *s, int layer, const me_key_set **out, mobiedit_error *err) {
+mobiedit_status me_session_background(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
+    const me_calibration *c = s->calibration;
     me_key_set *set = &s->background[layer];
-    *out = set;
-    if (set->keys) return MOBIEDIT_OK;
-    return me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), set, err);
+    if (c && c->layer == layer && c->background_keys) {
+        *out = (me_key_set){.keys = c->background_keys, .n = c->n_background_keys};
+        return MOBIEDIT_OK;
+    }
+    if (!set->keys)
+        ME_TRY(me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), set,
+                                    err));
+    *out = *set;
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status me_session_written(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
@@ -228,9 +235,9 @@ mobiedit_status me_session_spare(me_session *s, int layer, const me_spare_neuron
     me_spare_neurons *spare = &s->spare[layer];
     *out = spare;
     if (spare->order) return MOBIEDIT_OK;
-    const me_key_set *background;
+    me_key_set background;
     ME_TRY(me_session_background(s, layer, &background, err));
-    return find_spare(s, layer, background, spare, err);
+    return find_spare(s, layer, &background, spare, err);
 }
 
 /* ---- other keys -------------------------------------------------------------------------------------- */

@@ -19,9 +19,10 @@ struct me_session {
     me_engine *engine;
     const me_vocab *vocab;
     const struct me_calibration *calibration; /* of the model; NULL: none. The owner of the session sets it */
-    me_key_set *background;                   /* [n_layer]; keys NULL until the layer is first edited */
-    me_key_set *written;                      /* [n_layer]; likewise, where the calibration has none of it */
-    me_spare_neurons *spare;                  /* [n_layer]; order NULL until then */
+    me_key_set *background; /* [n_layer]; keys NULL until the layer is first edited, and where the calibration
+                               has them */
+    me_key_set *written;    /* [n_layer]; likewise, where the calibration has none of it */
+    me_spare_neurons *spare; /* [n_layer]; order NULL until then */
 };
 
 /* Adds the request's own prompt, with a target (or NULL) as me_sequences_add takes it. */
@@ -36,9 +37,8 @@ mobiedit_status me_session_keys(me_session *session, int layer, const me_sequenc
 mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err);
 
-/* Every token of plain text; the session's own, valid as long as it is open. */
-mobiedit_status me_session_background(me_session *session, int layer, const me_key_set **out,
-                                      mobiedit_error *err);
+/* Every token of plain text; the session's own or its calibration's, valid as long as both are open. */
+mobiedit_status me_session_background(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
 /* Every token of what the calibrated model wrote itself; also the session's own. NULL without a calibration.
  */

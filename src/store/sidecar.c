@@ -8,6 +8,7 @@
 #include "store/pending.h"
 
 #include <gguf.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 enum {
     VERSION = 5,
     MAX_PROMPTS = 10000,
-    MOST_TENSORS = 3,
+    MOST_TENSORS = 4,
     N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS
 };
 static const char TRIAL_LAYERS[] = "mobiedit.calibration.trial_layers",
@@ -23,7 +24,8 @@ static const char TRIAL_LAYERS[] = "mobiedit.calibration.trial_layers",
                   TRIAL_LOSSES[] = "mobiedit.calibration.trial_losses";
 static const char TYPE[] = "mobiedit-calibration";
 static const char MEANS[] = "calibration.means", TEXTS[] = "calibration.texts",
-                  TEXT_KEYS[] = "calibration.text_keys";
+                  TEXT_KEYS[] = "calibration.text_keys", BACKGROUND_KEYS[] = "calibration.background_keys";
+static const char BACKGROUND[] = "mobiedit.calibration.background";
 
 static int64_t n_values(int d) {
     return (int64_t)ME_KINDS * d * d;
@@ -31,6 +33,10 @@ static int64_t n_values(int d) {
 
 static size_t texts_size(int n_texts) {
     return (size_t)n_texts * ME_CALIBRATION_TEXT_TOKENS * sizeof(int32_t);
+}
+
+static size_t keys_size(int n, int d) {
+    return (size_t)n * (size_t)d * sizeof(float);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
@@ -51,6 +57,12 @@ static void describe_tensors(const me_calibration *c, struct ggml_context *tenso
         struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F16, c->d, c->n_text_keys);
         ggml_set_name(keys, TEXT_KEYS);
         gguf_add_tensor(gguf, keys);
+    }
+    if (c->background_keys) {
+        struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, c->d, c->n_background_keys);
+        ggml_set_name(keys, BACKGROUND_KEYS);
+        gguf_add_tensor(gguf, keys);
+        gguf_set_val_u64(gguf, BACKGROUND, c->background_hash);
     }
 }
 
@@ -91,8 +103,8 @@ static mobiedit_status write_tensor(const void *values, size_t size, const char 
     return me_pending_add(file, padding, GGML_PAD(size, alignment) - size, err);
 }
 
-static mobiedit_status write_keys(const me_calibration *c, const char *padding, size_t alignment,
-                                  me_pending_file *file, mobiedit_error *err) {
+static mobiedit_status write_text_keys(const me_calibration *c, const char *padding, size_t alignment,
+                                       me_pending_file *file, mobiedit_error *err) {
     const size_t n = (size_t)c->n_text_keys * (size_t)c->d;
     ggml_fp16_t *rounded = me_calloc(n, sizeof *rounded);
     if (!rounded) return me_fail_memory(err, "the calibration");
@@ -115,7 +127,10 @@ static mobiedit_status write_values(const struct gguf_context *gguf, const me_ca
             write_tensor(c->means, (size_t)n_values(c->d) * sizeof(float), padding, alignment, file, err);
     if (status == MOBIEDIT_OK && c->n_texts > 0)
         status = write_tensor(c->texts, texts_size(c->n_texts), padding, alignment, file, err);
-    if (status == MOBIEDIT_OK && c->text_keys) status = write_keys(c, padding, alignment, file, err);
+    if (status == MOBIEDIT_OK && c->text_keys) status = write_text_keys(c, padding, alignment, file, err);
+    if (status == MOBIEDIT_OK && c->background_keys)
+        status = write_tensor(c->background_keys, keys_size(c->n_background_keys, c->d), padding, alignment,
+                              file, err);
     me_free(header);
     return status;
 }
@@ -293,7 +308,7 @@ static mobiedit_status read_rounded(const source *from, ggml_fp16_t *rounded, me
     return check_finite(from, c->text_keys, n, err);
 }
 
-static mobiedit_status read_keys(const source *from, me_calibration *c, mobiedit_error *err) {
+static mobiedit_status read_text_keys(const source *from, me_calibration *c, mobiedit_error *err) {
     me_free(c->text_keys);
     c->text_keys = NULL;
     if (gguf_find_tensor(from->gguf, TEXT_KEYS) < 0) return MOBIEDIT_OK;
@@ -310,10 +325,34 @@ static mobiedit_status read_keys(const source *from, me_calibration *c, mobiedit
     return status;
 }
 
+static bool has_background(const struct gguf_context *gguf, uint64_t hash) {
+    const int64_t id = gguf_find_key(gguf, BACKGROUND);
+    return id >= 0 && gguf_get_kv_type(gguf, id) == GGUF_TYPE_UINT64 && gguf_get_val_u64(gguf, id) == hash;
+}
+
+/* Keys of other sentences are as good as none. */
+static mobiedit_status read_background_keys(const source *from, me_calibration *c, mobiedit_error *err) {
+    me_free(c->background_keys);
+    c->background_keys = NULL;
+    c->n_background_keys = 0;
+    const int64_t id = gguf_find_tensor(from->gguf, BACKGROUND_KEYS);
+    if (id < 0 || !has_background(from->gguf, c->background_hash)) return MOBIEDIT_OK;
+    const size_t size = gguf_get_tensor_size(from->gguf, id), n = size / keys_size(1, c->d);
+    /* More than the file has would only be found out once there is memory for it. */
+    if (n == 0 || size > from->size || n > INT_MAX) return damaged(from, err);
+    c->background_keys = me_calloc(size, 1);
+    if (!c->background_keys) return me_fail_memory(err, "the calibration");
+    c->n_background_keys = (int)n;
+    ME_TRY(
+        read_tensor(from, BACKGROUND_KEYS, GGML_TYPE_F32, c->background_keys, keys_size((int)n, c->d), err));
+    return check_finite(from, c->background_keys, (int64_t)n * c->d, err);
+}
+
 static mobiedit_status read_tensors(const source *from, int n_vocab, me_calibration *c, mobiedit_error *err) {
     ME_TRY(read_means(from, c, err));
     ME_TRY(read_texts(from, n_vocab, c, err));
-    return read_keys(from, c, err);
+    ME_TRY(read_text_keys(from, c, err));
+    return read_background_keys(from, c, err);
 }
 
 mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, const char *path,

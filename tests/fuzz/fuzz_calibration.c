@@ -41,6 +41,9 @@ static void check(const me_calibration *c, const me_model *model) {
     if (c->text_keys && c->n_text_keys != n_tokens) abort();
     for (int i = 0; c->text_keys && i < n_tokens * c->d; i++)
         if (!isfinite(c->text_keys[i])) abort();
+    if (c->n_background_keys < 0 || !c->background_keys != (c->n_background_keys == 0)) abort();
+    for (int i = 0; i < c->n_background_keys * c->d; i++)
+        if (!isfinite(c->background_keys[i])) abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -76,7 +76,9 @@ static void write_calibration(const char *path, bool with_texts) {
         me_calibration_add_text(zeros, words, 1);
         zeros->n_text_keys = 4;
         zeros->text_keys = me_calloc((size_t)zeros->n_text_keys * BARE_D_MODEL, sizeof(float));
-        require(zeros->text_keys, path);
+        zeros->n_background_keys = 3;
+        zeros->background_keys = me_calloc((size_t)zeros->n_background_keys * BARE_D_MODEL, sizeof(float));
+        require(zeros->text_keys && zeros->background_keys, path);
     }
     require(me_sidecar_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK, path);
     me_calibration_close(zeros);
