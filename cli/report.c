@@ -51,6 +51,8 @@ void report_edit(const options *o, const mobiedit_edit_result *r, const mobiedit
     (void)printf("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|\n", "edit", r->solver,
                  r->layer, r->rounds, (double)r->loss, (double)r->delta_ratio);
     (void)printf("%-13s %zu prompts, %zu tokens\n", "evaluations", r->evaluations, r->token_passes);
+    if (r->calibration == MOBIEDIT_CALIBRATION_UNFINISHED)
+        (void)printf("%-13s unfinished, and not used: `mobiedit calibrate` goes on with it\n", "calibration");
     (void)printf("%-13s %.2f s wall, %.2f s CPU\n", "time", r->seconds, r->cpu_seconds);
     print_energy(o, r);
     (void)printf("%-13s %.0f MiB\n", "peak memory", mebibytes(r->peak_rss_bytes));
@@ -81,6 +83,7 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     me_json_add_text(object, "solver", r->solver);
     me_json_add_text(object, "profile", profile_of(o));
     me_json_add_text(object, "stop", mobiedit_stop_name(r->stop));
+    me_json_add_text(object, "calibration", mobiedit_calibration_name(r->calibration));
     me_json_add_number(object, "layer", r->layer);
     me_json_add_number(object, "rounds", r->rounds);
     me_json_add_number(object, "loss", (double)r->loss);

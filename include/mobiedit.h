@@ -192,6 +192,12 @@ typedef enum {
     MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself: nothing was written */
 } mobiedit_stop;
 
+typedef enum {
+    MOBIEDIT_CALIBRATION_NONE,
+    MOBIEDIT_CALIBRATION_UNFINISHED, /* mobiedit_calibrate was cut off: its responses are not taken */
+    MOBIEDIT_CALIBRATION_WHOLE,
+} mobiedit_calibration_state;
+
 typedef struct {
     size_t evaluations;
     float loss;
@@ -199,6 +205,7 @@ typedef struct {
 
 typedef struct {
     mobiedit_stop stop;
+    mobiedit_calibration_state calibration;
     const char *solver;
     int layer;
     int rounds;
@@ -227,6 +234,7 @@ MOBIEDIT_API mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit
                                            mobiedit_edit_result *result, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_edit_result_free(mobiedit_edit_result *result);
 MOBIEDIT_API const char *mobiedit_stop_name(mobiedit_stop stop);
+MOBIEDIT_API const char *mobiedit_calibration_name(mobiedit_calibration_state state); /* "none", ... */
 
 /* Watts that the machine takes while the calling thread sleeps for so long, for idle_watts; NaN where the
  * machine has no readable counter. */

@@ -48,6 +48,24 @@ mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err) 
     return status;
 }
 
+mobiedit_calibration_state me_calibration_state(const mobiedit_model *model) {
+    if (!model->calibration) return MOBIEDIT_CALIBRATION_NONE;
+    return me_calibration_is_whole(model->calibration) ? MOBIEDIT_CALIBRATION_WHOLE
+                                                       : MOBIEDIT_CALIBRATION_UNFINISHED;
+}
+
+const char *mobiedit_calibration_name(mobiedit_calibration_state state) {
+    switch (state) {
+    case MOBIEDIT_CALIBRATION_NONE:
+        return "none";
+    case MOBIEDIT_CALIBRATION_UNFINISHED:
+        return "unfinished";
+    case MOBIEDIT_CALIBRATION_WHOLE:
+        return "whole";
+    }
+    return "unknown";
+}
+
 /* Whether it may go on: `layer` is the one that is wanted, -1 where it is to be chosen; `fresh` has nothing
  * yet. */
 static bool can_go_on(const me_calibration *c, int layer, const me_calibration *fresh) {

@@ -8,4 +8,7 @@
  * it, and "none", is no error. E_IO, E_FORMAT, E_UNSUPPORTED, E_MISMATCH as me_sidecar_read says. */
 mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err);
 
+/* Of the one that was found. */
+mobiedit_calibration_state me_calibration_state(const mobiedit_model *model);
+
 #endif

@@ -1,4 +1,5 @@
 /* mobiedit_edit: from a request to a verified adapter. */
+#include "api/calibrate.h"
 #include "api/handle.h"
 #include "api/job.h"
 #include "api/neuron_adapter.h"
@@ -324,6 +325,7 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_ed
     job.options.user = &job;
     const mobiedit_status status = run(&job, err);
     report_solved(&job);
+    result->calibration = me_calibration_state(model);
     if (status != MOBIEDIT_OK) drop_texts(result);
     result->solver =
         ask->options->solver ? me_solver_find(ask->options->solver)->name : mobiedit_solvers()[0];

@@ -225,7 +225,7 @@ static mobiedit_status find_guesses(const me_calibration *calibration, me_basis 
 
 static bool of_use(const me_calibration *calibration, const me_problem *p) {
     return calibration && abs(calibration->layer - p->layer) <= ME_CALIBRATION_REACH &&
-           calibration->n_done == calibration->n_total;
+           me_calibration_is_whole(calibration);
 }
 
 mobiedit_status me_basis_draw(const me_problem *p, const me_calibration *calibration, int n, uint64_t seed,

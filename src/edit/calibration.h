@@ -45,6 +45,11 @@ void me_calibration_close(me_calibration *calibration);
 mobiedit_status me_calibration_measure(me_session *session, me_calibration *calibration, size_t *evaluations,
                                        mobiedit_error *err);
 
+/* One that was cut off has guesses of too few prompts: edits do not take them. */
+static inline bool me_calibration_is_whole(const me_calibration *calibration) {
+    return calibration->n_done == calibration->n_total;
+}
+
 /* Takes the first tokens of a text of n >= 1; at ME_CALIBRATION_TEXTS of them there is room for no more. */
 void me_calibration_add_text(me_calibration *calibration, const int32_t *tokens, int n);
 

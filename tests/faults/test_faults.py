@@ -175,14 +175,27 @@ class Faults(unittest.TestCase):
                 break
             self.assertEqual(ran.returncode, -signal.SIGKILL, ran.stderr)
             killed += 1
+            if killed == 2:
+                self.assertEqual(self.calibration_of_an_edit(work), "unfinished")
         self.assertGreater(killed, 1)
         ran = self.run_in(work, "calibrate", "model.gguf", "--json")
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertEqual(json.loads(ran.stdout)["prompts"], prompts)
+        self.assertEqual(self.calibration_of_an_edit(work), "whole")
+        self.assertEqual(self.calibration_of_an_edit(work, "--calibration", "none"), "none")
         self.assertGreater(json.loads(ran.stdout)["found"], 0)
         self.assertEqual((work / name).read_bytes(), expected)
         self.assertEqual((work / name).stat().st_mode & 0o777, 0o600)
         self.table.append(("kill -9 at a write of calibrate, one after the other", killed, "goes on; the same bytes"))
+
+    def calibration_of_an_edit(self, work, *options):
+        """What an edit says of the calibration that it found, to scripts and to people."""
+        edit = ["edit", "model.gguf", *FACTS[1], "-o", "b.gguf", "--no-ledger", *options]
+        ran = self.run_in(work, *edit, "--json")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        state = json.loads(ran.stdout)["calibration"]
+        self.assertEqual(b"unfinished, and not used" in self.run_in(work, *edit).stdout, state == "unfinished")
+        return state
 
     def test_calibration_of_another_model(self):
         work = self.copy()
