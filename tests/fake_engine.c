@@ -30,11 +30,21 @@ static mobiedit_status suffix(me_engine *engine, const me_prefix *prefix, const 
     return MOBIEDIT_OK;
 }
 
+static int longest_step(const float *base, const float *delta) {
+    int longest = 0;
+    for (int i = 1; i < FAKE_D; i++)
+        if (fabsf(delta[i] - base[i]) > fabsf(delta[longest] - base[longest])) longest = i;
+    return longest;
+}
+
 /* Exact differences: the fake has no rounding to avoid. */
 static mobiedit_status responses(me_engine *engine, const me_prefix *prefix, const float *base,
                                  const float *deltas, int n_deltas, const int *which, int n_which, float *out,
                                  mobiedit_error *err) {
     size_t width = (size_t)n_which * FAKE_TARGETS * FAKE_D;
+    fake_engine *fake = (fake_engine *)engine;
+    for (int c = 0; c < n_which; c++)
+        if (fake->n_probed[which[c]]++ == 0) fake->first_probed[which[c]] = longest_step(base, deltas);
     float *at_base = me_calloc(width, sizeof *at_base);
     mobiedit_status status = suffix(engine, prefix, base, 1, which, n_which, at_base, err);
     if (status == MOBIEDIT_OK) status = suffix(engine, prefix, deltas, n_deltas, which, n_which, out, err);

@@ -16,6 +16,8 @@ typedef struct {
     float base[FAKE_CARRIERS][FAKE_TARGETS][FAKE_D];
     float jacobian[FAKE_CARRIERS][FAKE_TARGETS][FAKE_D][FAKE_D];
     int passes; /* suffix evaluations that were asked for */
+    /* Calls for a carrier's responses, and along which dimension the first delta of the first one stepped. */
+    int n_probed[FAKE_CARRIERS], first_probed[FAKE_CARRIERS];
 } fake_engine;
 
 void fake_engine_init(fake_engine *fake, float gain);

@@ -531,6 +531,43 @@ static void probe_does_not_wait_for_other_wordings(void **state) {
     }
 }
 
+/* A round that did little ends the search only once there were evaluations enough. */
+static void probe_looks_on_before_it_stops(void **state) {
+    (void)state;
+    size_t evaluations[2];
+    for (int patient = 0; patient <= 1; patient++) {
+        bench b;
+        bench_open(&b, 1);
+        memset(b.fake.jacobian[FAKE_CARRIERS - 1], 0, sizeof b.fake.jacobian[0]);
+        b.problem->n_own = FAKE_CARRIERS - 1;
+        b.options.probes = 8;
+        b.options.enough = patient ? 500 : 0;
+        assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+        assert_int_equal(b.solution.stop, ME_STOP_SOLVED);
+        evaluations[patient] = b.problem->evaluations;
+        me_problem_close(b.problem);
+    }
+    assert_true(evaluations[0] < evaluations[1]);
+    assert_true(evaluations[1] < 1000);
+}
+
+/* Carriers have their turns at different times, and each begins with the strongest direction all the same. */
+static void probe_begins_with_the_strongest_directions(void **state) {
+    (void)state;
+    bench b;
+    bench_open(&b, 1);
+    b.problem->max_evaluations = 400;
+    b.options.probes = 3;
+    b.input.no_stop = true;
+    assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+    assert_true(b.fake.n_probed[0] > 1);
+    for (int c = 0; c < FAKE_CARRIERS; c++) {
+        assert_true(b.fake.n_probed[c] > 0);
+        assert_int_equal(b.fake.first_probed[c], 0);
+    }
+    me_problem_close(b.problem);
+}
+
 static bool refuse(void *user, const mobiedit_progress *progress) {
     (void)progress;
     return --*(int *)user > 0;
@@ -557,6 +594,8 @@ int main(void) {
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(words_of_a_prompt_are_those_that_mean_something),
         cmocka_unit_test(probe_does_not_wait_for_other_wordings),
+        cmocka_unit_test(probe_looks_on_before_it_stops),
+        cmocka_unit_test(probe_begins_with_the_strongest_directions),
         cmocka_unit_test(key_tells_subject_from_others),
         cmocka_unit_test(key_bears_a_giant_negative),
         cmocka_unit_test(key_does_not_mind_answers_below_zero),

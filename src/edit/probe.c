@@ -21,6 +21,7 @@ me_probe_options me_probe_defaults(void) {
                               .stop_nll = 0.1F,
                               .stop_margin = 1.5F,
                               .worth = 0.07F,
+                              .enough = 500,
                               .patience = 5,
                               .max_norm = 16.0F,
                               .vocabulary = 200};
@@ -38,7 +39,9 @@ typedef struct {
     const me_probe_options *o;
     int d, nt, rows;   /* rows = n_carriers * n_target */
     int n_probes;      /* directions with a response */
-    int next, width;   /* this round's directions: `width` of the basis from `next` on */
+    int width;         /* directions a carrier is probed in at a time */
+    int *next;         /* [n_carriers]: of the basis, the first that is its turn on that carrier */
+    size_t began;      /* the problem's evaluations before the first of this solve */
     float *delta;      /* [d] */
     float *hidden;     /* [n_carriers][n_target][d] at delta */
     me_score *scored;  /* [n_carriers] at delta */
@@ -56,6 +59,7 @@ typedef struct {
 } state;
 
 static void state_free(state *t) {
+    me_free(t->next);
     me_free(t->hidden);
     me_free(t->scored);
     me_free(t->responses);
@@ -78,6 +82,7 @@ static int directions(const me_probe_options *o, const me_solver_input *in) {
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
     size_t probes = (size_t)directions(t->o, t->in), carriers = (size_t)t->p->n_carriers;
+    t->next = me_calloc(carriers, sizeof *t->next);
     t->hidden = me_calloc(rows * d, sizeof(float));
     t->scored = me_calloc(carriers, sizeof *t->scored);
     t->responses = me_calloc(k * rows * d, sizeof(float));
@@ -89,8 +94,8 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     t->scores = me_calloc(carriers, sizeof *t->scores);
     t->s = me_calloc(k, sizeof(float));
     t->offset = me_calloc(k, sizeof(float));
-    if (t->hidden && t->scored && t->responses && t->own && t->error && t->probed && t->candidates &&
-        t->tried && t->scores && t->s && t->offset)
+    if (t->next && t->hidden && t->scored && t->responses && t->own && t->error && t->probed &&
+        t->candidates && t->tried && t->scores && t->s && t->offset)
         return MOBIEDIT_OK;
     state_free(t);
     return me_fail_memory(err, "the probe solver");
@@ -115,6 +120,11 @@ static bool own_solved(const state *t) {
  */
 static bool solved(const state *t) {
     return own_solved(t) && (t->at.loss < t->o->stop_nll || t->gain < t->o->worth);
+}
+
+/* One round that did little does not say that the next ones would: their directions are others. */
+static bool may_stop(const state *t) {
+    return solved(t) && (t->at.loss < t->o->stop_nll || t->p->evaluations - t->began >= t->o->enough);
 }
 
 /* The carrier that is furthest from the target: its responses matter most. Other wordings wait for the
@@ -156,32 +166,28 @@ static void guess_responses(state *t) {
     }
 }
 
-static void choose_directions(state *t) {
-    const int n = directions(t->o, t->in), n_basis = t->in->n_basis;
-    t->next = (t->next + t->width) % n_basis;
-    t->width = n < n_basis - t->next ? n : n_basis - t->next;
-}
-
-/* Probes this round's directions at the present delta, on the carrier, and stores the responses. */
+/* Probes the carrier's next directions at the present delta, and stores the responses. Each carrier has its
+ * own turn: one that is probed late begins with the strongest ones too. */
 static mobiedit_status probe_carrier(state *t, int carrier, mobiedit_error *err) {
-    const int first = t->next, k = t->width, d = t->d, width = t->nt * d;
+    const int first = t->next[carrier], n = t->in->n_basis, k = t->width, d = t->d, width = t->nt * d;
     const float step = t->o->step * t->p->value_norm;
     for (int j = 0; j < k; j++) {
         float *c = t->candidates + (size_t)j * (size_t)d;
         memcpy(c, t->delta, (size_t)d * sizeof *c);
-        cblas_saxpy(d, step, t->in->basis + (size_t)(first + j) * (size_t)d, 1, c, 1);
+        cblas_saxpy(d, step, t->in->basis + (size_t)((first + j) % n) * (size_t)d, 1, c, 1);
     }
     ME_TRY(me_problem_responses(t->p, t->delta, t->candidates, k, carrier, t->probed, err));
     for (int j = 0; j < k; j++)
-        keep_response(t, first + j, carrier, t->probed + (size_t)j * (size_t)width);
-    if (first + k > t->n_probes) t->n_probes = first + k;
+        keep_response(t, (first + j) % n, carrier, t->probed + (size_t)j * (size_t)width);
+    const int known = first + k < n ? first + k : n;
+    if (known > t->n_probes) t->n_probes = known;
+    t->next[carrier] = (first + k) % n;
     return MOBIEDIT_OK;
 }
 
 /* Other wordings answer to other directions than the prompt's own: once it is their turn, all whose
  * loss is not small beside the worst one's are probed. */
 static mobiedit_status probe_round(state *t, int worst, mobiedit_error *err) {
-    choose_directions(t);
     for (int c = 0; own_solved(t) && c < t->p->n_carriers; c++)
         if (c != worst && t->scored[c].nll > WORTH_PROBING * t->scored[worst].nll)
             ME_TRY(probe_carrier(t, c, err));
@@ -291,6 +297,7 @@ static mobiedit_status start(state *t, mobiedit_error *err) {
     ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scored, err));
     t->at = summarise(t->p, t->scored);
     t->gain = 1;
+    t->began = t->p->evaluations;
     guess_responses(t);
     return me_problem_report(t->p, 0, t->at.loss, t->at.n_say, err);
 }
@@ -308,7 +315,7 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
          out->rounds++) {
         bool accepted;
         const summary before = t->at;
-        if (solved(t) && !t->in->no_stop) break;
+        if (may_stop(t) && !t->in->no_stop) break;
         ME_TRY(run_round(t, &accepted, err));
         ME_TRY(me_problem_report(t->p, out->rounds + 1, t->at.loss, t->at.n_say, err));
         t->gain = 1 - t->at.loss / before.loss;
@@ -337,6 +344,7 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
                .d = p->model->d_model,
                .nt = p->n_target,
                .rows = p->n_carriers * p->n_target,
+               .width = directions(o, in) < in->n_basis ? directions(o, in) : in->n_basis,
                .trust = o->trust,
                .delta = out->delta};
     memset(out->delta, 0, (size_t)t.d * sizeof(float));

@@ -14,11 +14,13 @@ typedef struct {
     float stop_nll;    /* solved: mean loss below this and every carrier in the prompt's own words says the
                           target ... */
     float stop_margin; /* ... with this much between its logit and the next; and the other wordings ... */
-    float worth;       /* ... are below stop_nll too, or a round takes less than this share off the loss */
-    int patience;      /* rounds in a row that may lower the loss, and the own words' before they are
-                          solved, by less than 2 % */
-    float max_norm;    /* |delta| <= max_norm |v| */
-    int vocabulary;    /* tokens kept in the inner problem, those that can win; as many are sampled */
+    float worth; /* ... are below stop_nll too, or a round takes less than this share off the loss, after
+                    `enough` evaluations at least */
+    size_t enough;
+    int patience;   /* rounds in a row that may lower the loss, and the own words' before they are
+                       solved, by less than 2 % */
+    float max_norm; /* |delta| <= max_norm |v| */
+    int vocabulary; /* tokens kept in the inner problem, those that can win; as many are sampled */
 } me_probe_options;
 
 me_probe_options me_probe_defaults(void);
