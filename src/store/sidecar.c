@@ -337,7 +337,8 @@ static mobiedit_status read_background_keys(const source *from, me_calibration *
     c->n_background_keys = 0;
     const int64_t id = gguf_find_tensor(from->gguf, BACKGROUND_KEYS);
     if (id < 0 || !has_background(from->gguf, c->background_hash)) return MOBIEDIT_OK;
-    const size_t size = gguf_get_tensor_size(from->gguf, id), n = size / keys_size(1, c->d);
+    const size_t size = gguf_get_tensor_size(from->gguf, id), row = keys_size(1, c->d);
+    const size_t n = row > 0 ? size / row : 0;
     /* More than the file has would only be found out once there is memory for it. */
     if (n == 0 || size > from->size || n > INT_MAX) return damaged(from, err);
     c->background_keys = me_calloc(size, 1);
