@@ -20,6 +20,7 @@ me_probe_options me_probe_defaults(void) {
                               .decay = 3e-3F,
                               .stop_nll = 0.1F,
                               .stop_margin = 1.5F,
+                              .stop_all = 0.1F,
                               .worth = 0.07F,
                               .enough = 500,
                               .patience = 5,
@@ -119,12 +120,12 @@ static bool own_solved(const state *t) {
 /* The prompt's own words are settled, and other wordings are too, or another round would do little for them.
  */
 static bool solved(const state *t) {
-    return own_solved(t) && (t->at.loss < t->o->stop_nll || t->gain < t->o->worth);
+    return own_solved(t) && (t->at.loss < t->o->stop_all || t->gain < t->o->worth);
 }
 
 /* One round that did little does not say that the next ones would: their directions are others. */
 static bool may_stop(const state *t) {
-    return solved(t) && (t->at.loss < t->o->stop_nll || t->p->evaluations - t->began >= t->o->enough);
+    return solved(t) && (t->at.loss < t->o->stop_all || t->p->evaluations - t->began >= t->o->enough);
 }
 
 /* The carrier that is furthest from the target: its responses matter most. Other wordings wait for the
@@ -359,11 +360,14 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
     me_probe_options options = me_probe_defaults();
     /* With a norm behind the down projection (gemma3) a delta only turns what the layer adds, the less the
      * longer it is: it may grow long, and steps in more directions at once waste less of it. But what strays
-     * of a long one turns other tokens too. */
+     * of a long one turns other tokens too. Rounds of so many directions are dear: the last ones are saved.
+     */
     if (p->model->layers[p->layer].post_ffn_norm.data) {
         options.max_norm = 40.0F;
         options.probes = 32;
         options.decay = 2e-2F;
+        options.stop_all = 0.15F;
+        options.enough = 0;
     }
     if (in->probe_step > 0) options.step = in->probe_step;
     return me_probe_solve(p, in, &options, out, err);
