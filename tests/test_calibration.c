@@ -5,11 +5,10 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/pool.h"
 #include "edit/basis.h"
 #include "edit/carriers.h"
-#include "edit/session.h"
 #include "edit/texts.h"
+#include "opened_model.h"
 #include "scratch.h"
 #include "store/fingerprint.h"
 #include "store/sidecar.h"
@@ -27,9 +26,9 @@
 
 enum { LAYER = 1, D = 64 };
 
+static opened_model opened;
 static me_model *model;
 static me_vocab *vocab;
-static me_pool *pool;
 static me_engine *engine;
 static me_session *session;
 static me_calibration *measured;
@@ -40,10 +39,12 @@ static int set_up(void **state) {
     if (scratch_open(state) != 0) return -1;
     const tiny_model_options options = {.n_layer = 4};
     const char *path = scratch_path("model.gguf");
-    if (!tiny_model_write(path, "llama", &options) || me_model_open(path, &model, NULL) ||
-        me_vocab_open(path, &vocab, NULL) || me_pool_open(2, &pool, NULL) ||
-        me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL) ||
-        me_fingerprint(model, fingerprint, NULL) || me_calibration_open(model, LAYER, &measured, NULL))
+    if (!tiny_model_write(path, "llama", &options) || !opened_model_open(&opened, path, 2)) return -1;
+    model = opened.model;
+    vocab = opened.vocab;
+    engine = opened.engine;
+    session = opened.session;
+    if (me_fingerprint(model, fingerprint, NULL) || me_calibration_open(model, LAYER, &measured, NULL))
         return -1;
     static const int32_t words[ME_CALIBRATION_TEXT_TOKENS + 1] = {1, 2, 3, 4, 5, 6};
     me_calibration_add_text(measured, words, 5);
@@ -56,11 +57,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     me_calibration_close(measured);
-    me_session_close(session);
-    engine->ops->close(engine);
-    me_pool_close(pool);
-    me_vocab_close(vocab);
-    me_model_close(model);
+    opened_model_close(&opened);
     return scratch_close(state);
 }
 

@@ -4,9 +4,8 @@
 #include "edit/joint.h"
 
 #include "base/memory.h"
-#include "base/pool.h"
 #include "edit/neuron.h"
-#include "edit/session.h"
+#include "opened_model.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
@@ -20,10 +19,8 @@
 
 enum { N = 5, N_KEYS = 3, LAYER = 1 };
 
+static opened_model opened;
 static me_model *model;
-static me_vocab *vocab;
-static me_pool *pool;
-static me_engine *engine;
 static me_session *session;
 
 /* Two prompts share a key, and one has the same subject behind other text. */
@@ -61,10 +58,9 @@ static int set_up(void **state) {
     if (scratch_open(state) != 0) return -1;
     const tiny_model_options options = {.n_layer = 3, .d_model = 512, .d_ff = 256};
     const char *path = scratch_path("model.gguf");
-    if (!tiny_model_write(path, "llama", &options) || me_model_open(path, &model, NULL) ||
-        me_vocab_open(path, &vocab, NULL) || me_pool_open(1, &pool, NULL) ||
-        me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL))
-        return -1;
+    if (!tiny_model_write(path, "llama", &options) || !opened_model_open(&opened, path, 1)) return -1;
+    model = opened.model;
+    session = opened.session;
     for (int i = 0; i < N; i++)
         make_edit(i);
     return 0;
@@ -76,11 +72,7 @@ static int tear_down(void **state) {
         me_free(keys[i].keys);
         me_free(deltas[i]);
     }
-    me_session_close(session);
-    engine->ops->close(engine);
-    me_pool_close(pool);
-    me_vocab_close(vocab);
-    me_model_close(model);
+    opened_model_close(&opened);
     return scratch_close(state);
 }
 

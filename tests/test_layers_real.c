@@ -1,11 +1,10 @@
 /* A trial on a real model: what an edit is worth in words that its solver has not seen. */
 #include "edit/layers.h"
 
-#include "base/pool.h"
 #include "edit/problem.h"
-#include "edit/session.h"
 #include "edit/texts.h"
 #include "models.h"
+#include "opened_model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,32 +40,20 @@ static float unedited_loss(me_session *session, const me_trial_fact *fact) {
 
 static void a_trial_lowers_the_loss(void **state) {
     (void)state;
-    me_model *model;
-    me_vocab *vocab;
-    me_pool *pool;
-    me_engine *engine;
-    me_session *session;
+    opened_model opened;
     me_layer_trials trials;
     size_t evaluations = 0;
-    assert_int_equal(me_model_open(model_path, &model, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_vocab_open(model_path, &vocab, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_pool_open(2, &pool, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_native_open(model, pool, NULL, &engine, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_session_open(engine, vocab, &session, NULL), MOBIEDIT_OK);
-    me_layer_trials_begin(model, &trials);
+    assert_true(opened_model_open(&opened, model_path, 2));
+    me_layer_trials_begin(opened.model, &trials);
     /* Below and at the usual layer. */
     while (trials.n_done <= trials.usual)
-        assert_int_equal(me_layer_trials_step(session, &trials, &evaluations, NULL), MOBIEDIT_OK);
-    const float before = unedited_loss(session, &me_texts_trials[0]);
+        assert_int_equal(me_layer_trials_step(opened.session, &trials, &evaluations, NULL), MOBIEDIT_OK);
+    const float before = unedited_loss(opened.session, &me_texts_trials[0]);
     for (int i = 0; i < trials.n_done; i++)
         assert_true(trials.losses[i] < before - 1);
     /* The earlier layers have fewer evaluations: a delta there passes through more layers. */
     assert_true(evaluations <= (size_t)trials.n_done * 257);
-    me_session_close(session);
-    engine->ops->close(engine);
-    me_pool_close(pool);
-    me_vocab_close(vocab);
-    me_model_close(model);
+    opened_model_close(&opened);
 }
 
 int main(void) {

@@ -5,8 +5,7 @@
 
 #include "api/neuron_adapter.h"
 #include "base/memory.h"
-#include "base/pool.h"
-#include "edit/session.h"
+#include "opened_model.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
@@ -21,10 +20,8 @@
 
 enum { LAYER = 1, N = 3 };
 
+static opened_model opened;
 static me_model *model;
-static me_vocab *vocab;
-static me_pool *pool;
-static me_engine *engine;
 static me_session *session;
 static float *left, *veto, *constant, *delta; /* [d_ff / 4][d], but constant [d] */
 
@@ -40,10 +37,9 @@ static int set_up(void **state) {
     if (scratch_open(state) != 0) return -1;
     const tiny_model_options options = {.n_layer = 3, .biases = true};
     const char *path = scratch_path("model.gguf");
-    if (!tiny_model_write(path, "llama", &options) || me_model_open(path, &model, NULL) ||
-        me_vocab_open(path, &vocab, NULL) || me_pool_open(1, &pool, NULL) ||
-        me_native_open(model, pool, NULL, &engine, NULL) || me_session_open(engine, vocab, &session, NULL))
-        return -1;
+    if (!tiny_model_write(path, "llama", &options) || !opened_model_open(&opened, path, 1)) return -1;
+    model = opened.model;
+    session = opened.session;
     left = random_rows(model->d_ff / 4, 0.1F, 1);
     veto = random_rows(model->d_ff / 4, 0.05F, 6);
     constant = random_rows(1, 0.1F, 2);
@@ -56,11 +52,7 @@ static int tear_down(void **state) {
     me_free(veto);
     me_free(constant);
     me_free(delta);
-    me_session_close(session);
-    engine->ops->close(engine);
-    me_pool_close(pool);
-    me_vocab_close(vocab);
-    me_model_close(model);
+    opened_model_close(&opened);
     return scratch_close(state);
 }
 
