@@ -22,7 +22,7 @@ me_probe_options me_probe_defaults(void) {
                               .stop_margin = 1.5F,
                               .stop_all = 0.1F,
                               .worth = 0.07F,
-                              .enough = 500,
+                              .enough = 400,
                               .patience = 5,
                               .max_norm = 16.0F,
                               .vocabulary = 200};
@@ -366,7 +366,7 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
         options.max_norm = 40.0F;
         options.probes = 32;
         options.decay = 2e-2F;
-        options.stop_all = 0.15F;
+        options.stop_all = 0.2F;
         options.enough = 0;
     }
     if (in->probe_step > 0) options.step = in->probe_step;
