@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "edit/calibration.h"
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "edit/basis.h"
 #include "edit/carriers.h"
@@ -170,20 +169,9 @@ static void what_is_written_is_read(void **state) {
 /* A later build with other background sentences: theirs are measured again. */
 static void keys_of_other_sentences_are_not_taken(void **state) {
     (void)state;
-    char *bytes;
-    size_t n = 0, at = 0;
-    const uint64_t hash = measured->background_hash;
+    measured->background_hash ^= 1;
     const char *path = write_file();
-    assert_int_equal(me_read_file(path, (size_t)1 << 30, &bytes, &n, NULL), MOBIEDIT_OK);
-    while (at + sizeof hash <= n && memcmp(bytes + at, &hash, sizeof hash) != 0)
-        at++;
-    assert_true(at + sizeof hash <= n);
-    bytes[at] ^= 1;
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, n, file), n);
-    assert_int_equal(fclose(file), 0);
-    me_free(bytes);
+    measured->background_hash ^= 1;
     me_calibration *c;
     assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
     assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);

@@ -86,8 +86,7 @@ mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration 
     if (!c->text_keys) ME_TRY(measure_texts(session, c, err));
     if (c->background_keys) return MOBIEDIT_OK;
     me_key_set keys = {0};
-    ME_TRY(me_session_text_keys(session, c->layer, me_texts_background, me_texts_count(me_texts_background),
-                                &keys, err));
+    ME_TRY(me_session_read_background(session, c->layer, &keys, err));
     c->background_keys = keys.keys;
     c->n_background_keys = keys.n;
     return MOBIEDIT_OK;

@@ -77,12 +77,13 @@ static void state_free(state *t) {
 /* Directions that are probed a round on each carrier: twice as many where calibration has no guesses, for
  * what is not measured is not known at all. */
 static int directions(const me_probe_options *o, const me_solver_input *in) {
-    return in->guesses ? o->probes : 2 * o->probes;
+    const int n = in->guesses ? o->probes : 2 * o->probes;
+    return n < in->n_basis ? n : in->n_basis;
 }
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
-    size_t probes = (size_t)directions(t->o, t->in), carriers = (size_t)t->p->n_carriers;
+    size_t probes = (size_t)t->width, carriers = (size_t)t->p->n_carriers;
     t->next = me_calloc(carriers, sizeof *t->next);
     t->hidden = me_calloc(rows * d, sizeof(float));
     t->scored = me_calloc(carriers, sizeof *t->scored);
@@ -305,7 +306,7 @@ static mobiedit_status start(state *t, mobiedit_error *err) {
 
 static size_t round_cost(const state *t) {
     const int probed = own_solved(t) ? t->p->n_carriers : 1;
-    return (size_t)(probed * (directions(t->o, t->in) + 1) + SHRINKS * t->p->n_carriers);
+    return (size_t)(probed * (t->width + 1) + SHRINKS * t->p->n_carriers);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
@@ -345,7 +346,7 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
                .d = p->model->d_model,
                .nt = p->n_target,
                .rows = p->n_carriers * p->n_target,
-               .width = directions(o, in) < in->n_basis ? directions(o, in) : in->n_basis,
+               .width = directions(o, in),
                .trust = o->trust,
                .delta = out->delta};
     memset(out->delta, 0, (size_t)t.d * sizeof(float));

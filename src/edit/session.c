@@ -104,6 +104,10 @@ mobiedit_status me_session_text_keys(me_session *s, int layer, const char *const
     return status;
 }
 
+mobiedit_status me_session_read_background(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
+    return me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), out, err);
+}
+
 mobiedit_status me_session_background(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
     const me_calibration *c = s->calibration;
     me_key_set *set = &s->background[layer];
@@ -111,9 +115,7 @@ mobiedit_status me_session_background(me_session *s, int layer, me_key_set *out,
         *out = (me_key_set){.keys = c->background_keys, .n = c->n_background_keys};
         return MOBIEDIT_OK;
     }
-    if (!set->keys)
-        ME_TRY(me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), set,
-                                    err));
+    if (!set->keys) ME_TRY(me_session_read_background(s, layer, set, err));
     *out = *set;
     return MOBIEDIT_OK;
 }

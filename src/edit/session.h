@@ -37,7 +37,11 @@ mobiedit_status me_session_keys(me_session *session, int layer, const me_sequenc
 mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err);
 
-/* Every token of plain text; the session's own or its calibration's, valid as long as both are open. */
+/* Every token of plain text, read anew, in memory of their own (me_free(out->keys)). */
+mobiedit_status me_session_read_background(me_session *session, int layer, me_key_set *out,
+                                           mobiedit_error *err);
+
+/* The same; the session's own or its calibration's, valid as long as both are open. */
 mobiedit_status me_session_background(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
 /* Every token of what the calibrated model wrote itself; also the session's own. NULL without a calibration.
