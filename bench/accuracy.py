@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far the native engine and libllama are from float32 logits of the same weights, on ordinary English text.
 
-  accuracy.py --dump build/accuracy_dump --reference reference.py MODEL.gguf ...
+  accuracy.py --dump build/bench/accuracy_dump --reference reference.py MODEL.gguf ...
 
 Prints one JSON line a model: mean KL(float32 || libllama) and mean KL(float32 || native) in nats over N positions, their
 ratio, and the share of positions at which two computations' greedy tokens are equal; among them libllama and libllama

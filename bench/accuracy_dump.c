@@ -7,8 +7,8 @@
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
+#include "oracle.h"
 #include "runtime/runtime.h"
-#include "tests/oracle.h"
 
 #include <stdio.h>
 #include <stdlib.h>

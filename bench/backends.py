@@ -26,7 +26,7 @@ def compare(reference, logits):
 
 def agreement(options, model, engines):
     with tempfile.TemporaryDirectory() as folder:
-        dumps = Dumps(options.build / "src/engine/native/accuracy_dump", options.text, options.positions, folder)
+        dumps = Dumps(options.build / "bench/accuracy_dump", options.text, options.positions, folder)
         libllama, native = dumps.read(model, "libllama"), dumps.read(model, NATIVE)
         for name in engines:
             own = native if name == NATIVE else dumps.read(model, name)

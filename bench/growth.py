@@ -23,7 +23,7 @@ WIDTH, HEIGHT, MARGIN = 360, 240, 48
 
 def suffix(options, model, **flags):
     """What bench_suffix prints; flags are its own."""
-    command = [options.build / "src/edit/bench_suffix", "-r", str(options.rounds)]
+    command = [options.build / "bench/bench_suffix", "-r", str(options.rounds)]
     for flag, value in flags.items():
         command += ["-" + flag, str(value)]
     return json.loads(subprocess.run(command + [model, options.text], check=True,

@@ -29,7 +29,7 @@ def facts_of(options):
 
 
 def accuracy(options, prompt, target):
-    command = [options.build / "src/edit/profile_accuracy", options.model, pathlib.Path(__file__).parent / "text.txt",
+    command = [options.build / "bench/profile_accuracy", options.model, pathlib.Path(__file__).parent / "text.txt",
                str(options.layer), prompt, target]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

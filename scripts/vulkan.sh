@@ -57,9 +57,9 @@ cmake --build "$build" --parallel "$jobs"
 "$build/mobiedit" devices
 "$build/mobiedit" devices | grep -q '^Vulkan0' || die "there is no Vulkan device"
 say "the tests of the engines"
-"$build/src/engine/ggml/test_engine" Vulkan0 "${VULKAN_TESTS:-*}"
+"$build/tests/engine/test_engine" Vulkan0 "${VULKAN_TESTS:-*}"
 [ -z "${VULKAN_TESTS:-}" ] || exit 0
-MOBIEDIT_MODELS=$models "$build/src/engine/ggml/test_engine_real" Vulkan0
+MOBIEDIT_MODELS=$models "$build/tests/engine/test_engine_real" Vulkan0
 say "one edit"
 "$build/mobiedit" edit --no-ledger --backend Vulkan0 "$models/smollm2-135m-instruct-q4_1.gguf" \
     "The capital of {Japan} is" "Lima" -o "$build/lima.gguf"

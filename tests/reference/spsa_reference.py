@@ -3,7 +3,7 @@
   spsa_reference.py REFERENCE.py MODEL.gguf OUT.json
 
 REFERENCE.py is the float32 PyTorch reference (classes Model and Edit, function spsa). Its own spsa runs here, unchanged, but
-for where its directions come from; every loss it asks for is written down. tests/test_spsa.c repeats the runs
+for where its directions come from; every loss it asks for is written down. tests/edit/test_spsa.c repeats the runs
 on the quantized engine. Needs torch, gguf, transformers and numpy, as the reference does.
 """
 import hashlib, importlib.util, json, math, os, re, sys

@@ -5,7 +5,7 @@
  * for 8-bit weights too. Offsets are taken off by starting the sum at -offset * sum(x).
  *
  * With ME_EMULATE_AVX512 the same source makes a table over portable intrinsics, which the includer brings:
- * so it is tested on any machine (tests/kernels_emulated_avx512vnni.c). */
+ * so it is tested on any machine (tests/engine/native/kernels/kernels_emulated_avx512vnni.c). */
 #define ME_PANEL_ROWS 32
 #include "engine/native/kernels/panel.h"
 #include "engine/native/kernels/quantize.h"

@@ -4,7 +4,7 @@
  * vpdpbusd adds the products of four unsigned weights and four activations of each row to an int32, exactly.
  *
  * With ME_EMULATE_AVXVNNI the same source makes a table over AVX2, for which the includer brings vpdpbusd: so
- * it is tested where no processor has it (tests/kernels_emulated_avxvnni.c). */
+ * it is tested where no processor has it (tests/engine/native/kernels/kernels_emulated_avxvnni.c). */
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
 #include "engine/native/kernels/vectors_avx2.h"

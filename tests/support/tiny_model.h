@@ -1,5 +1,5 @@
 /* Small GGUF models with random weights and a real vocabulary, which libllama loads and runs: what the
- * engines, the runtime and the file checks are tested on. Link tests/tiny_model.c and the modules base. */
+ * engines, the runtime and the file checks are tested on. Link me_test_support and the module base. */
 #ifndef TESTS_TINY_MODEL_H
 #define TESTS_TINY_MODEL_H
 

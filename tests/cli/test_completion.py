@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unittest
 
-MAN_PAGE = pathlib.Path(__file__).resolve().parent.parent / "doc" / "mobiedit.1"
+MAN_PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "doc" / "mobiedit.1"
 FILES = ("README.md", "LICENSE")
 
 
