@@ -4,9 +4,9 @@
 #include "edit/key.h"
 #include "edit/session.h"
 #include "edit/texts.h"
-#include "engine/native/native.h"
 #include "store/fold.h"
 
+#include <cblas.h>
 #include <math.h>
 
 /* ---- what is read ------------------------------------------------------------------------------------ */
@@ -69,7 +69,6 @@ typedef struct {
     float *scratch;      /* all of the following */
     float *row;          /* [d_model] of gate or up */
     float *gate, *up;    /* [n]: a neuron's, before the activation function */
-    float *gated;        /* [n] */
     float *bias[2];      /* [d_ff]: gate's and up's, 0 where there is none */
 } changed_mlp;
 
@@ -77,14 +76,13 @@ static bool changed_open(changed_mlp *c) {
     const size_t d = (size_t)c->model->d_model, d_ff = (size_t)c->model->d_ff;
     const me_layer *layer = &c->model->layers[c->place->layer];
     const me_tensor *biases[] = {&layer->gate_b, &layer->up_b};
-    c->scratch = me_calloc(d + 3 * c->n + 2 * d_ff, sizeof *c->scratch);
+    c->scratch = me_calloc(d + 2 * c->n + 2 * d_ff, sizeof *c->scratch);
     if (!c->scratch) return false;
     c->row = c->scratch;
     c->gate = c->row + d;
     c->up = c->gate + c->n;
-    c->gated = c->up + c->n;
     for (size_t i = 0; i < 2; i++) {
-        c->bias[i] = c->gated + c->n + i * d_ff;
+        c->bias[i] = c->up + c->n + i * d_ff;
         if (biases[i]->data) me_tensor_row(biases[i], 0, c->bias[i]);
     }
     return true;
@@ -98,7 +96,7 @@ static void project(const changed_mlp *c, me_mlp_matrix matrix, size_t neuron, f
     (void)me_edited_row(tensor, part, (int64_t)neuron, c->row);
     const float bias = c->bias[matrix == ME_MLP_UP][neuron];
     for (size_t k = 0; k < c->n; k++)
-        values[k] = me_dot(c->row, c->inputs + k * (size_t)d, d) + bias;
+        values[k] = cblas_sdot(d, c->row, 1, c->inputs + k * (size_t)d, 1) + bias;
 }
 
 static bool part_touches(const me_adapter_part *part, size_t row, size_t n_out) {
@@ -114,9 +112,8 @@ static void change_neurons(const changed_mlp *c) {
         if (!part_touches(c->place->gate, i, d_ff) && !part_touches(c->place->up, i, d_ff)) continue;
         project(c, ME_MLP_GATE, i, c->gate);
         project(c, ME_MLP_UP, i, c->up);
-        me_gated(c->model->activation, c->gate, c->up, (int)c->n, c->gated);
         for (size_t k = 0; k < c->n; k++)
-            c->activations[k * d_ff + i] = c->gated[k];
+            c->activations[k * d_ff + i] = me_activate(c->model->activation, c->gate[k]) * c->up[k];
     }
 }
 

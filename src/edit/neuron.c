@@ -5,7 +5,6 @@
 #include "edit/session.h"
 
 #include <cblas.h>
-#include <math.h>
 #include <string.h>
 
 /* Half of what other text answers lies below .1, hardly any of it above THRESHOLD; subjects in other words
@@ -14,12 +13,6 @@ static const float THRESHOLD = 0.45F, PEAK = 0.95F, STEEPNESS = 40;
 /* Neurons of a layer that edits may take: that many of the least used ones carry some hundredths of the
  * output's square. */
 enum { LARGEST_SHARE = 4 };
-
-static float activate(me_activation activation, float g) {
-    if (activation == ME_ACTIVATION_SILU) return g / (1 + expf(-g));
-    const float u = 0.797884561F * g * (1 + 0.044715F * g * g);
-    return g / (1 + expf(-2 * u));
-}
 
 static float top_square(void) {
     return (PEAK - THRESHOLD) * (PEAK - THRESHOLD);
@@ -30,7 +23,7 @@ float me_neuron_ceiling(void) {
 }
 
 float me_neuron_share(me_activation activation, float t, float c, float v) {
-    const float open = activate(activation, STEEPNESS * (t - THRESHOLD * c)) / STEEPNESS;
+    const float open = me_activate(activation, STEEPNESS * (t - THRESHOLD * c)) / STEEPNESS;
     return open * (me_neuron_ceiling() * c - t - v) / top_square();
 }
 

@@ -75,6 +75,10 @@ void me_model_close(me_model *model);
  * so that another mapping of the same file does not count twice against the process. */
 void me_model_release_pages(const me_model *model);
 
+/* The activation function of the MLP's gate, by the C library's exponential function. The engines have faster
+ * ones, which are tested against this. */
+float me_activate(me_activation activation, float gate);
+
 /* Row `row` of a tensor as n_in floats. The row must exist; every tensor of an open model has a type that
  * ggml can convert. */
 void me_tensor_row(const me_tensor *tensor, int64_t row, float *out);

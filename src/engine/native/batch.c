@@ -7,6 +7,7 @@
 enum {
     LINE_FLOATS = 16,      /* floats of a cache line */
     MAX_COLUMNS = 1 << 20, /* more do not make a batch faster */
+    MAX_ROWS_PER_TASK = 32,
 };
 
 /* Rows of a buffer lie an odd number of cache lines apart, so that the same place of many rows does not fall
@@ -23,10 +24,26 @@ static size_t blocks_of(size_t n_in) {
     return (n_in + ME_BLOCK - 1) / ME_BLOCK;
 }
 
+size_t me_q_width(const me_model *model) {
+    return (size_t)model->n_head * (size_t)model->head_dim;
+}
+
+size_t me_kv_width(const me_model *model) {
+    return (size_t)model->n_head_kv * (size_t)model->head_dim;
+}
+
+const float *me_batch_k(const me_native *engine, int column) {
+    return engine->batch.wide + (size_t)column * engine->wide_stride + me_q_width(engine->base.model);
+}
+
+const float *me_batch_v(const me_native *engine, int column) {
+    return me_batch_k(engine, column) + me_kv_width(engine->base.model);
+}
+
 void me_batch_plan(me_native *engine) {
     const me_model *model = engine->base.model;
-    size_t d = (size_t)model->d_model, d_ff = (size_t)model->d_ff, head_dim = (size_t)model->head_dim;
-    size_t q = (size_t)model->n_head * head_dim, kv = (size_t)model->n_head_kv * head_dim;
+    size_t d = (size_t)model->d_model, d_ff = (size_t)model->d_ff;
+    size_t q = me_q_width(model), kv = me_kv_width(model);
     engine->wide_stride = odd_lines(max_size(q + 2 * kv, 2 * d_ff));
     engine->out_stride = odd_lines(d);
     engine->h_width = max_size(max_size(d, d_ff), q);
@@ -143,6 +160,25 @@ void me_batch_add(me_batch *batch, me_span span) {
     batch->n_columns += span.n;
     batch->n_rows = batch->n_columns;
     batch->n_reads += span.n_read;
+}
+
+typedef struct {
+    me_rows_fn fn;
+    void *context;
+    int n, rows_per_task;
+} rows_job;
+
+static void run_rows(void *context, size_t task, int thread) {
+    const rows_job *job = context;
+    int first = (int)task * job->rows_per_task, last = first + job->rows_per_task;
+    job->fn(job->context, first, last < job->n ? last : job->n, thread);
+}
+
+void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context) {
+    int per_task = n / (me_pool_threads(engine->pool) * ME_TASKS_PER_THREAD);
+    per_task = per_task < 1 ? 1 : per_task > MAX_ROWS_PER_TASK ? MAX_ROWS_PER_TASK : per_task;
+    rows_job job = {fn, context, n, per_task};
+    me_pool_run(engine->pool, (size_t)((n + per_task - 1) / per_task), run_rows, &job);
 }
 
 typedef struct {

@@ -17,22 +17,6 @@ static step step_of(me_native *engine, int index) {
                   .index = index};
 }
 
-static size_t q_width(const me_model *model) {
-    return (size_t)model->n_head * (size_t)model->head_dim;
-}
-
-static size_t kv_width(const me_model *model) {
-    return (size_t)model->n_head_kv * (size_t)model->head_dim;
-}
-
-const float *me_batch_k(const me_native *engine, int column) {
-    return engine->batch.wide + (size_t)column * engine->wide_stride + q_width(engine->base.model);
-}
-
-const float *me_batch_v(const me_native *engine, int column) {
-    return me_batch_k(engine, column) + kv_width(engine->base.model);
-}
-
 static void add_bias(float *y, const float *bias, size_t n) {
     if (bias) me_add_scaled(y, bias, 1.0f, (int)n);
 }
@@ -74,11 +58,11 @@ static void finish_projection_rows(void *context, int first, int last, int threa
     for (int row = first; row < last; row++) {
         int position = s->engine->batch.position[row];
         float *q = s->engine->batch.wide + (size_t)row * s->engine->wide_stride;
-        float *k = q + q_width(model);
+        float *k = q + me_q_width(model);
         if (s->queries) finish_heads(s, q, model->n_head, v->bq, v->q_norm, position);
         if (!s->keys) continue;
         finish_heads(s, k, model->n_head_kv, v->bk, v->k_norm, position);
-        add_bias(k + kv_width(model), v->bv, kv_width(model));
+        add_bias(k + me_kv_width(model), v->bv, me_kv_width(model));
     }
 }
 
@@ -86,7 +70,7 @@ static void finish_projection_rows(void *context, int first, int last, int threa
 static void project(step *s, bool queries, bool keys) {
     me_native *engine = s->engine;
     const me_model *model = engine->base.model;
-    float *q = engine->batch.wide, *k = q + q_width(model), *v = k + kv_width(model);
+    float *q = engine->batch.wide, *k = q + me_q_width(model), *v = k + me_kv_width(model);
     size_t ld = engine->wide_stride;
     const me_product products[] = {{&s->layer->wq, q, ld}, {&s->layer->wk, k, ld}, {&s->layer->wv, v, ld}};
     s->queries = queries;
@@ -135,7 +119,7 @@ void me_layer_attention(me_native *engine, int index, bool narrow, float *focus)
         me_batch_narrow(engine);
         project(&s, true, false);
     }
-    me_act_shape(engine, (int64_t)q_width(model), batch->n_rows);
+    me_act_shape(engine, (int64_t)me_q_width(model), batch->n_rows);
     me_for_rows(engine, batch->n_rows, attention_rows, &s);
     me_products(engine, &(me_product){&s.layer->wo, batch->out, engine->out_stride}, 1);
     me_act_shape(engine, model->d_model, batch->n_rows);

@@ -13,6 +13,7 @@
 
 #include "engine/engine.h"
 #include "engine/native/kernels/kernels.h"
+#include "engine/native/vector.h"
 #include "engine/sequences.h"
 
 /* Neighbouring columns of one sequence, at positions n_past, n_past + 1, ... */
@@ -113,11 +114,22 @@ mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, 
 /* Keeps the rows at read positions only, in order. */
 void me_batch_narrow(me_native *engine);
 
-/* ---- product.c --------------------------------------------------------------------------------------- */
+/* Values of a column's q, and of its k or v: all heads'. */
+size_t me_q_width(const me_model *model);
+size_t me_kv_width(const me_model *model);
+
+/* K and V of a column, [n_head_kv][head_dim], in `wide` behind its q. */
+const float *me_batch_k(const me_native *engine, int column);
+const float *me_batch_v(const me_native *engine, int column);
+
+/* Tasks a thread gets of one loop: enough that threads finish together, few enough to be cheap. */
+enum { ME_TASKS_PER_THREAD = 6 };
 
 /* Calls fn for ranges of [0, n) on all threads. */
 typedef void (*me_rows_fn)(void *context, int first, int last, int thread);
 void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context);
+
+/* ---- product.c --------------------------------------------------------------------------------------- */
 
 /* The batch's h now holds inputs of n_in values for n_rows rows. */
 void me_act_shape(me_native *engine, int64_t n_in, int n_rows);
@@ -137,17 +149,7 @@ typedef struct {
  * proportion to the difference, not to h. Under a profile variations are rows like all others. */
 void me_products(me_native *engine, const me_product *products, int n);
 
-/* ---- norm.c, rope.c, attention.c --------------------------------------------------------------------- */
-
-/* y = x / rms(x) * weight; x and y may be the same. */
-void me_rms_norm(const float *x, const float *weight, int n, float eps, float *y);
-
-/* y = activation(gate) * up */
-void me_gated(me_activation activation, const float *gate, const float *up, int n, float *y);
-
-float me_dot(const float *a, const float *b, int n);
-void me_add_scaled(float *y, const float *x, float scale, int n); /* y += scale * x */
-void me_exp(float *x, float shift, int n);                        /* x = exp(x - shift) */
+/* ---- rope.c, attention.c ------------------------------------------------------------------------------ */
 
 mobiedit_status me_ropes_open(me_native *engine, mobiedit_error *err);
 void me_ropes_close(me_native *engine);
@@ -163,10 +165,6 @@ void me_attention(me_native *engine, int index, float *focus, int first, int las
 /* x += attention(norm(x)), h = ffn norm of x, quantised. With `narrow`, K and V are computed for all columns
  * and the rest for read positions only. K and V of the columns stay in `wide` until me_layer_key. */
 void me_layer_attention(me_native *engine, int index, bool narrow, float *focus);
-
-/* K and V of a column, [n_head_kv][head_dim], while they stay. */
-const float *me_batch_k(const me_native *engine, int column);
-const float *me_batch_v(const me_native *engine, int column);
 
 /* h = activation(gate) * up, the key: input of the down projection, [n_rows][d_ff]. */
 void me_layer_key(me_native *engine, int index);

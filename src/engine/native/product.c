@@ -1,28 +1,6 @@
 #include "engine/native/native.h"
 #include "engine/native/profile.h"
 
-/* Tasks a thread gets of one loop: enough that threads finish together, few enough to be cheap. */
-enum { TASKS_PER_THREAD = 6, MAX_ROWS_PER_TASK = 32 };
-
-typedef struct {
-    me_rows_fn fn;
-    void *context;
-    int n, rows_per_task;
-} rows_job;
-
-static void run_rows(void *context, size_t task, int thread) {
-    const rows_job *job = context;
-    int first = (int)task * job->rows_per_task, last = first + job->rows_per_task;
-    job->fn(job->context, first, last < job->n ? last : job->n, thread);
-}
-
-void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context) {
-    int per_task = n / (me_pool_threads(engine->pool) * TASKS_PER_THREAD);
-    per_task = per_task < 1 ? 1 : per_task > MAX_ROWS_PER_TASK ? MAX_ROWS_PER_TASK : per_task;
-    rows_job job = {fn, context, n, per_task};
-    me_pool_run(engine->pool, (size_t)((n + per_task - 1) / per_task), run_rows, &job);
-}
-
 void me_act_shape(me_native *engine, int64_t n_in, int n_rows) {
     me_activations *act = &engine->batch.act;
     act->n = n_rows;
@@ -98,7 +76,7 @@ void me_products(me_native *engine, const me_product *products, int n) {
     int64_t panel = engine->kernels->panel_rows, panels = 0;
     for (int i = 0; i < n; i++)
         panels += (products[i].weight->n_out + panel - 1) / panel;
-    int64_t per_task = panels / ((int64_t)me_pool_threads(engine->pool) * TASKS_PER_THREAD);
+    int64_t per_task = panels / ((int64_t)me_pool_threads(engine->pool) * ME_TASKS_PER_THREAD);
     products_job job = {engine, products, n, (per_task < 1 ? 1 : per_task) * panel};
     size_t tasks = 0;
     for (int i = 0; i < n; i++)

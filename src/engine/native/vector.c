@@ -1,5 +1,6 @@
+#include "engine/native/vector.h"
+
 #include "engine/native/clones.h"
-#include "engine/native/native.h"
 
 #include <math.h>
 #include <string.h>
@@ -66,7 +67,7 @@ ME_CLONES static void gated_silu(const float *gate, const float *up, int n, floa
         y[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
 }
 
-/* 0.5 g (1 + tanh(u)) = g / (1 + exp(-2u)), u = sqrt(2 / pi) (g + 0.044715 g^3) */
+/* As me_activate says. */
 ME_CLONES static void gated_gelu(const float *gate, const float *up, int n, float *y) {
     for (int i = 0; i < n; i++) {
         float g = gate[i];
