@@ -1,6 +1,6 @@
 #include "store/grid.h"
 
-#include "engine/native/kernels/blocks.h"
+#include "model/blocks.h"
 
 #include <stddef.h>
 #include <string.h>

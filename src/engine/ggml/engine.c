@@ -13,20 +13,6 @@ static const size_t default_budget = (size_t)256 << 20;
 
 /* ---- batches of whole sequences ---------------------------------------------------------------------- */
 
-size_t me_item_bytes(const me_ggml *engine, int n_columns, int n_past) {
-    const me_model *m = engine->base.model;
-    size_t q = (size_t)m->n_head * (size_t)m->head_dim, kv = (size_t)m->n_head_kv * (size_t)m->head_dim;
-    size_t seen = (size_t)n_columns + (size_t)n_past;
-    size_t floats =
-        4 * (size_t)m->d_model + 3 * (size_t)m->d_ff + 3 * q + 4 * kv + (3 * (size_t)m->n_head + 2) * seen;
-    return floats * sizeof(float) * (size_t)n_columns;
-}
-
-size_t me_logits_bytes(const me_ggml *engine) {
-    return (2 * (size_t)engine->base.model->n_vocab + 3 * (size_t)engine->base.model->d_model) *
-           sizeof(float);
-}
-
 mobiedit_status me_fail_budget(const me_ggml *engine, int n_tokens, size_t bytes, mobiedit_error *err) {
     return me_fail(err, MOBIEDIT_E_MEMORY,
                    "a text of %d tokens needs %zu KiB of working memory, the budget is %zu KiB", n_tokens,

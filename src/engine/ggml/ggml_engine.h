@@ -119,6 +119,10 @@ mobiedit_status me_store_open(me_ggml_store *store, size_t n_tensors, mobiedit_e
 mobiedit_status me_store_allocate(me_ggml_store *store, const me_ggml_device *device, mobiedit_error *err);
 void me_store_close(me_ggml_store *store);
 
+/* The whole of a tensor, to and from its device. */
+void me_tensor_put(struct ggml_tensor *tensor, const void *data);
+void me_tensor_take(const struct ggml_tensor *tensor, void *data);
+
 /* ---- prefix.c ---------------------------------------------------------------------------------------- */
 
 /* K and V of a later layer before the edit, all sequences padded to `past` positions. */
@@ -196,6 +200,10 @@ struct me_graph {
     me_later *later;
 };
 
+/* Bytes that a graph needs for an item of n_columns that sees n_past more, and for a row of logits. */
+size_t me_item_bytes(const me_ggml *engine, int n_columns, int n_past);
+size_t me_logits_bytes(const me_ggml *engine);
+
 /* The graph for this shape, built or found. It belongs to the engine. */
 mobiedit_status me_graph_get(me_ggml *engine, const me_graph_shape *shape, me_graph **out,
                              mobiedit_error *err);
@@ -205,8 +213,6 @@ void me_graphs_drop(me_ggml *engine, const me_ggml_prefix *prefix); /* those of 
 mobiedit_status me_graph_set_layout(const me_ggml *engine, me_graph *graph, const me_layout *layout,
                                     mobiedit_error *err);
 mobiedit_status me_graph_run(me_ggml *engine, me_graph *graph, mobiedit_error *err);
-void me_tensor_put(struct ggml_tensor *tensor, const void *data);
-void me_tensor_take(const struct ggml_tensor *tensor, void *data);
 
 /* ---- build.c ----------------------------------------------------------------------------------------- */
 
@@ -216,11 +222,6 @@ void me_graph_build(const me_ggml *engine, me_graph *graph, const me_layout *lay
 size_t me_graph_tensors(const me_ggml *engine, const me_graph_shape *shape);
 
 /* ---- engine.c, suffix.c ------------------------------------------------------------------------------ */
-
-/* Bytes that a graph needs for an item with so many columns that sees n_past more, and for a row of logits.
- */
-size_t me_item_bytes(const me_ggml *engine, int n_columns, int n_past);
-size_t me_logits_bytes(const me_ggml *engine);
 
 /* Spans of whole sequences. */
 me_span me_whole_span(const me_sequence *sequence, int index);

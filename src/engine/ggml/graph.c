@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-void me_tensor_put(struct ggml_tensor *tensor, const void *data) {
-    ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
-}
-
-void me_tensor_take(const struct ggml_tensor *tensor, void *data) {
-    ggml_backend_tensor_get(tensor, data, 0, ggml_nbytes(tensor));
-}
-
 /* ---- shapes ------------------------------------------------------------------------------------------ */
 
 static bool same_group(const me_group *a, const me_group *b) {
@@ -128,6 +120,20 @@ static mobiedit_status open_graph(me_ggml *engine, const me_graph_shape *shape, 
 static void put_first(me_ggml *engine, me_graph *graph, int last) {
     memmove(engine->graphs + 1, engine->graphs, (size_t)last * sizeof(me_graph *));
     engine->graphs[0] = graph;
+}
+
+size_t me_item_bytes(const me_ggml *engine, int n_columns, int n_past) {
+    const me_model *m = engine->base.model;
+    size_t q = (size_t)m->n_head * (size_t)m->head_dim, kv = (size_t)m->n_head_kv * (size_t)m->head_dim;
+    size_t seen = (size_t)n_columns + (size_t)n_past;
+    size_t floats =
+        4 * (size_t)m->d_model + 3 * (size_t)m->d_ff + 3 * q + 4 * kv + (3 * (size_t)m->n_head + 2) * seen;
+    return floats * sizeof(float) * (size_t)n_columns;
+}
+
+size_t me_logits_bytes(const me_ggml *engine) {
+    return (2 * (size_t)engine->base.model->n_vocab + 3 * (size_t)engine->base.model->d_model) *
+           sizeof(float);
 }
 
 static size_t bytes_of(const me_ggml *engine, const me_graph_shape *shape) {

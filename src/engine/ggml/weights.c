@@ -53,6 +53,14 @@ void me_store_close(me_ggml_store *store) {
     *store = (me_ggml_store){0};
 }
 
+void me_tensor_put(struct ggml_tensor *tensor, const void *data) {
+    ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
+}
+
+void me_tensor_take(const struct ggml_tensor *tensor, void *data) {
+    ggml_backend_tensor_get(tensor, data, 0, ggml_nbytes(tensor));
+}
+
 /* ---- where a weight goes ----------------------------------------------------------------------------- */
 
 /* Whether the device can multiply by a matrix of this type and size. Asked of a matrix in an empty buffer of

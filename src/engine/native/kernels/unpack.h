@@ -5,8 +5,8 @@
 #ifndef ME_KERNELS_UNPACK_H
 #define ME_KERNELS_UNPACK_H
 
-#include "engine/native/kernels/blocks.h"
 #include "engine/native/kernels/kernels.h"
+#include "model/blocks.h"
 
 #include <string.h>
 #ifdef __F16C__

@@ -2,8 +2,8 @@
  *
  * d, m, dmin are IEEE half floats. A nibble byte holds value i in its low and value i + half in its high
  * four bits, half being half the run of values that the bytes cover. */
-#ifndef ME_KERNELS_BLOCKS_H
-#define ME_KERNELS_BLOCKS_H
+#ifndef ME_MODEL_BLOCKS_H
+#define ME_MODEL_BLOCKS_H
 
 #include <assert.h>
 #include <stdint.h>
