@@ -3,11 +3,18 @@
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "an adapter made by edit", "FILE"},
-    {"chat", 0, POPT_ARG_NONE, NULL, OPTION_CHAT, "ask through the model's chat template", NULL},
-    {"max", 'n', POPT_ARG_STRING, NULL, OPTION_MAX_TOKENS, "most tokens of the answer (64)", "N"},
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {
+    OPTION_ROW_ADAPTER("an adapter made by edit"),
+    {.name = "chat", .at = offsetof(options, chat), .help = "ask through the model's chat template"},
+    {.name = "max",
+     .letter = 'n',
+     .kind = OPTION_INT,
+     .at = offsetof(options, max_tokens),
+     .least = 1,
+     .most = INT32_MAX,
+     .help = "most tokens of the answer (64)",
+     .value = "N"},
+    OPTION_ROW_END};
 
 static bool print_piece(void *user, const char *piece) {
     (void)user;
@@ -32,6 +39,6 @@ static int ask(const options *o) {
 const command command_ask = {.name = "ask",
                              .usage = "MODEL.gguf PROMPT [--adapter FILE] [--chat] [-n N]",
                              .summary = "prints the model's greedy continuation of the prompt",
-                             .n_positional = 2,
-                             .options = TABLE,
+                             .arguments = {"MODEL.gguf", "PROMPT"},
+                             .options = {TABLE},
                              .run = ask};

@@ -5,14 +5,16 @@
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_CALIBRATION,
-     "where to write it (MODEL.gguf.mobiedit.calibration)", "FILE"},
+static const option_row TABLE[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, model.calibration),
+     .help = "where to write it (MODEL.gguf.mobiedit.calibration)",
+     .value = "FILE"},
     OPTION_ROW_BACKEND,
-    {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER,
-     "the layer that edits are to be made at (tries some, and takes the best)", "N"},
-    OPTION_ROWS_RUNNING,
-    OPTION_ROWS_END};
+    OPTION_ROW_LAYER("the layer that edits are to be made at (tries some, and takes the best)"),
+    OPTION_ROW_END};
 
 static bool on_prompt(void *user, int done, int total) {
     return progress_prompt(user, done, total);
@@ -61,6 +63,6 @@ static int calibrate(const options *o) {
 const command command_calibrate = {.name = "calibrate",
                                    .usage = "MODEL.gguf [OPTION...]",
                                    .summary = "measures a model once, so that its edits need fewer tries",
-                                   .n_positional = 1,
-                                   .options = TABLE,
+                                   .arguments = {"MODEL.gguf"},
+                                   .options = {TABLE, options_running},
                                    .run = calibrate};

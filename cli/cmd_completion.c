@@ -5,18 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool takes_value(const struct poptOption *option) {
-    return (option->argInfo & POPT_ARG_MASK) != POPT_ARG_NONE;
-}
-
 /* ---- bash -------------------------------------------------------------------------------------------- */
 
+static void print_word(void *user, const option_row *row) {
+    const bool *with_value = user;
+    if (*with_value && !row->value) return;
+    (void)printf(" --%s", row->name);
+    if (row->letter) (void)printf(" -%c", row->letter);
+}
+
 static void print_words(const command *c, bool with_value) {
-    for (const struct poptOption *o = c->options; o->longName; o++) {
-        if (with_value && !takes_value(o)) continue;
-        (void)printf(" --%s", o->longName);
-        if (o->shortName) (void)printf(" -%c", o->shortName);
-    }
+    options_each(c, print_word, &with_value);
 }
 
 /* The words of a command in two variables: all its options, and those that a value follows. */
@@ -70,25 +69,32 @@ static void print_quoted(const char *text) {
     }
 }
 
-/* What may follow an option: files where its help says so. */
-static void print_zsh_value(const struct poptOption *o) {
+/* What may follow an option: files if its help says so. */
+static void print_zsh_value(const option_row *row) {
     (void)putchar(':');
-    print_quoted(o->argDescrip);
+    print_quoted(row->value);
     (void)putchar(':');
-    if (strncmp(o->argDescrip, "FILE", 4) == 0) (void)fputs("_files", stdout);
-    if (strcmp(o->longName, "solver") != 0) return;
+    if (strncmp(row->value, "FILE", 4) == 0) (void)fputs("_files", stdout);
+    if (strcmp(row->name, "solver") != 0) return;
     (void)putchar('(');
     for (const char *const *solver = mobiedit_solvers(); *solver; solver++)
         (void)printf("%s%s", solver == mobiedit_solvers() ? "" : " ", *solver);
     (void)putchar(')');
 }
 
-static void print_zsh_form(const struct poptOption *o, const char *dashes, const char *name) {
+static void print_zsh_form(const option_row *row, const char *dashes, const char *name) {
     (void)printf(" \\\n            '*%s%s[", dashes, name);
-    print_quoted(o->descrip);
+    print_quoted(row->help);
     (void)putchar(']');
-    if (takes_value(o)) print_zsh_value(o);
+    if (row->value) print_zsh_value(row);
     (void)putchar('\'');
+}
+
+static void print_zsh_row(void *user, const option_row *row) {
+    const char letter[2] = {row->letter, '\0'};
+    (void)user;
+    print_zsh_form(row, "--", row->name);
+    if (row->letter) print_zsh_form(row, "-", letter);
 }
 
 static void print_zsh(void) {
@@ -111,19 +117,13 @@ static void print_zsh(void) {
                "    case $words[1] in");
     for (const command *const *c = commands; *c; c++) {
         (void)printf("    %s)\n        _arguments", (*c)->name);
-        for (const struct poptOption *o = (*c)->options; o->longName; o++) {
-            const char letter[2] = {o->shortName, '\0'};
-            print_zsh_form(o, "--", o->longName);
-            if (o->shortName) print_zsh_form(o, "-", letter);
-        }
+        options_each(*c, print_zsh_row, NULL);
         (void)puts(" \\\n            '*:file:_files'\n        ;;");
     }
     (void)puts("    esac\n"
                "}\n"
                "_mobiedit \"$@\"");
 }
-
-static const struct poptOption TABLE[] = {OPTION_ROWS_END};
 
 static int run(const options *o) {
     const char *shell = o->positional[0];
@@ -139,6 +139,5 @@ static int run(const options *o) {
 const command command_completion = {.name = "completion",
                                     .usage = "bash|zsh",
                                     .summary = "prints the completion file of a shell",
-                                    .n_positional = 1,
-                                    .options = TABLE,
+                                    .arguments = {"bash|zsh"},
                                     .run = run};

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {OPTION_ROW_JSON, OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_JSON, OPTION_ROW_END};
 
 static int print_json(const mobiedit_device *devices, size_t n) {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "devices");
@@ -43,5 +43,5 @@ static int run(const options *o) {
 const command command_devices = {.name = "devices",
                                  .usage = "[--json]",
                                  .summary = "lists what --backend may name, with its memory",
-                                 .options = TABLE,
+                                 .options = {TABLE},
                                  .run = run};

@@ -1,30 +1,34 @@
 /* mobiedit edit */
-#include "ledger.h"
-#include "options.h"
 #include "progress.h"
 #include "report.h"
+#include "session.h"
 #include "trace.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write, of all active edits",
-     "FILE"},
-    OPTION_ROW_LEDGER,
-    {"no-ledger", 0, POPT_ARG_NONE, NULL, OPTION_NO_LEDGER, "this edit alone; nothing is remembered", NULL},
-    {"keep", 0, POPT_ARG_STRING, NULL, OPTION_KEEP, "a prompt whose answer must not change; repeatable",
-     "PROMPT"},
-    OPTION_ROWS_SOLVING,
-    OPTION_ROWS_MEASURING,
-    {"trace", 0, POPT_ARG_STRING, NULL, OPTION_TRACE, "a plot of loss against evaluations", "FILE.svg"},
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
+                                   OPTION_ROW_LEDGER,
+                                   {.name = "no-ledger",
+                                    .at = offsetof(options, no_ledger),
+                                    .help = "this edit alone; nothing is remembered"},
+                                   {.name = "keep",
+                                    .kind = OPTION_TEXTS,
+                                    .at = offsetof(options, keep),
+                                    .help = "a prompt whose answer must not change; repeatable",
+                                    .value = "PROMPT"},
+                                   {.name = "trace",
+                                    .kind = OPTION_TEXT,
+                                    .at = offsetof(options, trace),
+                                    .help = "a plot of loss against evaluations",
+                                    .value = "FILE.svg"},
+                                   OPTION_ROW_END};
 
 static mobiedit_status edit(const options *o, mobiedit_model *model, mobiedit_ledger *ledger,
                             mobiedit_edit_result *result, mobiedit_change *change, mobiedit_error *err) {
     progress_line line;
     progress_start(&line, o->quiet, 0);
     const mobiedit_request request = {
-        .prompt = o->positional[1], .target = o->positional[2], .keep = o->keep, .n_keep = o->n_keep};
+        .prompt = o->positional[1], .target = o->positional[2], .keep = o->keep.items, .n_keep = o->keep.n};
     const mobiedit_edit_options edit_options = options_edit(o, progress_show, &line);
     const mobiedit_status status =
         ledger ? mobiedit_ledger_edit(ledger, &request, &edit_options, o->output, result, change, err)
@@ -87,6 +91,6 @@ const command command_edit = {.name = "edit",
                               .usage =
                                   "MODEL.gguf \"The capital of {Japan} is\" \"Lima\" [-o FILE] [OPTION...]",
                               .summary = "edits one fact; the braces mark the subject",
-                              .n_positional = 3,
-                              .options = TABLE,
+                              .arguments = {"MODEL.gguf", "PROMPT", "TARGET"},
+                              .options = {TABLE, options_solving, options_running, options_measuring},
                               .run = run};

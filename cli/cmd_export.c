@@ -1,13 +1,10 @@
 /* mobiedit export */
-#include "ledger.h"
+#include "session.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write", "FILE"},
-    OPTION_ROW_THREADS,
-    OPTION_ROW_LEDGER,
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write"), OPTION_ROW_THREADS,
+                                   OPTION_ROW_LEDGER, OPTION_ROW_END};
 
 static int export(const options *o, mobiedit_ledger *ledger) {
     mobiedit_error err = {0};
@@ -26,6 +23,6 @@ static int run(const options *o) {
 const command command_export = {.name = "export",
                                 .usage = "MODEL.gguf -o FILE [OPTION...]",
                                 .summary = "writes the adapter of all active edits",
-                                .n_positional = 1,
-                                .options = TABLE,
+                                .arguments = {"MODEL.gguf"},
+                                .options = {TABLE},
                                 .run = run};

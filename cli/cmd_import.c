@@ -1,17 +1,12 @@
 /* mobiedit import */
-#include "ledger.h"
 #include "progress.h"
+#include "records.h"
+#include "session.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"n", 'n', POPT_ARG_STRING, NULL, OPTION_N, "facts (all)", "N"},
-    {"skip", 0, POPT_ARG_STRING, NULL, OPTION_SKIP, "facts to leave out at the start", "N"},
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter to write, of all active edits",
-     "FILE"},
-    OPTION_ROW_LEDGER,
-    OPTION_ROWS_SOLVING,
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
+                                   OPTION_ROW_LEDGER, OPTION_ROW_END};
 
 typedef struct {
     const options *o;
@@ -115,6 +110,6 @@ const command command_import = {.name = "import",
                                 .usage = "MODEL.gguf FACTS.json|FACTS.csv [OPTION...]",
                                 .summary =
                                     "edits and records the facts of a file; goes on where it was cut off",
-                                .n_positional = 2,
-                                .options = TABLE,
+                                .arguments = {"MODEL.gguf", "FACTS"},
+                                .options = {options_picking, TABLE, options_solving, options_running},
                                 .run = run};

@@ -1,9 +1,10 @@
 /* mobiedit list */
-#include "ledger.h"
+#include "records.h"
+#include "session.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROW_END};
 
 typedef struct {
     cJSON *records; /* NULL: a table */
@@ -49,6 +50,6 @@ static int run(const options *o) {
 const command command_list = {.name = "list",
                               .usage = "MODEL.gguf [OPTION...]",
                               .summary = "lists what has been edited",
-                              .n_positional = 1,
-                              .options = TABLE,
+                              .arguments = {"MODEL.gguf"},
+                              .options = {TABLE},
                               .run = run};

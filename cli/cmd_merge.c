@@ -1,37 +1,34 @@
 /* mobiedit merge */
-#include "ledger.h"
-#include "options.h"
+#define _POSIX_C_SOURCE 200809L
 #include "progress.h"
 #include "report.h"
+#include "session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct poptOption TABLE[] = {
-    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "the adapter to fold in (all active edits)",
-     "FILE"},
+static const option_row TABLE[] = {
+    OPTION_ROW_ADAPTER("the adapter to fold in (all active edits)"),
     OPTION_ROW_LEDGER,
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the model to write", "FILE"},
-    {"keep-float", 0, POPT_ARG_NONE, NULL, OPTION_KEEP_FLOAT, "the edited matrices as F16", NULL},
-    {"check", 0, POPT_ARG_STRING, NULL, OPTION_CHECK,
-     "a fact that must hold, such as \"The capital of {Japan} is -> Lima\"; repeatable (the adapter's own)",
-     "FACT"},
-    OPTION_ROWS_RUNNING,
-    OPTION_ROWS_END};
+    OPTION_ROW_OUTPUT("the model to write"),
+    {.name = "keep-float", .at = offsetof(options, keep_float), .help = "the edited matrices as F16"},
+    {.name = "check",
+     .kind = OPTION_TEXTS,
+     .at = offsetof(options, check),
+     .help = "a fact that must hold, such as \"The capital of {Japan} is -> Lima\"; repeatable (the "
+             "adapter's own)",
+     .value = "FACT"},
+    OPTION_ROW_END};
 
-/* "PROMPT -> TARGET" cut in two at its last arrow. */
-static bool split_fact(char *text, mobiedit_request *out) {
+/* "PROMPT -> TARGET" cut in two at its last arrow; the prompt is a copy. */
+static int split_fact(const char *text, mobiedit_request *out) {
     static const char arrow[] = " -> ";
-    char *target = NULL;
-    for (char *at = text; (at = strstr(at, arrow)); at++)
-        target = at;
-    if (!target) {
-        (void)complain(STATUS_USAGE, "--check: \"%s\" is not PROMPT -> TARGET", text);
-        return false;
-    }
-    *target = '\0';
-    *out = (mobiedit_request){.prompt = text, .target = target + strlen(arrow)};
-    return true;
+    const char *last = NULL;
+    for (const char *at = text; (at = strstr(at, arrow)); at++)
+        last = at;
+    if (!last) return complain(STATUS_USAGE, "--check: \"%s\" is not PROMPT -> TARGET", text);
+    *out = (mobiedit_request){.prompt = strndup(text, (size_t)(last - text)), .target = last + strlen(arrow)};
+    return out->prompt ? STATUS_DONE : complain(STATUS_MEMORY, "out of memory for the facts");
 }
 
 static int merge_adapter(const options *o, const mobiedit_merge_options *merge_options, progress_line *line,
@@ -66,7 +63,7 @@ static int merge(const options *o, const mobiedit_request *facts) {
     progress_start(&line, o->quiet, 0);
     const mobiedit_merge_options merge_options = {.keep_float = o->keep_float,
                                                   .facts = facts,
-                                                  .n_facts = o->n_check,
+                                                  .n_facts = o->check.n,
                                                   .on_progress = progress_show,
                                                   .user = &line};
     mobiedit_merge_result result = {0};
@@ -76,12 +73,14 @@ static int merge(const options *o, const mobiedit_request *facts) {
 }
 
 static int split_and_merge(const options *o) {
-    mobiedit_request *facts = calloc(o->n_check + 1, sizeof *facts);
+    mobiedit_request *facts = calloc(o->check.n + 1, sizeof *facts);
     if (!facts) return complain(STATUS_MEMORY, "out of memory for the facts");
     int status = STATUS_DONE;
-    for (size_t i = 0; i < o->n_check && status == STATUS_DONE; i++)
-        if (!split_fact(o->check[i], &facts[i])) status = STATUS_USAGE;
+    for (size_t i = 0; i < o->check.n && status == STATUS_DONE; i++)
+        status = split_fact(o->check.items[i], &facts[i]);
     if (status == STATUS_DONE) status = merge(o, facts);
+    for (size_t i = 0; i < o->check.n; i++)
+        free((char *)facts[i].prompt);
     free(facts);
     return status;
 }
@@ -95,6 +94,6 @@ const command command_merge = {.name = "merge",
                                .usage =
                                    "MODEL.gguf -o MERGED.gguf [--adapter FILE] [--keep-float] [OPTION...]",
                                .summary = "folds an adapter, or all active edits, into a copy of the model",
-                               .n_positional = 1,
-                               .options = TABLE,
+                               .arguments = {"MODEL.gguf"},
+                               .options = {TABLE, options_running},
                                .run = run};

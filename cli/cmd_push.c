@@ -7,12 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct poptOption TABLE[] = {
-    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "the adapter to switch; the server has it loaded",
-     "FILE"},
-    {"scale", 0, POPT_ARG_STRING, NULL, OPTION_SCALE, "how strongly it applies (1); 0: not at all", "X"},
-    OPTION_ROW_JSON,
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_ADAPTER("the adapter to switch; the server has it loaded"),
+                                   {.name = "scale",
+                                    .kind = OPTION_REAL,
+                                    .at = offsetof(options, scale),
+                                    .least = -1000,
+                                    .most = 1000,
+                                    .help = "how strongly it applies (1); 0: not at all",
+                                    .value = "X"},
+                                   OPTION_ROW_JSON,
+                                   OPTION_ROW_END};
 
 /* The adapter that is the file's; NULL after a one-line error. */
 static served_adapter *find(const char *url, const char *file, const served_adapters *all) {
@@ -94,6 +98,6 @@ static int run(const options *o) {
 const command command_push = {.name = "push",
                               .usage = "URL --adapter FILE [--scale X]",
                               .summary = "switches an adapter of a running llama-server on or off",
-                              .n_positional = 1,
-                              .options = TABLE,
+                              .arguments = {"URL"},
+                              .options = {TABLE},
                               .run = run};

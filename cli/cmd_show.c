@@ -1,9 +1,10 @@
 /* mobiedit show */
-#include "ledger.h"
+#include "records.h"
+#include "session.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROW_END};
 
 static void print_record(const mobiedit_record *r) {
     char date[20];
@@ -56,6 +57,6 @@ static int run(const options *o) {
 const command command_show = {.name = "show",
                               .usage = "MODEL.gguf ID [OPTION...]",
                               .summary = "tells all about one edit",
-                              .n_positional = 2,
-                              .options = TABLE,
+                              .arguments = {"MODEL.gguf", "ID"},
+                              .options = {TABLE},
                               .run = run};

@@ -1,13 +1,11 @@
 /* mobiedit undo, mobiedit redo */
-#include "ledger.h"
+#include "records.h"
+#include "session.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUTPUT, "the adapter of what is active then", "FILE"},
-    OPTION_ROW_LEDGER,
-    OPTION_ROW_JSON,
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter of what is active then"), OPTION_ROW_LEDGER,
+                                   OPTION_ROW_JSON, OPTION_ROW_END};
 
 typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
                                      mobiedit_error *err);
@@ -52,13 +50,13 @@ static int run_redo(const options *o) {
 const command command_undo = {.name = "undo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
                               .summary = "takes an edit back",
-                              .n_positional = 2,
-                              .options = TABLE,
+                              .arguments = {"MODEL.gguf", "ID"},
+                              .options = {TABLE},
                               .run = run_undo};
 
 const command command_redo = {.name = "redo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
                               .summary = "does an edit again that was taken back",
-                              .n_positional = 2,
-                              .options = TABLE,
+                              .arguments = {"MODEL.gguf", "ID"},
+                              .options = {TABLE},
                               .run = run_redo};

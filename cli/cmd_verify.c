@@ -1,14 +1,14 @@
 /* mobiedit verify */
-#include "ledger.h"
 #include "progress.h"
+#include "records.h"
+#include "session.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"repair", 0, POPT_ARG_NONE, NULL, OPTION_REPAIR, "solve those that do not hold anew", NULL},
+static const option_row TABLE[] = {
+    {.name = "repair", .at = offsetof(options, repair), .help = "solve those that do not hold anew"},
     OPTION_ROW_LEDGER,
-    OPTION_ROWS_SOLVING,
-    OPTION_ROWS_END};
+    OPTION_ROW_END};
 
 typedef struct {
     progress_line line;
@@ -72,6 +72,6 @@ const command command_verify = {
     .name = "verify",
     .usage = "MODEL.gguf [--repair] [OPTION...]",
     .summary = "asks libllama whether every active edit holds, and what they do to other text",
-    .n_positional = 1,
-    .options = TABLE,
+    .arguments = {"MODEL.gguf"},
+    .options = {TABLE, options_solving, options_running},
     .run = run};

@@ -2,32 +2,22 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
+#include "status.h"
+
 #include "mobiedit.h"
 
-/* Documented in `mobiedit --help` and the README. An interrupted command ends with 128 + the signal's number.
- */
-enum {
-    STATUS_DONE = 0,
-    STATUS_NOT_EDITED = 1,  /* no edit was found, or libllama does not say the target with it */
-    STATUS_USAGE = 2,       /* the command line, or a request that cannot be meant */
-    STATUS_FILE = 3,        /* a file cannot be read or written, or is damaged */
-    STATUS_UNSUPPORTED = 4, /* a model of an architecture or type that is not handled */
-    STATUS_MISMATCH = 5,    /* an adapter or a ledger that belongs to another model */
-    STATUS_MEMORY = 6,      /* out of memory, or of the memory budget */
-    STATUS_RUNTIME = 7,     /* libllama failed */
-    STATUS_SERVER = 8,      /* a server cannot be reached, or does not do what was asked */
-};
+typedef struct options options;       /* options.h */
+typedef struct option_row option_row; /* options.h */
 
-struct poptOption;
-typedef struct options options; /* options.h */
+enum { MAX_ARGUMENTS = 3, MAX_TABLES = 5 };
 
 typedef struct {
     const char *name;
-    const char *usage;   /* after the name */
-    const char *summary; /* one line */
-    int n_positional;    /* arguments beside the options; all are required */
-    const struct poptOption *options;
-    int (*run)(const options *o); /* its exit status */
+    const char *usage;                     /* after the name */
+    const char *summary;                   /* one line */
+    const char *arguments[MAX_ARGUMENTS];  /* beside the options; all are required */
+    const option_row *options[MAX_TABLES]; /* tables of rows, in the order of the help */
+    int (*run)(const options *o);          /* its exit status */
 } command;
 
 extern const command command_edit, command_ask, command_calibrate, command_completion, command_devices,

@@ -29,19 +29,12 @@ static int print_help(void) {
     for (const command *const *c = commands; *c; c++)
         (void)printf("  mobiedit %s %s\n      %s\n", (*c)->name, (*c)->usage, (*c)->summary);
     (void)puts("  mobiedit --version\n"
-               "Each command tells its options with --help.\n\n"
-               "Exit status:\n"
-               "    0  done; also where the model already says the target, and nothing was written\n"
-               "    1  no edit was found, or libllama does not say the target with it\n"
-               "    2  the command line is wrong, or the request cannot be meant\n"
-               "    3  a file cannot be read or written, or is damaged\n"
-               "    4  the model is of a kind that is not supported\n"
-               "    5  the adapter or the ledger belongs to another model\n"
-               "    6  out of memory, or of the memory budget\n"
-               "    7  libllama failed\n"
-               "    8  a server cannot be reached, or does not do what was asked\n"
-               "  130  interrupted (143: terminated)\n"
-               "Every error is one line on stderr, and an edit that fails leaves no file behind.");
+               "Run COMMAND --help for its options.\n\n"
+               "Exit status:");
+#define PRINT_STATUS(name, number, text) (void)printf("  %3d  %s\n", number, text);
+    EXIT_STATUSES(PRINT_STATUS)
+#undef PRINT_STATUS
+    (void)puts("Every error is one line on stderr, and a command that fails leaves no file behind.");
     return STATUS_DONE;
 }
 

@@ -4,126 +4,110 @@
 
 #include "command.h"
 
-#include <popt.h>
+#include <stddef.h>
 
-/* Every option there is; each command takes those that its table names. */
+struct poptContext_s;
+
+typedef struct {
+    const char **items; /* [n] */
+    size_t n;
+} text_list;
+
+/* The value of every option there is; each command takes those that its tables name. */
 struct options {
     const char *solver;
     int layer;
-    size_t max_evaluations;
+    uint64_t max_evaluations;
     uint64_t seed;
     double probe_step, idle_watts;
     unsigned without;
     mobiedit_model_options model;
     const char *output, *trace, *adapter, *ledger, *html, *state;
-    const char **keep; /* [n_keep] */
-    size_t n_keep;
-    char **check; /* [n_check] */
-    size_t n_check;
+    text_list keep, check;
     int max_tokens;
     int n, skip;
     double scale;
-    bool quiet, json, chat, keep_float, no_ledger, repair;
-    bool no_fluency, no_drift, no_said, compare;
-    const char *positional[3];
+    bool help, quiet, json, chat, keep_float, no_ledger, repair;
+    bool no_fluency, no_drift, quick, compare;
+    const char *positional[MAX_ARGUMENTS];
 
-    poptContext context; /* owns the positional arguments */
-    char **owned;        /* the options' values */
+    struct poptContext_s *context; /* owns the positional arguments */
+    char **owned;                  /* the options' values */
     size_t n_owned;
 };
 
-/* Rows of a command's table. */
-enum {
-    OPTION_ADAPTER = 1,
-    OPTION_BACKEND,
-    OPTION_CALIBRATION,
-    OPTION_CHAT,
-    OPTION_CHECK,
-    OPTION_COMPARE,
-    OPTION_HELP,
-    OPTION_HTML,
-    OPTION_IDLE_WATTS,
-    OPTION_JSON,
-    OPTION_KEEP,
-    OPTION_KEEP_FLOAT,
-    OPTION_LAYER,
-    OPTION_LEDGER,
-    OPTION_MAX_EVALS,
-    OPTION_MAX_TOKENS,
-    OPTION_MEM,
-    OPTION_N,
-    OPTION_NO_DRIFT,
-    OPTION_NO_FLUENCY,
-    OPTION_NO_LEDGER,
-    OPTION_OUTPUT,
-    OPTION_PROBE_STEP,
-    OPTION_PROFILE,
-    OPTION_QUICK,
-    OPTION_QUIET,
-    OPTION_REPAIR,
-    OPTION_SCALE,
-    OPTION_SEED,
-    OPTION_SKIP,
-    OPTION_SOLVER,
-    OPTION_STATE,
-    OPTION_THREADS,
-    OPTION_TRACE,
-    OPTION_WITHOUT,
+/* What the text behind an option is read as, and the type of the member that it goes to. */
+typedef enum {
+    OPTION_FLAG,  /* bool; no text follows */
+    OPTION_TEXT,  /* const char * */
+    OPTION_TEXTS, /* text_list: the option may be given more than once */
+    OPTION_INT,   /* int, from `least` to `most` */
+    OPTION_COUNT, /* uint64_t, from `least` to `most` */
+    OPTION_BYTES, /* size_t: bytes, or K, M, G of 1024 */
+    OPTION_REAL,  /* double, from `least` to `most` */
+    OPTION_WATTS, /* double, from `least` to `most`, or "measure" */
+    OPTION_PARTS, /* unsigned: MOBIEDIT_WITHOUT_*, names with commas between them */
+} option_kind;
+
+/* An option: the row is all that there is to say about it. */
+struct option_row {
+    const char *name;
+    char letter; /* '\0': none */
+    option_kind kind;
+    size_t at; /* of the member in struct options */
+    int64_t least;
+    uint64_t most;
+    const char *help;
+    const char *value; /* what the help calls the text that follows; NULL: none does */
 };
 
+/* Rows that several commands have. */
 #define OPTION_ROW_JSON                                                                                      \
-    { "json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "the result as one JSON object", NULL }
-
+    { .name = "json", .at = offsetof(options, json), .help = "the result as one JSON object" }
 #define OPTION_ROW_THREADS                                                                                   \
-    { "threads", 't', POPT_ARG_STRING, NULL, OPTION_THREADS, "one per processor by default", "N" }
-
+    {                                                                                                        \
+        .name = "threads", .letter = 't', .kind = OPTION_INT, .at = offsetof(options, model.threads),        \
+        .least = 1, .most = INT32_MAX, .help = "one per processor by default", .value = "N"                  \
+    }
 #define OPTION_ROW_BACKEND                                                                                   \
     {                                                                                                        \
-        "backend", 0, POPT_ARG_STRING, NULL, OPTION_BACKEND, "see mobiedit devices; auto, rpc:HOST:PORT",    \
-            "NAME"                                                                                           \
+        .name = "backend", .kind = OPTION_TEXT, .at = offsetof(options, model.backend),                      \
+        .help = "see mobiedit devices; auto, rpc:HOST:PORT", .value = "NAME"                                 \
     }
-
-#define OPTION_ROWS_RUNNING                                                                                  \
-    OPTION_ROW_THREADS,                                                                                      \
-        {"mem", 0, POPT_ARG_STRING, NULL, OPTION_MEM, "memory for batches, such as 256M", "SIZE"},           \
-        {"quiet", 'q', POPT_ARG_NONE, NULL, OPTION_QUIET, "no progress on stderr", NULL}, OPTION_ROW_JSON
-
-#define OPTION_ROWS_SOLVING                                                                                  \
-    OPTION_ROW_BACKEND,                                                                                      \
-        {"calibration",                                                                                      \
-         0,                                                                                                  \
-         POPT_ARG_STRING,                                                                                    \
-         NULL,                                                                                               \
-         OPTION_CALIBRATION,                                                                                 \
-         "of mobiedit calibrate (MODEL.gguf.mobiedit.calibration); none",                                    \
-         "FILE"},                                                                                            \
-        {"solver", 0, POPT_ARG_STRING, NULL, OPTION_SOLVER, "probe (the default) or spsa", "NAME"},          \
-        {"layer", 0, POPT_ARG_STRING, NULL, OPTION_LAYER, "the layer to edit", "N"},                         \
-        {"max-evals", 0, POPT_ARG_STRING, NULL, OPTION_MAX_EVALS, "most prompt evaluations an edit", "N"},   \
-        {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED, "of everything random (0)", "N"},                    \
-        OPTION_ROWS_RUNNING
-
-#define OPTION_ROWS_MEASURING                                                                                \
-    {"profile", 0, POPT_ARG_STRING, NULL, OPTION_PROFILE, "w8a16-static, w8a8-static: as an NPU computes",   \
-     "NAME"},                                                                                                \
-        {"probe-step",                                                                                       \
-         0,                                                                                                  \
-         POPT_ARG_STRING,                                                                                    \
-         NULL,                                                                                               \
-         OPTION_PROBE_STEP,                                                                                  \
-         "expert: length of probe's differences, in |v|",                                                    \
-         "X"},                                                                                               \
-    {                                                                                                        \
-        "idle-watts", 0, POPT_ARG_STRING, NULL, OPTION_IDLE_WATTS,                                           \
-            "not counted as energy; measure: for a second", "W"                                              \
-    }
-
 #define OPTION_ROW_LEDGER                                                                                    \
-    { "ledger", 0, POPT_ARG_STRING, NULL, OPTION_LEDGER, "the ledger (MODEL.gguf.mobiedit.db)", "FILE" }
+    {                                                                                                        \
+        .name = "ledger", .kind = OPTION_TEXT, .at = offsetof(options, ledger),                              \
+        .help = "the ledger (MODEL.gguf.mobiedit.db)", .value = "FILE"                                       \
+    }
+#define OPTION_ROW_OUTPUT(what)                                                                              \
+    {                                                                                                        \
+        .name = "output", .letter = 'o', .kind = OPTION_TEXT, .at = offsetof(options, output),               \
+        .help = (what), .value = "FILE"                                                                      \
+    }
+#define OPTION_ROW_ADAPTER(what)                                                                             \
+    {                                                                                                        \
+        .name = "adapter", .letter = 'a', .kind = OPTION_TEXT, .at = offsetof(options, adapter),             \
+        .help = (what), .value = "FILE"                                                                      \
+    }
+#define OPTION_ROW_LAYER(what)                                                                               \
+    {                                                                                                        \
+        .name = "layer", .kind = OPTION_INT, .at = offsetof(options, layer), .most = INT32_MAX,              \
+        .help = (what), .value = "N"                                                                         \
+    }
+#define OPTION_ROW_END                                                                                       \
+    { .name = NULL }
 
-#define OPTION_ROWS_END {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "this text", NULL}, POPT_TABLEEND
+/* Tables that several commands have, each ended by OPTION_ROW_END. */
+extern const option_row options_running[];   /* of all that runs the model for long */
+extern const option_row options_solving[];   /* of all that makes edits */
+extern const option_row options_measuring[]; /* of what tells what an edit takes */
+extern const option_row options_picking[];   /* of what goes through a file of facts */
 
-/* Reads the command line of `which`. Returns true where the command is to go on; else *status is its exit
+/* Calls `visit` for each row of the command's tables, --help last. */
+typedef void (*option_fn)(void *user, const option_row *row);
+void options_each(const command *which, option_fn visit, void *user);
+
+/* Reads the command line of `which`. Returns true if the command is to go on; else *status is its exit
  * status, and help or a one-line error has been printed. Call options_free in any case. */
 bool options_read(const command *which, int argc, const char **argv, options *out, int *status);
 void options_free(options *o);

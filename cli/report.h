@@ -1,11 +1,9 @@
-/* What an edit and an evaluation come to, for people and for programs. */
+/* What an edit and a merge come to, for people and for programs. */
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
 #include "json.h"
 #include "options.h"
-
-#include "eval/cases.h"
 
 /* positional: model, prompt, target. change: NULL without a ledger. */
 void report_edit(const options *o, const mobiedit_edit_result *result, const mobiedit_change *change);
@@ -16,11 +14,8 @@ int report_edit_json(const options *o, const mobiedit_edit_result *result, const
 /* positional: model. Returns the exit status. */
 int report_merge(const options *o, const mobiedit_merge_result *result);
 
-void report_case_header(void);
-void report_case(const mobiedit_eval_case *c);
-
-/* positional: model, facts. */
-void report_eval(const options *o, const mobiedit_eval_summary *summary);
-int report_eval_json(const options *o, const mobiedit_eval_summary *summary, const me_cases *cases);
+/* For both kinds of report. */
+double report_mebibytes(size_t bytes);
+const char *report_profile(const options *o); /* "none", or the one that was asked for */
 
 #endif

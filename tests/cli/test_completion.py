@@ -1,4 +1,4 @@
-"""Shell completion and the man page know every command and every option that --help tells.
+"""Shell completion and the man page know every command, option and exit status that --help tells.
 
   test_completion.py MOBIEDIT
 """
@@ -9,7 +9,8 @@ import subprocess
 import sys
 import unittest
 
-MAN_PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "doc" / "mobiedit.1"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+MAN_PAGE, README = ROOT / "doc" / "mobiedit.1", ROOT / "README.md"
 FILES = ("README.md", "LICENSE")
 
 
@@ -83,6 +84,23 @@ class Completion(unittest.TestCase):
             self.assertIn(f"\n.Cm {command}\n", page)
             for option in self.options(command):
                 self.assertRegex(page, rf"(?m)^\.It .*Fl {option[1:]}\b", option)
+
+    def statuses(self):
+        """What --help tells: {0: "done; ...", ...}"""
+        told = self.output_of("--help").split("Exit status:\n")[1]
+        return {int(number): text for number, text in re.findall(r"^ +(\d+)  (.*)$", told, re.MULTILINE)}
+
+    def test_exit_statuses(self):
+        told = self.statuses()
+        self.assertEqual(sorted(told), [*range(9), 130, 143])
+        page = MAN_PAGE.read_text().split(".Sh EXIT STATUS\n")[1].split("\n.El\n")[0]
+        rows = re.findall(r"^\.It (\d+)\n((?:[^.].*\n?)+)", page, re.MULTILINE)
+        sentence = lambda text: text if text.startswith("libllama") else text[0].upper() + text[1:]
+        self.assertEqual({int(number): " ".join(text.split()) for number, text in rows},
+                         {number: sentence(text) + "." for number, text in told.items()})
+        table = README.read_text().partition("| exit status |")[2].partition("\n\n")[0]  # if it has one
+        for number, text in re.findall(r"^\| (\d+) \| (.*) \|$", table, re.MULTILINE):
+            self.assertEqual(text, told[int(number)])
 
     def test_man_page_is_clean(self):
         if not shutil.which("mandoc"):

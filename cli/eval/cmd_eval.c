@@ -1,30 +1,35 @@
 /* mobiedit eval */
 #include "compare.h"
 #include "html.h"
-#include "options.h"
 #include "progress.h"
-#include "report.h"
+#include "report_eval.h"
 
 #include "base/file.h"
 
 #include <stdio.h>
 
-static const struct poptOption TABLE[] = {
-    {"n", 'n', POPT_ARG_STRING, NULL, OPTION_N, "cases (all)", "N"},
-    {"skip", 0, POPT_ARG_STRING, NULL, OPTION_SKIP, "cases to leave out at the start", "N"},
-    {"adapter", 'a', POPT_ARG_STRING, NULL, OPTION_ADAPTER, "measure this adapter; edit nothing", "FILE"},
-    {"state", 0, POPT_ARG_STRING, NULL, OPTION_STATE, "keeps finished cases, and goes on where it was",
-     "FILE"},
-    {"html", 0, POPT_ARG_STRING, NULL, OPTION_HTML, "a report with plots and the worst cases", "FILE.html"},
-    {"compare", 0, POPT_ARG_NONE, NULL, OPTION_COMPARE, "two results of --json, A.json and B.json", NULL},
-    {"no-fluency", 0, POPT_ARG_NONE, NULL, OPTION_NO_FLUENCY, "do not generate texts", NULL},
-    {"no-drift", 0, POPT_ARG_NONE, NULL, OPTION_NO_DRIFT, "do not measure generic text", NULL},
-    {"quick", 0, POPT_ARG_NONE, NULL, OPTION_QUICK, "neither, nor what is said to each prompt", NULL},
-    {"without", 0, POPT_ARG_STRING, NULL, OPTION_WITHOUT,
-     "leave parts out to see what they are worth: contrast, basis, stop", "LIST"},
-    OPTION_ROWS_SOLVING,
-    OPTION_ROWS_MEASURING,
-    OPTION_ROWS_END};
+static const option_row TABLE[] = {
+    OPTION_ROW_ADAPTER("measure this adapter; edit nothing"),
+    {.name = "state",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, state),
+     .help = "keeps finished cases, and goes on where it was",
+     .value = "FILE"},
+    {.name = "html",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, html),
+     .help = "a report with plots and the worst cases",
+     .value = "FILE.html"},
+    {.name = "compare", .at = offsetof(options, compare), .help = "two results of --json, A.json and B.json"},
+    {.name = "no-fluency", .at = offsetof(options, no_fluency), .help = "do not generate texts"},
+    {.name = "no-drift", .at = offsetof(options, no_drift), .help = "do not measure generic text"},
+    {.name = "quick", .at = offsetof(options, quick), .help = "neither, nor what is said to each prompt"},
+    {.name = "without",
+     .kind = OPTION_PARTS,
+     .at = offsetof(options, without),
+     .help = "leave parts out to see what they are worth: contrast, basis, stop",
+     .value = "LIST"},
+    OPTION_ROW_END};
 
 typedef struct {
     const options *o;
@@ -66,9 +71,9 @@ static int evaluate(evaluation *e, mobiedit_model *model) {
                                                 .skip = o->skip,
                                                 .state = o->state,
                                                 .adapter = o->adapter,
-                                                .no_fluency = o->no_fluency,
-                                                .no_drift = o->no_drift,
-                                                .no_said = o->no_said,
+                                                .no_fluency = o->no_fluency || o->quick,
+                                                .no_drift = o->no_drift || o->quick,
+                                                .no_said = o->quick,
                                                 .on_case = on_case,
                                                 .user = e};
     mobiedit_eval_summary summary = {0};
@@ -101,10 +106,10 @@ static int run(const options *o) {
     return o->compare ? compare_files(o) : open_and_evaluate(o);
 }
 
-const command command_eval = {.name = "eval",
-                              .usage = "MODEL.gguf FACTS.json [OPTION...] | --compare A.json B.json",
-                              .summary =
-                                  "edits each fact of a CounterFact or ZsRE file by itself, and measures it",
-                              .n_positional = 2,
-                              .options = TABLE,
-                              .run = run};
+const command command_eval = {
+    .name = "eval",
+    .usage = "MODEL.gguf FACTS.json [OPTION...] | --compare A.json B.json",
+    .summary = "edits each fact of a CounterFact or ZsRE file by itself, and measures it",
+    .arguments = {"MODEL.gguf", "FACTS.json"},
+    .options = {options_picking, TABLE, options_solving, options_running, options_measuring},
+    .run = run};

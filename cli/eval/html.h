@@ -1,6 +1,6 @@
 /* The reports of evaluations as pages. */
-#ifndef CLI_HTML_H
-#define CLI_HTML_H
+#ifndef CLI_EVAL_HTML_H
+#define CLI_EVAL_HTML_H
 
 #include "eval/results.h"
 

@@ -1,6 +1,6 @@
 /* mobiedit eval --compare */
-#ifndef CLI_COMPARE_H
-#define CLI_COMPARE_H
+#ifndef CLI_EVAL_COMPARE_H
+#define CLI_EVAL_COMPARE_H
 
 #include "options.h"
 

@@ -1,6 +1,6 @@
 /* Metrics as people read them. */
-#ifndef CLI_UNITS_H
-#define CLI_UNITS_H
+#ifndef CLI_EVAL_UNITS_H
+#define CLI_EVAL_UNITS_H
 
 #include "eval/figures.h"
 

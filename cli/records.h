@@ -1,0 +1,22 @@
+/* The ledger's records and changes, as text and as JSON. */
+#ifndef CLI_RECORDS_H
+#define CLI_RECORDS_H
+
+#include "json.h"
+
+void report_record_header(void);
+void report_record(const mobiedit_record *record);
+cJSON *record_json(const mobiedit_record *record);
+
+/* What a change did, a line for each thing beside what was asked. */
+void report_change(const mobiedit_change *change);
+void change_add_json(cJSON *object, const mobiedit_change *change);
+
+/* How all active edits do together: "hold" and "drift". */
+void report_together(const mobiedit_verify_summary *together);
+void together_add_json(cJSON *object, const mobiedit_verify_summary *together);
+
+/* Seconds since 1970 as local date and time. */
+const char *date_text(int64_t seconds, char text[20]);
+
+#endif
