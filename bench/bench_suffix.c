@@ -16,11 +16,11 @@
  *
  * The contenders take turns; medians of the rounds, and of the ratios within a round, are printed. */
 #define _POSIX_C_SOURCE 200809L
-#include "base/backend.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "edit/edit.h"
 #include "engine/engine.h"
+#include "model/llama_init.h"
 #include "model/vocab.h"
 #include "timing.h"
 
@@ -262,7 +262,7 @@ int main(int argc, char **argv) {
     }
     if (argc - optind != 2 || b.n_read > b.suffix) return fputs(usage, stderr), 2;
     b.model_path = argv[optind];
-    me_backend_init(); /* libllama keeps quiet */
+    me_llama_init(); /* libllama keeps quiet */
     read_tokens(&b, argv[optind + 1]);
     open_engine(&b);
     open_peer(&b);

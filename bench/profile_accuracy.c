@@ -10,8 +10,8 @@
  * directions, as spsa takes them, steps of length h |v|: correlation over the directions with the slopes that
  * follow from `responses`
  */
-#include "base/distribution.h"
 #include "base/file.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "edit/basis.h"

@@ -2,8 +2,8 @@
 #ifndef CLI_JSON_H
 #define CLI_JSON_H
 
+#include "base/json.h"
 #include "command.h"
-#include "eval/json.h"
 
 /* Prints the object on stdout and deletes it. Returns `status`, or STATUS_MEMORY where it is incomplete. */
 int json_print(cJSON *object, int status);

@@ -1,7 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "page.h"
 
-#include "store/pending.h"
+#include "base/pending.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 #include "api/backend.h"
 
-#include "base/backend.h"
 #include "base/memory.h"
 #include "edit/carriers.h"
 #include "edit/texts.h"
 #include "engine/ggml/devices.h"
 #include "engine/ggml/remote.h"
 #include "engine/native/kernels/kernels.h"
+#include "model/llama_init.h"
 
 #include <string.h>
 
@@ -90,7 +90,7 @@ static mobiedit_device describe(ggml_backend_dev_t device) {
 }
 
 mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err) {
-    me_backend_init();
+    me_llama_init();
     const size_t count = ggml_backend_dev_count();
     mobiedit_device *list = me_calloc(count + 1, sizeof *list);
     if (!list) return me_fail_memory(err, "the devices");

@@ -1,11 +1,11 @@
 /* mobiedit_calibrate, and which calibration a model's edits use. */
 #include "api/calibrate.h"
 
-#include "api/own_text.h"
+#include "api/generated_text.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "store/calibration_file.h"
 #include "store/fingerprint.h"
-#include "store/sidecar.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -16,8 +16,8 @@ static bool is_none(const char *calibration) {
 
 /* The file that the options name, else the one beside the model. Freed with me_free. */
 static mobiedit_status choose_path(const mobiedit_model *model, char **out, mobiedit_error *err) {
-    *out =
-        model->calibration_path ? me_strdup(model->calibration_path) : me_sidecar_default_path(model->model);
+    *out = model->calibration_path ? me_strdup(model->calibration_path)
+                                   : me_calibration_file_default_path(model->model);
     return *out ? MOBIEDIT_OK : me_fail_memory(err, "the calibration's path");
 }
 
@@ -25,7 +25,7 @@ static mobiedit_status read_sidecar(const me_model *model, const char *fingerpri
                                     me_calibration **out, mobiedit_error *err) {
     me_calibration *c = NULL;
     ME_TRY(me_calibration_open(model, 0, &c, err));
-    const mobiedit_status status = me_sidecar_read(model, fingerprint, path, c, err);
+    const mobiedit_status status = me_calibration_file_read(model, fingerprint, path, c, err);
     if (status == MOBIEDIT_OK)
         *out = c;
     else
@@ -107,7 +107,7 @@ typedef struct {
 
 /* Trials and batches of texts count as a prompt each. */
 static int text_steps(int n_texts) {
-    return (n_texts + ME_OWN_TEXT_BATCH - 1) / ME_OWN_TEXT_BATCH;
+    return (n_texts + ME_GENERATED_TEXT_BATCH - 1) / ME_GENERATED_TEXT_BATCH;
 }
 
 /* What there is now is kept, and told of. */
@@ -115,7 +115,7 @@ static mobiedit_status keep_step(measuring *m, mobiedit_error *err) {
     const me_calibration *c = m->calibration;
     const int done = c->trials.n_done + text_steps(c->n_texts) + c->n_done;
     const int total = me_layer_trials_total(&c->trials) + text_steps(ME_CALIBRATION_TEXTS) + c->n_total;
-    ME_TRY(me_sidecar_write(c, m->fingerprint, m->path, err));
+    ME_TRY(me_calibration_file_write(c, m->fingerprint, m->path, err));
     m->result->prompts = c->n_done;
     m->result->seconds = me_wall_seconds() - m->started;
     if (m->options->on_prompt && !m->options->on_prompt(m->options->user, done, total))
@@ -127,9 +127,9 @@ static mobiedit_status write_texts(measuring *m, mobiedit_error *err) {
     me_runtime *runtime;
     mobiedit_status status = MOBIEDIT_OK;
     if (m->calibration->n_texts == ME_CALIBRATION_TEXTS) return MOBIEDIT_OK;
-    ME_TRY(me_own_text_runtime(m->model->model->path, m->model->options.threads, &runtime, err));
+    ME_TRY(me_generated_text_runtime(m->model->model->path, m->model->options.threads, &runtime, err));
     while (m->calibration->n_texts < ME_CALIBRATION_TEXTS && status == MOBIEDIT_OK) {
-        status = me_own_text_write(runtime, m->calibration, err);
+        status = me_generated_text_add(runtime, m->calibration, err);
         if (status == MOBIEDIT_OK) status = keep_step(m, err);
     }
     me_runtime_close(runtime);

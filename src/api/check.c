@@ -1,9 +1,9 @@
 /* What can be refused before any work is done. */
 #define _POSIX_C_SOURCE 200809L
 #include "api/handle.h"
+#include "base/pending.h"
 #include "base/utf8.h"
 #include "edit/solver.h"
-#include "store/pending.h"
 
 #include <sys/stat.h>
 

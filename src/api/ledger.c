@@ -1,5 +1,5 @@
 /* mobiedit_ledger_*: what needs no solve of an edit. */
-#include "api/book.h"
+#include "api/active_edits.h"
 #include "base/memory.h"
 #include "store/fingerprint.h"
 
@@ -106,13 +106,13 @@ static mobiedit_status count_related(mobiedit_ledger *ledger, const mobiedit_rec
     const mobiedit_request request = {.prompt = edit->prompt, .target = edit->target};
     me_prompt prompt;
     ME_TRY(me_prompt_parse(&request, &prompt, err));
-    me_book book;
-    const me_book_choice choice = {.without = edit->id, .subject = &prompt};
-    const mobiedit_status status = me_book_open(ledger, &choice, &book, err);
+    me_active_edits active;
+    const me_active_choice choice = {.without = edit->id, .subject = &prompt};
+    const mobiedit_status status = me_active_open(ledger, &choice, &active, err);
     me_prompt_free(&prompt);
     ME_TRY(status);
-    *related = book.records.n;
-    me_book_close(&book);
+    *related = active.records.n;
+    me_active_close(&active);
     return MOBIEDIT_OK;
 }
 
@@ -159,16 +159,16 @@ mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobied
 /* The adapter of all active edits, pending beside `path`. */
 static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, me_pending_file *out,
                                     mobiedit_error *err) {
-    const me_book_choice all = {0};
-    me_book book;
+    const me_active_choice all = {0};
+    me_active_edits active;
     ME_TRY(me_check_output(ledger->model->model, path, err));
-    ME_TRY(me_book_open(ledger, &all, &book, err));
+    ME_TRY(me_active_open(ledger, &all, &active, err));
     mobiedit_status status = MOBIEDIT_OK;
-    if (book.n_edits == 0)
+    if (active.n_edits == 0)
         status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to write");
-    if (status == MOBIEDIT_OK) status = me_book_solve(ledger->model, &book, err);
-    if (status == MOBIEDIT_OK) status = me_book_write(ledger->model, &book, path, out, err);
-    me_book_close(&book);
+    if (status == MOBIEDIT_OK) status = me_active_solve(ledger->model, &active, err);
+    if (status == MOBIEDIT_OK) status = me_active_write(ledger->model, &active, path, out, err);
+    me_active_close(&active);
     return status;
 }
 

@@ -1,10 +1,10 @@
 /* mobiedit_merge: an adapter folded into a copy of the model, verified before it appears. */
-#include "store/merge.h"
 #include "api/handle.h"
 #include "api/samples.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "eval/metrics.h"
+#include "store/model_copy.h"
 
 #include <math.h>
 #include <string.h>
@@ -218,8 +218,8 @@ static mobiedit_status verify(merge_job *job, mobiedit_error *err) {
 static mobiedit_status attempt(merge_job *job, bool as_float, mobiedit_error *err) {
     const char *note = job->adapter.description ? job->adapter.description : "an adapter without description";
     ME_TRY(fold_all(job, as_float, err));
-    ME_TRY(me_merge_write(job->handle->model, job->folded, job->adapter.n_parts, note, job->output,
-                          &job->pending, err));
+    ME_TRY(me_model_copy_write(job->handle->model, job->folded, job->adapter.n_parts, note, job->output,
+                               &job->pending, err));
     const mobiedit_status status = verify(job, err);
     if (status != MOBIEDIT_OK) me_pending_discard(&job->pending);
     return status;

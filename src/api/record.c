@@ -26,7 +26,7 @@ typedef struct {
     char *canonical;
     int64_t superseded;
     bool alone; /* only edits of the same subject are in place: an import verifies the rest at its end */
-    me_book book;
+    me_active_edits active;
     me_joint_edit tried;
     float *offset;
     int rounds;
@@ -37,20 +37,20 @@ typedef struct {
 /* ---- the other edits --------------------------------------------------------------------------------- */
 
 static mobiedit_status load(recording *r, mobiedit_error *err) {
-    me_book_close(&r->book);
-    const me_book_choice choice = {.without = r->superseded, .subject = r->alone ? &r->prompt : NULL};
-    ME_TRY(me_book_open(r->ledger, &choice, &r->book, err));
-    me_book_watch(&r->book, r->options);
-    for (int i = 0; i < r->book.records.n; i++)
-        r->book.looked_at[i] =
-            r->book.records.n <= MAX_LOOKED_AT || me_same_subject(&r->book.prompts[i], &r->prompt);
+    me_active_close(&r->active);
+    const me_active_choice choice = {.without = r->superseded, .subject = r->alone ? &r->prompt : NULL};
+    ME_TRY(me_active_open(r->ledger, &choice, &r->active, err));
+    me_active_report(&r->active, r->options);
+    for (int i = 0; i < r->active.records.n; i++)
+        r->active.looked_at[i] =
+            r->active.records.n <= MAX_LOOKED_AT || me_same_subject(&r->active.prompts[i], &r->prompt);
     return MOBIEDIT_OK;
 }
 
 /* Another edit of the subject; -1 where there is none. */
 static int find_related(const recording *r) {
-    for (int i = 0; i < r->book.records.n; i++)
-        if (me_same_subject(&r->book.prompts[i], &r->prompt)) return i;
+    for (int i = 0; i < r->active.records.n; i++)
+        if (me_same_subject(&r->active.prompts[i], &r->prompt)) return i;
     return -1;
 }
 
@@ -58,11 +58,11 @@ static int find_related(const recording *r) {
 static bool sum_shared(recording *r, int layer, int d) {
     bool any = false;
     memset(r->offset, 0, (size_t)d * sizeof *r->offset);
-    for (int i = 0; i < r->book.records.n; i++) {
-        if (r->book.edits[i].layer != layer || !me_same_key(&r->book.prompts[i], &r->prompt)) continue;
+    for (int i = 0; i < r->active.records.n; i++) {
+        if (r->active.edits[i].layer != layer || !me_same_key(&r->active.prompts[i], &r->prompt)) continue;
         any = true;
         for (int j = 0; j < d; j++)
-            r->offset[j] += r->book.edits[i].delta[j];
+            r->offset[j] += r->active.edits[i].delta[j];
     }
     return any;
 }
@@ -117,7 +117,7 @@ static mobiedit_status prepare(void *user, int attempt, mobiedit_edit_options *o
     const int related = find_related(r);
     if (related < 0 && options->layer < 0 && attempt == 0) return choose_layer(r, &options->layer, err);
     if (related < 0) return MOBIEDIT_OK;
-    if (options->layer < 0) options->layer = r->book.edits[related].layer;
+    if (options->layer < 0) options->layer = r->active.edits[related].layer;
     if (!r->offset) r->offset = me_calloc((size_t)d, sizeof *r->offset);
     if (!r->offset) return me_fail_memory(err, "what other edits add");
     if (sum_shared(r, options->layer, d)) *offset = r->offset;
@@ -134,19 +134,19 @@ static mobiedit_status write_joint(void *user, const me_edit_result *solved, con
                                .n_keys = solved->n_keys,
                                .keep = r->request.keep,
                                .n_keep = r->request.n_keep};
-    me_book_put(&r->book, &r->tried);
-    ME_TRY(me_book_solve(r->ledger->model, &r->book, err));
-    return me_book_write(r->ledger->model, &r->book, path, out, err);
+    me_active_put(&r->active, &r->tried);
+    ME_TRY(me_active_solve(r->ledger->model, &r->active, err));
+    return me_active_write(r->ledger->model, &r->active, path, out, err);
 }
 
 /* ---- do they still hold? ----------------------------------------------------------------------------- */
 
 static mobiedit_status count_lost(recording *r, mobiedit_error *err) {
     r->change->lost = 0;
-    for (int i = 0; i < r->book.records.n; i++) {
-        const mobiedit_record *a = &r->book.records.items[i].about;
-        if (!r->book.looked_at[i] || a->holds != 0) continue;
-        if (me_same_subject(&r->book.prompts[i], &r->prompt))
+    for (int i = 0; i < r->active.records.n; i++) {
+        const mobiedit_record *a = &r->active.records.items[i].about;
+        if (!r->active.looked_at[i] || a->holds != 0) continue;
+        if (me_same_subject(&r->active.prompts[i], &r->prompt))
             return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
                            "edit %lld of the same subject (\"%.100s\") would be lost; nothing was written",
                            (long long)a->id, a->prompt);
@@ -174,7 +174,7 @@ static mobiedit_status add(recording *r, const me_edit_result *solved, const mob
     if (r->superseded)
         ME_TRY(me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, change->id, err));
     change->superseded = r->superseded;
-    ME_TRY(me_book_record(r->ledger, &r->book, &change->resolved, err));
+    ME_TRY(me_active_record(r->ledger, &r->active, &change->resolved, err));
     return me_ledger_set_holds(store, change->id, true, err);
 }
 
@@ -185,7 +185,7 @@ static mobiedit_status add_unless_stale(recording *r, const me_edit_result *solv
     int64_t generation, active;
     ME_TRY(me_ledger_generation(r->ledger->store, &generation, err));
     ME_TRY(me_ledger_find(r->ledger->store, r->canonical, NULL, &active, err));
-    *stale = generation != r->book.generation || active != r->superseded;
+    *stale = generation != r->active.generation || active != r->superseded;
     r->superseded = active;
     return *stale ? MOBIEDIT_OK : add(r, solved, result, change, err);
 }
@@ -209,11 +209,11 @@ static mobiedit_status keep(void *user, const me_edit_result *solved, const char
     int n_lost;
     bool stale;
     const bool last = r->rounds++ >= MAX_ROUNDS;
-    ME_TRY(me_book_look(r->ledger->model, &r->book, adapter, &n_lost, err));
+    ME_TRY(me_active_look(r->ledger->model, &r->active, adapter, &n_lost, err));
     if (n_lost && !last) {
         int at = 0;
         *again = true;
-        return me_book_repair(r->ledger, &r->book, r->options, INT_MAX, &at, err);
+        return me_active_repair(r->ledger, &r->active, r->options, INT_MAX, &at, err);
     }
     ME_TRY(count_lost(r, err));
     ME_TRY(commit(r, solved, result, &stale, err));
@@ -318,7 +318,7 @@ mobiedit_status me_record_edit(mobiedit_ledger *ledger, const me_record_request 
     if (status == MOBIEDIT_OK)
         status = known ? report_known(&r, known, result, err)
                        : solve(&r, ask->output, ask->with_texts, result, err);
-    me_book_close(&r.book);
+    me_active_close(&r.active);
     me_free(r.offset);
     me_free(r.canonical);
     me_prompt_free(&r.prompt);

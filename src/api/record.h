@@ -2,7 +2,7 @@
 #ifndef ME_API_RECORD_H
 #define ME_API_RECORD_H
 
-#include "api/book.h"
+#include "api/active_edits.h"
 
 typedef struct {
     const mobiedit_request *request;

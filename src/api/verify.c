@@ -1,5 +1,5 @@
 /* mobiedit_ledger_verify */
-#include "api/book.h"
+#include "api/active_edits.h"
 
 #include "eval/drift.h"
 
@@ -13,83 +13,86 @@ enum { FIRST_ROUND = 16 };
  * not are enough. */
 enum { WORTH_ONE_OF = 4, MAX_IDLE_ROUNDS = 2 };
 
-static mobiedit_status ask_all(mobiedit_ledger *ledger, me_book *book, int *n_lost, mobiedit_error *err) {
-    ME_TRY(me_book_solve(ledger->model, book, err));
-    return me_book_try(ledger, book, n_lost, err);
+static mobiedit_status ask_all(mobiedit_ledger *ledger, me_active_edits *active, int *n_lost,
+                               mobiedit_error *err) {
+    ME_TRY(me_active_solve(ledger->model, active, err));
+    return me_active_try(ledger, active, n_lost, err);
 }
 
-static mobiedit_status record_locked(mobiedit_ledger *ledger, const me_book *book, int *n_anew,
+static mobiedit_status record_locked(mobiedit_ledger *ledger, const me_active_edits *active, int *n_anew,
                                      int64_t *generation, mobiedit_error *err) {
     ME_TRY(me_ledger_generation(ledger->store, generation, err));
-    if (*generation != book->generation)
+    if (*generation != active->generation)
         return me_fail(err, MOBIEDIT_E_IO, "the ledger %s was changed while it was verified; verify it again",
                        ledger->path);
-    ME_TRY(me_book_record(ledger, book, n_anew, err));
+    ME_TRY(me_active_record(ledger, active, n_anew, err));
     return me_ledger_generation(ledger->store, generation, err);
 }
 
-/* What is known of the book from here on is in the ledger. *n_anew grows. */
-static mobiedit_status record(mobiedit_ledger *ledger, me_book *book, int *n_anew, mobiedit_error *err) {
+/* What is known of the active edits from here on is in the ledger. *n_anew grows. */
+static mobiedit_status record(mobiedit_ledger *ledger, me_active_edits *active, int *n_anew,
+                              mobiedit_error *err) {
     int n = 0;
     int64_t generation;
     ME_TRY(me_ledger_begin(ledger->store, err));
-    mobiedit_status status = record_locked(ledger, book, &n, &generation, err);
+    mobiedit_status status = record_locked(ledger, active, &n, &generation, err);
     if (status == MOBIEDIT_OK)
         status = me_ledger_commit(ledger->store, err);
     else
         me_ledger_rollback(ledger->store);
     if (status != MOBIEDIT_OK) return status;
-    book->generation = generation;
-    memset(book->solved_anew, 0, (size_t)book->records.n * sizeof *book->solved_anew);
+    active->generation = generation;
+    memset(active->solved_anew, 0, (size_t)active->records.n * sizeof *active->solved_anew);
     *n_anew += n;
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status open_all(mobiedit_ledger *ledger, const mobiedit_edit_options *options, me_book *out,
-                                mobiedit_error *err) {
-    const me_book_choice all = {0};
-    ME_TRY(me_book_open(ledger, &all, out, err));
-    me_book_watch(out, options);
+static mobiedit_status open_all(mobiedit_ledger *ledger, const mobiedit_edit_options *options,
+                                me_active_edits *out, mobiedit_error *err) {
+    const me_active_choice all = {0};
+    ME_TRY(me_active_open(ledger, &all, out, err));
+    me_active_report(out, options);
     return MOBIEDIT_OK;
 }
 
-/* The book is again what the ledger has. */
-static mobiedit_status go_back(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
-                               mobiedit_error *err) {
-    me_book_close(book);
-    ME_TRY(open_all(ledger, options, book, err));
-    return me_book_solve(ledger->model, book, err);
+/* The active edits are again those of the ledger. */
+static mobiedit_status go_back(mobiedit_ledger *ledger, me_active_edits *active,
+                               const mobiedit_edit_options *options, mobiedit_error *err) {
+    me_active_close(active);
+    ME_TRY(open_all(ledger, options, active, err));
+    return me_active_solve(ledger->model, active, err);
 }
 
 /* Each round that does not make it worse is recorded. */
-static mobiedit_status repair(mobiedit_ledger *ledger, me_book *book, const mobiedit_edit_options *options,
-                              int *n_lost, int *n_anew, mobiedit_error *err) {
+static mobiedit_status repair(mobiedit_ledger *ledger, me_active_edits *active,
+                              const mobiedit_edit_options *options, int *n_lost, int *n_anew,
+                              mobiedit_error *err) {
     int at = 0, most = FIRST_ROUND;
     for (int idle = 0; *n_lost && idle < MAX_IDLE_ROUNDS;) {
         const int before = *n_lost, tried = before < most ? before : most;
-        ME_TRY(me_book_repair(ledger, book, options, most, &at, err));
-        ME_TRY(ask_all(ledger, book, n_lost, err));
+        ME_TRY(me_active_repair(ledger, active, options, most, &at, err));
+        ME_TRY(ask_all(ledger, active, n_lost, err));
         idle = WORTH_ONE_OF * (before - *n_lost) < tried ? idle + 1 : 0;
         if (*n_lost > before) {
             *n_lost = before;
-            ME_TRY(go_back(ledger, book, options, err));
+            ME_TRY(go_back(ledger, active, options, err));
         } else {
-            ME_TRY(record(ledger, book, n_anew, err));
+            ME_TRY(record(ledger, active, n_anew, err));
         }
-        if (most < book->records.n) most *= 2;
+        if (most < active->records.n) most *= 2;
     }
     return MOBIEDIT_OK;
 }
 
 /* What the solved edits do to text that has nothing to do with them. */
-static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_book *book, double *out,
+static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_active_edits *active, double *out,
                                      mobiedit_error *err) {
     me_runtime *runtime;
     me_drift *drift;
     me_pending_file adapter;
     ME_TRY(me_handle_runtime(ledger->model, &runtime, err));
     ME_TRY(me_drift_open(runtime, &drift, err));
-    mobiedit_status status = me_book_write(ledger->model, book, ledger->path, &adapter, err);
+    mobiedit_status status = me_active_write(ledger->model, active, ledger->path, &adapter, err);
     if (status == MOBIEDIT_OK) {
         status = me_runtime_set_adapter(runtime, adapter.temporary, err);
         if (status == MOBIEDIT_OK) status = me_drift_measure(drift, runtime, out, err);
@@ -100,18 +103,19 @@ static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_book *boo
     return status;
 }
 
-static mobiedit_status verify(mobiedit_ledger *ledger, me_book *book, const mobiedit_verify_options *options,
-                              mobiedit_verify_summary *summary, mobiedit_error *err) {
+static mobiedit_status verify(mobiedit_ledger *ledger, me_active_edits *active,
+                              const mobiedit_verify_options *options, mobiedit_verify_summary *summary,
+                              mobiedit_error *err) {
     int n_lost, n_anew = 0;
     double drift;
-    ME_TRY(ask_all(ledger, book, &n_lost, err));
-    ME_TRY(record(ledger, book, &n_anew, err));
-    if (options->repair) ME_TRY(repair(ledger, book, &options->edit, &n_lost, &n_anew, err));
-    ME_TRY(measure_drift(ledger, book, &drift, err));
+    ME_TRY(ask_all(ledger, active, &n_lost, err));
+    ME_TRY(record(ledger, active, &n_anew, err));
+    if (options->repair) ME_TRY(repair(ledger, active, &options->edit, &n_lost, &n_anew, err));
+    ME_TRY(measure_drift(ledger, active, &drift, err));
     *summary = (mobiedit_verify_summary){
-        .active = book->records.n, .hold = book->records.n - n_lost, .resolved = n_anew, .drift = drift};
-    for (int i = 0; i < book->records.n && options->on_record; i++)
-        if (!options->on_record(options->user, &book->records.items[i].about)) break;
+        .active = active->records.n, .hold = active->records.n - n_lost, .resolved = n_anew, .drift = drift};
+    for (int i = 0; i < active->records.n && options->on_record; i++)
+        if (!options->on_record(options->user, &active->records.items[i].about)) break;
     return MOBIEDIT_OK;
 }
 
@@ -119,12 +123,13 @@ mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger, const mobiedit_v
                                        mobiedit_verify_summary *summary, mobiedit_error *err) {
     const mobiedit_verify_options defaults = {.edit = {.layer = -1}};
     if (!options) options = &defaults;
-    me_book book;
+    me_active_edits active;
     ME_TRY(me_check_edit_options(ledger->model, &options->edit, err));
-    ME_TRY(open_all(ledger, &options->edit, &book, err));
+    ME_TRY(open_all(ledger, &options->edit, &active, err));
     mobiedit_verify_summary found = {.drift = NAN};
-    const mobiedit_status status = book.records.n ? verify(ledger, &book, options, &found, err) : MOBIEDIT_OK;
-    me_book_close(&book);
+    const mobiedit_status status =
+        active.records.n ? verify(ledger, &active, options, &found, err) : MOBIEDIT_OK;
+    me_active_close(&active);
     if (status == MOBIEDIT_OK) *summary = found;
     return status;
 }

@@ -4,8 +4,8 @@
 #define ME_EDIT_CALIBRATION_H
 
 #include "edit/edit.h"
-#include "edit/layers.h"
 #include "edit/problem.h"
+#include "edit/trials.h"
 
 /* A prompt measures every ME_CALIBRATION_BLOCKS-th dimension only, prompts in turns: a mean over fewer
  * prompts is as good a guess, at a part of the cost. */

@@ -38,7 +38,7 @@ typedef struct {
     me_sequences redrawn;
     int next_prefix;
     me_problem *problem;
-    me_watch watch;
+    me_progress progress;
     me_edit_result *result;
 } edit;
 
@@ -105,7 +105,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
                                       : e->result->evaluations + e->solver->default_evaluations;
     e->problem->n_own = e->carriers.n_own;
     e->problem->kinds = e->carriers.kinds;
-    e->problem->watch = &e->watch;
+    e->problem->progress = &e->progress;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
     return e->offset ? me_problem_set_offset(e->problem, e->offset, err) : MOBIEDIT_OK;
@@ -131,7 +131,7 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
                                    .probe_step = e->options->probe_step,
                                    .no_stop = e->options->without & MOBIEDIT_WITHOUT_STOP};
     me_solution solution = {.delta = e->result->delta};
-    e->watch.state.stage = MOBIEDIT_STAGE_SOLVE;
+    e->progress.state.stage = MOBIEDIT_STAGE_SOLVE;
     mobiedit_status status = e->solver->solve(e->problem, &input, &solution, err);
     me_basis_free(&basis);
     ME_TRY(status);
@@ -259,8 +259,8 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
 static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     edit_keys k = {0};
     me_key_set background = {0};
-    e->watch.state.stage = MOBIEDIT_STAGE_KEY;
-    mobiedit_status status = me_watch_tell(&e->watch, err);
+    e->progress.state.stage = MOBIEDIT_STAGE_KEY;
+    mobiedit_status status = me_progress_tell(&e->progress, err);
     if (status == MOBIEDIT_OK) status = me_session_background(e->session, e->result->layer, &background, err);
     if (status == MOBIEDIT_OK)
         status = me_edit_subject_keys(e->session, &e->prompt, e->result->layer, &k.positives.keys,
@@ -349,10 +349,10 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     r->constant = me_calloc((size_t)model->d_model, sizeof *r->constant);
     r->delta = me_calloc((size_t)model->d_model, sizeof *r->delta);
     if (!r->left || !r->constant || !r->delta) return me_fail_memory(err, "the edit");
-    e->watch.state.stage = MOBIEDIT_STAGE_PREPARE;
-    e->watch.state.layer = r->layer;
-    e->watch.state.loss = NAN;
-    ME_TRY(me_watch_tell(&e->watch, err));
+    e->progress.state.stage = MOBIEDIT_STAGE_PREPARE;
+    e->progress.state.layer = r->layer;
+    e->progress.state.loss = NAN;
+    ME_TRY(me_progress_tell(&e->progress, err));
     ME_TRY(open_problem(e, err));
     ME_TRY(solve_value(e, attempt, err));
     ME_TRY(solve_key(e, err));
@@ -380,19 +380,19 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
               .offset = offset,
               .solver = solver,
               .result = result,
-              .watch = {.on_progress = options->on_progress,
-                        .user = options->user,
-                        .started = me_wall_seconds(),
-                        .trace = result->trace,
-                        .n_trace = result->n_trace,
-                        .trace_capacity = result->n_trace}};
+              .progress = {.on_progress = options->on_progress,
+                           .user = options->user,
+                           .started = me_wall_seconds(),
+                           .trace = result->trace,
+                           .n_trace = result->n_trace,
+                           .trace_capacity = result->n_trace}};
     mobiedit_status status = run(&e, prompt, attempt, err);
     if (e.problem) {
         result->evaluations = e.problem->evaluations;
         result->token_passes = e.problem->token_passes;
     }
-    result->trace = e.watch.trace;
-    result->n_trace = e.watch.n_trace;
+    result->trace = e.progress.trace;
+    result->n_trace = e.progress.n_trace;
     me_problem_close(e.problem);
     me_sequences_free(&e.carriers);
     me_sequences_free(&e.redrawn);

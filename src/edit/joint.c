@@ -15,7 +15,7 @@
 /* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
 enum {
     MAX_BACKGROUND = 1000,
-    MAX_WRITTEN = 5000,
+    MAX_GENERATED = 5000,
     MAX_NAMES = 700,
     MAX_NEAR_NAMES = 600,
     MAX_AROUND = 500,
@@ -157,14 +157,14 @@ static mobiedit_status add_text(work *w, const me_key_set *all, int most, float 
 /* Plain text, and what the model wrote itself where it is calibrated: each token weighs the same. With many
  * edits drift is what the solve does not know of other text (doc/experiments.md). */
 static mobiedit_status add_background(work *w, mobiedit_error *err) {
-    me_key_set plain, written;
+    me_key_set plain, generated;
     ME_TRY(me_session_background(w->session, w->layer, &plain, err));
-    ME_TRY(me_session_written(w->session, w->layer, &written, err));
+    ME_TRY(me_session_generated(w->session, w->layer, &generated, err));
     const int n_plain = plain.n < MAX_BACKGROUND ? plain.n : MAX_BACKGROUND;
-    const int n_written = written.n < MAX_WRITTEN ? written.n : MAX_WRITTEN;
-    const float weight = ME_KEY_TEXT_WEIGHT / (float)(n_plain + n_written);
+    const int n_generated = generated.n < MAX_GENERATED ? generated.n : MAX_GENERATED;
+    const float weight = ME_KEY_TEXT_WEIGHT / (float)(n_plain + n_generated);
     ME_TRY(add_text(w, &plain, n_plain, weight * (float)n_plain, err));
-    return n_written ? add_text(w, &written, n_written, weight * (float)n_written, err) : MOBIEDIT_OK;
+    return n_generated ? add_text(w, &generated, n_generated, weight * (float)n_generated, err) : MOBIEDIT_OK;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------- */

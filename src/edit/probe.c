@@ -1,7 +1,7 @@
 #include "edit/probe.h"
 
 #include "base/memory.h"
-#include "edit/linear.h"
+#include "edit/inner.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -271,17 +271,17 @@ static mobiedit_status run_round(state *t, bool *accepted, mobiedit_error *err) 
     mobiedit_status status = MOBIEDIT_OK;
     *accepted = false;
     for (int i = 0; i < SHRINKS && !*accepted && status == MOBIEDIT_OK; i++) {
-        const me_linear linear = {.problem = t->p,
-                                  .vocabulary = &vocabulary,
-                                  .hidden = t->hidden,
-                                  .responses = t->responses,
-                                  .n_probes = t->n_probes,
-                                  .offset = t->offset,
-                                  .offset_norm2 = norm * norm,
-                                  .decay = t->o->decay,
-                                  .trust = t->trust};
+        const me_inner_problem inner = {.problem = t->p,
+                                        .vocabulary = &vocabulary,
+                                        .hidden = t->hidden,
+                                        .responses = t->responses,
+                                        .n_probes = t->n_probes,
+                                        .offset = t->offset,
+                                        .offset_norm2 = norm * norm,
+                                        .decay = t->o->decay,
+                                        .trust = t->trust};
         memset(t->s, 0, (size_t)t->in->n_basis * sizeof *t->s);
-        status = me_linear_minimise(&linear, t->s, err);
+        status = me_inner_minimise(&inner, t->s, err);
         float length = cblas_snrm2(t->n_probes, t->s, 1);
         if (length > t->trust) cblas_sscal(t->n_probes, t->trust / length, t->s, 1);
         if (status == MOBIEDIT_OK) status = try_step(t, accepted, err);

@@ -1,6 +1,6 @@
 #include "edit/problem.h"
 
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 
 #include <math.h>
@@ -101,8 +101,8 @@ void me_problem_close(me_problem *p) {
 static mobiedit_status count(me_problem *p, size_t n, size_t n_which, mobiedit_error *err) {
     p->evaluations += n * n_which;
     p->token_passes += sequence_tokens(p->carriers, n, n_which);
-    if (p->watch) p->watch->state.evaluations = p->evaluations;
-    return me_watch_tell(p->watch, err);
+    if (p->progress) p->progress->state.evaluations = p->evaluations;
+    return me_progress_tell(p->progress, err);
 }
 
 mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, const int *which, int n_which,
@@ -249,12 +249,12 @@ mobiedit_status me_problem_refresh(me_problem *p, mobiedit_error *err) {
 }
 
 mobiedit_status me_problem_report(me_problem *p, int round, float loss, int n_say, mobiedit_error *err) {
-    if (!p->watch) return MOBIEDIT_OK;
-    p->watch->state.round = round;
-    p->watch->state.loss = loss;
-    p->watch->state.carriers_say = n_say;
-    p->watch->state.carriers = p->n_carriers;
-    p->watch->state.evaluations = p->evaluations;
-    ME_TRY(me_watch_trace(p->watch, p->evaluations, loss, err));
-    return me_watch_tell(p->watch, err);
+    if (!p->progress) return MOBIEDIT_OK;
+    p->progress->state.round = round;
+    p->progress->state.loss = loss;
+    p->progress->state.carriers_say = n_say;
+    p->progress->state.carriers = p->n_carriers;
+    p->progress->state.evaluations = p->evaluations;
+    ME_TRY(me_progress_trace(p->progress, p->evaluations, loss, err));
+    return me_progress_tell(p->progress, err);
 }

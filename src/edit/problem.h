@@ -6,7 +6,7 @@
 #ifndef ME_EDIT_PROBLEM_H
 #define ME_EDIT_PROBLEM_H
 
-#include "edit/watch.h"
+#include "edit/progress.h"
 #include "engine/engine.h"
 #include "model/vocab.h"
 
@@ -38,7 +38,7 @@ typedef struct me_problem {
     size_t evaluations;     /* prompt evaluations: one delta on one prompt is one */
     size_t token_passes;    /* tokens through layers > layer */
     size_t max_evaluations; /* the budget */
-    me_watch *watch;        /* progress, trace and cancellation; NULL: none */
+    me_progress *progress;  /* progress, trace and cancellation; NULL: none */
 
     /* Draws new neutral prefixes for the carriers after the first; NULL: the carriers are fixed. Set by
      * whoever made the sequences. On success *out holds sequences (owned by the source) as many as before. */

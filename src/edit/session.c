@@ -15,17 +15,17 @@ mobiedit_status me_session_open(me_engine *engine, const me_vocab *vocab, me_ses
                                 mobiedit_error *err) {
     me_session *s = me_calloc(1, sizeof *s);
     me_key_set *background = me_calloc((size_t)engine->model->n_layer, sizeof *background);
-    me_key_set *written = me_calloc((size_t)engine->model->n_layer, sizeof *written);
+    me_key_set *generated = me_calloc((size_t)engine->model->n_layer, sizeof *generated);
     me_spare_neurons *spare = me_calloc((size_t)engine->model->n_layer, sizeof *spare);
-    if (!s || !background || !written || !spare) {
+    if (!s || !background || !generated || !spare) {
         me_free(s);
         me_free(background);
-        me_free(written);
+        me_free(generated);
         me_free(spare);
         return me_fail_memory(err, "the session");
     }
     *s = (me_session){
-        .engine = engine, .vocab = vocab, .background = background, .written = written, .spare = spare};
+        .engine = engine, .vocab = vocab, .background = background, .generated = generated, .spare = spare};
     *out = s;
     return MOBIEDIT_OK;
 }
@@ -34,11 +34,11 @@ void me_session_close(me_session *s) {
     if (!s) return;
     for (int i = 0; i < s->engine->model->n_layer; i++) {
         me_free(s->background[i].keys);
-        me_free(s->written[i].keys);
+        me_free(s->generated[i].keys);
         me_free(s->spare[i].order);
     }
     me_free(s->background);
-    me_free(s->written);
+    me_free(s->generated);
     me_free(s->spare);
     me_free(s);
 }
@@ -120,9 +120,9 @@ mobiedit_status me_session_background(me_session *s, int layer, me_key_set *out,
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_session_written(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
+mobiedit_status me_session_generated(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
     const me_calibration *c = s->calibration;
-    me_key_set *set = &s->written[layer];
+    me_key_set *set = &s->generated[layer];
     *out = (me_key_set){0};
     if (!c || c->n_texts == 0) return MOBIEDIT_OK;
     if (c->layer == layer && c->text_keys) {

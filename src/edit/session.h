@@ -21,7 +21,7 @@ struct me_session {
     const struct me_calibration *calibration; /* of the model; NULL: none. The owner of the session sets it */
     me_key_set *background; /* [n_layer]; keys NULL until the layer is first edited, and where the calibration
                                has them */
-    me_key_set *written;    /* [n_layer]; likewise, where the calibration has none of it */
+    me_key_set *generated;  /* [n_layer]; likewise, where the calibration has none of it */
     me_spare_neurons *spare; /* [n_layer]; order NULL until then */
 };
 
@@ -46,7 +46,7 @@ mobiedit_status me_session_background(me_session *session, int layer, me_key_set
 
 /* Every token of what the calibrated model wrote itself; also the session's own. NULL without a calibration.
  */
-mobiedit_status me_session_written(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
+mobiedit_status me_session_generated(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
 /* The session's own too. A neuron counts by the mean square of what it adds to the layer's output. */
 mobiedit_status me_session_spare(me_session *session, int layer, const me_spare_neurons **out,

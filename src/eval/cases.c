@@ -1,9 +1,9 @@
 #include "eval/cases.h"
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "eval/figures.h"
-#include "eval/json.h"
 
 #include <math.h>
 #include <string.h>

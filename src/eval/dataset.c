@@ -2,8 +2,8 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/memory.h"
-#include "eval/json.h"
 #include "eval/schemas.h"
 
 #include <stdio.h>

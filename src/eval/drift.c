@@ -1,8 +1,8 @@
 #include "eval/drift.h"
 
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
-#include "runtime/many.h"
+#include "runtime/batch.h"
 
 #include <math.h>
 
@@ -88,7 +88,7 @@ static mobiedit_status take(me_drift *drift, me_runtime *runtime, mobiedit_error
     drift->log_rest = me_calloc(n, sizeof *drift->log_rest);
     if (!drift->top || !drift->log_p || !drift->log_rest)
         return me_fail_memory(err, "the distributions of generic text");
-    return me_runtime_logits_of_many(runtime, drift->queries, drift->n_texts, keep_position, drift, err);
+    return me_runtime_batch_logits(runtime, drift->queries, drift->n_texts, keep_position, drift, err);
 }
 
 mobiedit_status me_drift_open(me_runtime *runtime, me_drift **out, mobiedit_error *err) {
@@ -143,7 +143,7 @@ static void compare_position(void *user, int query, int position, const float *l
 mobiedit_status me_drift_measure(const me_drift *drift, me_runtime *runtime, double *kl,
                                  mobiedit_error *err) {
     comparison c = {.before = drift};
-    ME_TRY(me_runtime_logits_of_many(runtime, drift->queries, drift->n_texts, compare_position, &c, err));
+    ME_TRY(me_runtime_batch_logits(runtime, drift->queries, drift->n_texts, compare_position, &c, err));
     *kl = c.sum / drift->n_positions;
     return MOBIEDIT_OK;
 }

@@ -1,11 +1,11 @@
 #include "eval/metrics.h"
 
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "eval/cases.h"
 #include "eval/drift.h"
-#include "eval/questions.h"
-#include "eval/speech.h"
+#include "eval/generation.h"
+#include "eval/scores.h"
 
 #include <math.h>
 
@@ -66,24 +66,24 @@ void me_meter_close(me_meter *meter) {
 
 /* The model in one state: unedited or edited. */
 typedef struct {
-    me_answers answers;
-    me_speech speech;
+    me_scores scores;
+    me_generation generation;
 } state;
 
 static void state_free(state *s) {
-    me_answers_free(&s->answers);
-    me_speech_free(&s->speech);
+    me_scores_free(&s->scores);
+    me_generation_free(&s->generation);
 }
 
 /* What is measured on an edited model, or `only_before`: what it is compared with. */
 static mobiedit_status observe(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
                                bool only_before, state *out, mobiedit_error *err) {
-    const me_speech_options options = {.said = meter->options.said,
-                                       .all = !only_before,
-                                       .fluency = meter->options.fluency,
-                                       .seed = meter->options.seed};
-    ME_TRY(me_ask_all(runtime, fact, only_before, &out->answers, err));
-    return me_speak(runtime, fact, &options, &out->speech, err);
+    const me_generation_options options = {.said = meter->options.said,
+                                           .all = !only_before,
+                                           .fluency = meter->options.fluency,
+                                           .seed = meter->options.seed};
+    ME_TRY(me_scores_measure(runtime, fact, only_before, &out->scores, err));
+    return me_generation_run(runtime, fact, &options, &out->generation, err);
 }
 
 /* before, after: [n][n_vocab]; same: [n] whether the next token is what it was. */
@@ -101,9 +101,9 @@ static void compare_neighbours(const float *before, const float *after, size_t n
     out->neighbour_kl = n ? kl / (double)n : NAN;
 }
 
-static bool held(const me_fact *fact, const me_answers *after, const bool *same, size_t i) {
+static bool held(const me_fact *fact, const me_scores *after, const bool *same, size_t i) {
     mobiedit_said_kind kind;
-    (void)me_speech_prompt(fact, i, &kind);
+    (void)me_generation_prompt(fact, i, &kind);
     const size_t first_neighbour = 1 + fact->paraphrases.n;
     switch (kind) {
     case MOBIEDIT_SAID_PROMPT:
@@ -121,13 +121,13 @@ static bool held(const me_fact *fact, const me_answers *after, const bool *same,
 /* Takes the texts over. Of a model that is not edited (before == after) the texts are the same. */
 static mobiedit_status list_said(const me_fact *fact, const state *before, const state *after,
                                  const bool *same, me_metrics *out, mobiedit_error *err) {
-    out->said = me_calloc(after->speech.n, sizeof *out->said);
+    out->said = me_calloc(after->generation.n, sizeof *out->said);
     if (!out->said) return me_fail_memory(err, "what is said");
-    for (size_t i = 0; i < after->speech.n; i++) {
+    for (size_t i = 0; i < after->generation.n; i++) {
         mobiedit_said *said = &out->said[out->n_said++];
-        const char *prompt = me_speech_prompt(fact, i, &said->kind);
-        const char *was = before->speech.texts[i], *is = after->speech.texts[i];
-        said->held = held(fact, &after->answers, same, i);
+        const char *prompt = me_generation_prompt(fact, i, &said->kind);
+        const char *was = before->generation.texts[i], *is = after->generation.texts[i];
+        said->held = held(fact, &after->scores, same, i);
         said->prompt = prompt ? me_strdup(prompt) : me_fact_prompt(fact);
         said->before = was ? me_strdup(was) : NULL;
         said->after = is ? me_strdup(is) : NULL;
@@ -139,21 +139,21 @@ static mobiedit_status list_said(const me_fact *fact, const state *before, const
 
 static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
                               const state *before, const state *after, me_metrics *out, mobiedit_error *err) {
-    const me_answers *answers = &after->answers;
+    const me_scores *scores = &after->scores;
     const size_t n = fact->neighbours.n;
     bool *same = me_calloc(n, sizeof *same);
     if (!same) return me_fail_memory(err, "the neighbours");
-    compare_neighbours(before->answers.neighbour_logits, answers->neighbour_logits, n,
+    compare_neighbours(before->scores.neighbour_logits, scores->neighbour_logits, n,
                        me_vocab_size(me_runtime_vocab(runtime)), same, out);
-    out->rewrite = answers->rewrite;
-    out->paraphrase = answers->paraphrase;
-    out->efficacy = answers->efficacy;
-    out->paraphrase_score = answers->paraphrase_score;
-    out->neighbour_score = answers->neighbour_score;
-    out->neighbour_score_before = before->answers.neighbour_score;
-    out->portability = answers->portability;
-    out->fluency = after->speech.fluency;
-    out->fluency_before = before->speech.fluency;
+    out->rewrite = scores->rewrite;
+    out->paraphrase = scores->paraphrase;
+    out->efficacy = scores->efficacy;
+    out->paraphrase_score = scores->paraphrase_score;
+    out->neighbour_score = scores->neighbour_score;
+    out->neighbour_score_before = before->scores.neighbour_score;
+    out->portability = scores->portability;
+    out->fluency = after->generation.fluency;
+    out->fluency_before = before->generation.fluency;
     const mobiedit_status status =
         meter->options.said ? list_said(fact, before, after, same, out, err) : MOBIEDIT_OK;
     me_free(same);

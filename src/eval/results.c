@@ -1,9 +1,9 @@
 #include "eval/results.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/utf8.h"
-#include "eval/json.h"
 
 #include <math.h>
 #include <stdio.h>

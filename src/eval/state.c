@@ -2,8 +2,8 @@
 #include "eval/state.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
-#include "eval/json.h"
 
 #include <errno.h>
 #include <fcntl.h>

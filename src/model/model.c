@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "model/model.h"
 
-#include "base/backend.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/llama_init.h"
 #include "model/metadata.h"
 #include "model/model_private.h"
 
@@ -77,7 +77,7 @@ static mobiedit_status read_model(me_model *model, const struct gguf_context *gg
 static mobiedit_status read_file(me_model *model, mobiedit_error *err) {
     ME_TRY(map_file(model, err));
     ME_TRY(check_header(model, err));
-    me_backend_init();
+    me_llama_init();
     /* From the mapping, so that what is checked is what is used. */
     struct gguf_init_params params = {.no_alloc = true, .ctx = NULL};
     struct gguf_context *gguf = gguf_init_from_buffer(model->map, model->map_size, params);

@@ -1,8 +1,8 @@
 #include "model/vocab_internal.h"
 
-#include "base/backend.h"
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "model/llama_init.h"
 #include "model/metadata.h"
 
 #include <llama.h>
@@ -83,7 +83,7 @@ static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_model *sou
 }
 
 static mobiedit_status load_vocab(me_vocab *vocab, const char *path, mobiedit_error *err) {
-    me_backend_init();
+    me_llama_init();
     struct llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
     vocab->owned = llama_model_load_from_file(path, params);

@@ -1,10 +1,10 @@
 #include "runtime/runtime.h"
 
-#include "base/backend.h"
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/usage.h"
+#include "model/llama_init.h"
 #include "model/vocab_internal.h"
 #include "runtime/runtime_private.h"
 
@@ -36,8 +36,8 @@ static struct llama_context *make_context(const me_runtime *runtime) {
     params.n_seq_max = (uint32_t)runtime->n_sequences;
     params.kv_unified = true; /* sequences share the cells of what they have in common */
     params.n_outputs_max = MAX_OUTPUTS;
-    params.n_threads = runtime->crowd.threads;
-    params.n_threads_batch = runtime->crowd.threads;
+    params.n_threads = runtime->threads.n;
+    params.n_threads_batch = runtime->threads.n;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     params.offload_kqv = false;
     params.op_offload = false;
@@ -64,13 +64,13 @@ mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a context of %d tokens cannot be had", o.n_context);
     if (o.n_sequences < 0 || o.n_sequences > ME_RUNTIME_MAX_SEQUENCES)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d sequences at once cannot be had", o.n_sequences);
-    me_backend_init();
+    me_llama_init();
     me_runtime *runtime = me_calloc(1, sizeof *runtime);
     if (!runtime) return me_fail_memory(err, "the runtime");
     runtime->n_context = o.n_context ? o.n_context : DEFAULT_CONTEXT;
     runtime->n_batch = runtime->n_context < MAX_BATCH ? runtime->n_context : MAX_BATCH;
     runtime->n_sequences = o.n_sequences ? o.n_sequences : 1;
-    runtime->crowd.threads = o.threads ? o.threads : me_processors();
+    runtime->threads.n = o.threads ? o.threads : me_processors();
     mobiedit_status status = open_parts(runtime, model_path, err);
     if (status != MOBIEDIT_OK) {
         me_runtime_close(runtime);
@@ -126,9 +126,9 @@ static mobiedit_status decode_failure(int code, mobiedit_error *err) {
 static int timed_decode(me_runtime *runtime, struct llama_batch batch) {
     const double wall = me_wall_seconds(), cpu = me_cpu_seconds();
     const int code = llama_decode(runtime->context, batch);
-    me_crowd *crowd = &runtime->crowd;
-    if (me_crowd_note(crowd, me_wall_seconds() - wall, me_cpu_seconds() - cpu))
-        llama_set_n_threads(runtime->context, crowd->threads, crowd->threads);
+    me_threads *threads = &runtime->threads;
+    if (me_threads_note(threads, me_wall_seconds() - wall, me_cpu_seconds() - cpu))
+        llama_set_n_threads(runtime->context, threads->n, threads->n);
     return code;
 }
 

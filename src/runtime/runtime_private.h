@@ -2,9 +2,9 @@
 #ifndef ME_RUNTIME_RUNTIME_PRIVATE_H
 #define ME_RUNTIME_RUNTIME_PRIVATE_H
 
-#include "runtime/crowd.h"
 #include "runtime/runtime.h"
 #include "runtime/text.h"
+#include "runtime/threads.h"
 
 #include <llama.h>
 
@@ -17,7 +17,7 @@ struct me_runtime {
     struct llama_context *context;
     struct llama_adapter_lora *adapter; /* attached; NULL where none is */
     me_vocab *vocab;
-    me_crowd crowd;
+    me_threads threads;
     int n_vocab;
     int n_context;
     int n_batch;

@@ -1,11 +1,11 @@
 #define _POSIX_C_SOURCE 200809L
 #include "store/adapter.h"
 
-#include "base/backend.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/pending.h"
+#include "model/llama_init.h"
 #include "model/metadata.h"
-#include "store/pending.h"
 
 #include <gguf.h>
 #include <math.h>
@@ -167,7 +167,7 @@ static mobiedit_status make_image(const me_model *model, const me_adapter *adapt
 mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapter, const char *path,
                                  me_pending_file *out, mobiedit_error *err) {
     ME_TRY(check_request(model, adapter, err));
-    me_backend_init();
+    me_llama_init();
     char *image = NULL;
     size_t size = 0;
     ME_TRY(make_image(model, adapter, &image, &size, err));
@@ -298,7 +298,7 @@ static void close_file(adapter_file *f) {
 
 static mobiedit_status open_file(const me_model *model, const char *path, adapter_file *out,
                                  mobiedit_error *err) {
-    me_backend_init();
+    me_llama_init();
     adapter_file f = {0};
     uint64_t size = 0;
     ME_TRY(me_open_file(path, &f.file, &size, err));

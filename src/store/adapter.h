@@ -8,6 +8,7 @@
 #ifndef ME_STORE_ADAPTER_H
 #define ME_STORE_ADAPTER_H
 
+#include "base/pending.h"
 #include "model/model.h"
 
 /* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
@@ -34,20 +35,10 @@ typedef struct {
     const char *description; /* free text for people, e.g. "The capital of {Japan} is -> Lima"; may be NULL */
 } me_adapter;
 
-/* Where an output file stands until it is whole: a temporary file in the same folder, mode 0600. */
-typedef struct me_pending_file {
-    char *path;      /* the final path */
-    char *temporary; /* NULL when nothing is pending */
-    int fd;          /* of the temporary while it is written, see pending.h; else -1 */
-} me_pending_file;
-
-/* Writes the adapter to a temporary file beside `path` and fsyncs it. Nothing appears at `path` before
- * me_pending_commit (rename, fsync of the folder); me_pending_discard removes the temporary file. Both free.
- */
+/* Writes the adapter to a temporary file beside `path` and fsyncs it: nothing appears at `path` before
+ * me_pending_commit. */
 mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapter, const char *path,
                                  me_pending_file *out, mobiedit_error *err);
-mobiedit_status me_pending_commit(me_pending_file *file, mobiedit_error *err);
-void me_pending_discard(me_pending_file *file);
 
 /* Checks that the file at `path` is a LoRA adapter whose architecture and every tensor's shape fit the model:
  * E_IO, E_FORMAT, or E_MISMATCH with a one-line reason. (libllama's own message goes to its log.) */

@@ -9,8 +9,8 @@
 #include "edit/texts.h"
 #include "opened_model.h"
 #include "scratch.h"
+#include "store/calibration_file.h"
 #include "store/fingerprint.h"
-#include "store/sidecar.h"
 #include "tiny_model.h"
 
 #include <math.h>
@@ -135,13 +135,13 @@ static void measuring_is_repeatable(void **state) {
 
 static const char *write_file(void) {
     const char *path = scratch_path("calibration");
-    assert_int_equal(me_sidecar_write(measured, fingerprint, path, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_file_write(measured, fingerprint, path, NULL), MOBIEDIT_OK);
     return path;
 }
 
 static mobiedit_status read_file(const char *path, const char *whose, me_calibration *out,
                                  mobiedit_error *err) {
-    return me_sidecar_read(model, whose, path, out, err);
+    return me_calibration_file_read(model, whose, path, out, err);
 }
 
 static void what_is_written_is_read(void **state) {
@@ -192,7 +192,7 @@ static void parts_may_be_missing(void **state) {
     for (int has_texts = 0; has_texts <= 1; has_texts++) {
         measured->n_texts = has_texts ? n_texts : 0;
         measured->text_keys = measured->background_keys = NULL;
-        const mobiedit_status status = me_sidecar_write(measured, fingerprint, path, NULL);
+        const mobiedit_status status = me_calibration_file_write(measured, fingerprint, path, NULL);
         measured->n_texts = n_texts;
         measured->text_keys = text_keys;
         measured->background_keys = background_keys;
@@ -209,13 +209,13 @@ static void parts_may_be_missing(void **state) {
 static void texts_serve_every_layer(void **state) {
     (void)state;
     me_key_set at_layer, none, again;
-    assert_int_equal(me_session_written(session, LAYER, &none, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_session_generated(session, LAYER, &none, NULL), MOBIEDIT_OK);
     assert_null(none.keys);
     session->calibration = measured;
-    assert_int_equal(me_session_written(session, LAYER, &at_layer, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_session_generated(session, LAYER, &at_layer, NULL), MOBIEDIT_OK);
     assert_ptr_equal(at_layer.keys, measured->text_keys);
     measured->layer = LAYER + 1;
-    const mobiedit_status status = me_session_written(session, LAYER, &again, NULL);
+    const mobiedit_status status = me_session_generated(session, LAYER, &again, NULL);
     measured->layer = LAYER;
     session->calibration = NULL;
     assert_int_equal(status, MOBIEDIT_OK);
@@ -315,8 +315,8 @@ static void trials_are_kept(void **state) {
     for (int n = 0; n <= me_layer_trials_total(&c->trials); n += 12) {
         while (c->trials.n_done < n)
             c->trials.losses[c->trials.n_done++] = 0.5F * (float)n;
-        assert_int_equal(me_sidecar_write(c, fingerprint, path, NULL), MOBIEDIT_OK);
-        assert_int_equal(me_sidecar_read(model, fingerprint, path, read, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_calibration_file_write(c, fingerprint, path, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_calibration_file_read(model, fingerprint, path, read, NULL), MOBIEDIT_OK);
         assert_memory_equal(&read->trials, &c->trials, sizeof c->trials);
     }
     me_calibration_close(read);

@@ -3,12 +3,12 @@
 #define _GNU_SOURCE
 #include "api/handle.h"
 #include "api/samples.h"
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/random.h"
 #include "edit/session.h"
 #include "numbers.h"
 #include "scratch.h"
-#include "store/merge.h"
+#include "store/model_copy.h"
 #include "tiny_model.h"
 
 #include <setjmp.h>
@@ -77,8 +77,9 @@ static mobiedit_model *open_changed(const mobiedit_model *handle, const me_adapt
         assert_int_equal(
             me_fold(handle->model, &parts[i], GGML_TYPE_F32, &none, handle->pool, &folded[i], NULL),
             MOBIEDIT_OK);
-    assert_int_equal(me_merge_write(handle->model, folded, 2, "gate and up", merged_path, &pending, NULL),
-                     MOBIEDIT_OK);
+    assert_int_equal(
+        me_model_copy_write(handle->model, folded, 2, "gate and up", merged_path, &pending, NULL),
+        MOBIEDIT_OK);
     assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
     me_free(folded[0].data);
     me_free(folded[1].data);

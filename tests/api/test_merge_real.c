@@ -6,7 +6,7 @@
 #include "scratch.h"
 
 #include "api/handle.h"
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "edit/session.h"

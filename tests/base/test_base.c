@@ -1,7 +1,7 @@
 /* Checked allocation, hashes, arithmetic on logits and the thread pool. */
 #define _GNU_SOURCE
-#include "base/distribution.h"
 #include "base/hash.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "scratch.h"

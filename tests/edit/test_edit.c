@@ -4,8 +4,8 @@
 #include "edit/basis.h"
 #include "edit/carriers.h"
 #include "edit/edit.h"
+#include "edit/inner.h"
 #include "edit/key.h"
-#include "edit/linear.h"
 #include "edit/neuron.h"
 #include "edit/probe.h"
 #include "edit/veto.h"
@@ -286,15 +286,15 @@ static float loss_after(bench *b, const float *hidden, const float *responses, i
     me_vocab_subset subset;
     assert_int_equal(me_vocab_subset_open(b->problem, hidden, ROWS, size, &subset, NULL), MOBIEDIT_OK);
     assert_in_range(subset.n, subset.n_kept, FAKE_VOCAB);
-    const me_linear linear = {.problem = b->problem,
-                              .vocabulary = &subset,
-                              .hidden = hidden,
-                              .responses = responses,
-                              .n_probes = FAKE_D,
-                              .offset = offset,
-                              .decay = 2e-3F,
-                              .trust = 1};
-    assert_int_equal(me_linear_minimise(&linear, s, NULL), MOBIEDIT_OK);
+    const me_inner_problem inner = {.problem = b->problem,
+                                    .vocabulary = &subset,
+                                    .hidden = hidden,
+                                    .responses = responses,
+                                    .n_probes = FAKE_D,
+                                    .offset = offset,
+                                    .decay = 2e-3F,
+                                    .trust = 1};
+    assert_int_equal(me_inner_minimise(&inner, s, NULL), MOBIEDIT_OK);
     me_vocab_subset_close(&subset);
     memcpy(moved, hidden, sizeof moved);
     for (int j = 0; j < FAKE_D; j++)
@@ -578,13 +578,13 @@ static void probe_can_be_cancelled(void **state) {
     bench b;
     bench_open(&b, 1);
     int calls_left = 2;
-    me_watch watch = {.on_progress = refuse, .user = &calls_left};
-    b.problem->watch = &watch;
+    me_progress progress = {.on_progress = refuse, .user = &calls_left};
+    b.problem->progress = &progress;
     mobiedit_error err = {0};
     assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, &err),
                      MOBIEDIT_E_CANCELLED);
     assert_int_equal(err.status, MOBIEDIT_E_CANCELLED);
-    me_free(watch.trace);
+    me_free(progress.trace);
     me_problem_close(b.problem);
 }
 

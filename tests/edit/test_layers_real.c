@@ -1,5 +1,5 @@
 /* A trial on a real model: what an edit is worth in words that its solver has not seen. */
-#include "edit/layers.h"
+#include "edit/trials.h"
 
 #include "edit/problem.h"
 #include "edit/texts.h"

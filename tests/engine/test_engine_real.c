@@ -1,7 +1,7 @@
 /* An engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact.
  *   test_engine_real             the native engine
  *   test_engine_real BACKEND     the ggml engine on that backend */
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/vocab.h"

@@ -1,6 +1,6 @@
 /* What an evaluation measures: arithmetic on known numbers, and facts on a small made-up model. */
 #define _GNU_SOURCE
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "eval/cases.h"
 #include "eval/dataset.h"

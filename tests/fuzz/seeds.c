@@ -7,8 +7,8 @@
 #include "bare_model.h"
 #include "base/memory.h"
 #include "store/adapter.h"
+#include "store/calibration_file.h"
 #include "store/ledger.h"
-#include "store/sidecar.h"
 #include "tiny_model.h"
 
 #include <sqlite3.h>
@@ -80,7 +80,7 @@ static void write_calibration(const char *path, bool with_texts) {
         zeros->background_keys = me_calloc((size_t)zeros->n_background_keys * BARE_D_MODEL, sizeof(float));
         require(zeros->text_keys && zeros->background_keys, path);
     }
-    require(me_sidecar_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK, path);
+    require(me_calibration_file_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK, path);
     me_calibration_close(zeros);
 }
 

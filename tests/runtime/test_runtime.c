@@ -2,14 +2,14 @@
 #define _GNU_SOURCE
 #include "runtime/runtime.h"
 
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "model/model.h"
 #include "numbers.h"
-#include "runtime/crowd.h"
-#include "runtime/many.h"
+#include "runtime/batch.h"
 #include "runtime/text.h"
+#include "runtime/threads.h"
 #include "scratch.h"
 #include "store/adapter.h"
 #include "tiny_model.h"
@@ -133,8 +133,8 @@ static void many_sequences_are_as_each_alone(void **state) {
             assert_int_equal(me_runtime_open(scratch_path("model.gguf"), &options, &runtime, &err),
                              MOBIEDIT_OK);
             memset(check.seen, 0, sizeof check.seen);
-            if (me_runtime_logits_of_many(runtime, queries, N_MANY, row_is_that_of_the_sequence_alone, &check,
-                                          &err) != MOBIEDIT_OK)
+            if (me_runtime_batch_logits(runtime, queries, N_MANY, row_is_that_of_the_sequence_alone, &check,
+                                        &err) != MOBIEDIT_OK)
                 fail_msg("%s", err.message);
             for (int k = 0; k < N_MANY; k++)
                 assert_int_equal(check.seen[k], queries[k].n - queries[k].first);
@@ -161,8 +161,8 @@ static void many_texts_are_as_each_alone(void **state) {
             (me_opening){.tokens = tokens[i % N].ids, .n = tokens[i % N].n, .max_tokens = 5 + i % N};
         if (i >= N) openings[i].top_k = 4, openings[i].never_end = true, openings[i].seed = (uint64_t)i;
     }
-    assert_int_equal(me_runtime_continue_many(runtime, openings, 2 * N, texts, &err), MOBIEDIT_OK);
-    assert_int_equal(me_runtime_continue_many(runtime, openings, 2 * N, again, &err), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_batch_continue(runtime, openings, 2 * N, texts, &err), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_batch_continue(runtime, openings, 2 * N, again, &err), MOBIEDIT_OK);
     int drawn = 0;
     for (int i = 0; i < 2 * N; i++) {
         const me_generate_options greedy = {.max_tokens = openings[i].max_tokens};
@@ -178,7 +178,7 @@ static void many_texts_are_as_each_alone(void **state) {
     }
     assert_true(drawn > 0);
     openings[3].max_tokens = 0;
-    assert_int_equal(me_runtime_continue_many(runtime, openings, 2 * N, texts, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_batch_continue(runtime, openings, 2 * N, texts, &err), MOBIEDIT_E_ARGUMENT);
     for (int i = 0; i < N; i++)
         me_tokens_free(&tokens[i]);
     me_runtime_close(alone);
@@ -384,17 +384,17 @@ static void a_sentence_ends_before_the_next(void **state) {
 
 static void a_crowd_halves_the_threads(void **state) {
     (void)state;
-    me_crowd crowd = {.threads = 8};
-    assert_false(me_crowd_note(&crowd, 1.0, 7.0));
-    assert_false(me_crowd_note(&crowd, 1.0, 2.0));
-    assert_false(me_crowd_note(&crowd, 1.0, 7.0)); /* once is chance */
-    assert_false(me_crowd_note(&crowd, 1.0, 2.0));
-    assert_false(me_crowd_note(&crowd, 1e-4, 1e-4)); /* too short to tell */
-    assert_true(me_crowd_note(&crowd, 1.0, 2.0));
-    assert_int_equal(crowd.threads, 4);
+    me_threads threads = {.n = 8};
+    assert_false(me_threads_note(&threads, 1.0, 7.0));
+    assert_false(me_threads_note(&threads, 1.0, 2.0));
+    assert_false(me_threads_note(&threads, 1.0, 7.0)); /* once is chance */
+    assert_false(me_threads_note(&threads, 1.0, 2.0));
+    assert_false(me_threads_note(&threads, 1e-4, 1e-4)); /* too short to tell */
+    assert_true(me_threads_note(&threads, 1.0, 2.0));
+    assert_int_equal(threads.n, 4);
     for (int i = 0; i < 20; i++)
-        (void)me_crowd_note(&crowd, 1.0, 0.1);
-    assert_int_equal(crowd.threads, 1);
+        (void)me_threads_note(&threads, 1.0, 0.1);
+    assert_int_equal(threads.n, 1);
 }
 
 /* ---- adapter ----------------------------------------------------------------------------------------- */

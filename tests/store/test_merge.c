@@ -1,7 +1,7 @@
 /* Merged models: the integers of each type's rows, matrices with an edit folded in, the file written of them.
  */
 #define _GNU_SOURCE
-#include "store/merge.h"
+#include "store/model_copy.h"
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -271,7 +271,7 @@ static mobiedit_status write_merged(const bench *b, enum ggml_type type, const c
                                     me_pending_file *pending, mobiedit_error *err) {
     me_folded folded = {0};
     assert_int_equal(me_fold(b->model, &b->edit, type, &b->samples, pool, &folded, NULL), MOBIEDIT_OK);
-    const mobiedit_status status = me_merge_write(b->model, &folded, 1, note, path, pending, err);
+    const mobiedit_status status = me_model_copy_write(b->model, &folded, 1, note, path, pending, err);
     me_free(folded.data);
     return status;
 }

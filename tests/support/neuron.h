@@ -4,7 +4,7 @@
 #define ME_TESTS_NEURON_H
 
 #include "base/memory.h"
-#include "store/pending.h"
+#include "store/adapter.h"
 
 /* What the neuron is to be: gate and up [d_model] are its rows, down [d_model] its column. */
 typedef struct {

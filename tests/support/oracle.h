@@ -2,7 +2,7 @@
 #ifndef ME_TESTS_ORACLE_H
 #define ME_TESTS_ORACLE_H
 
-#include "base/backend.h"
+#include "model/llama_init.h"
 
 #include <llama.h>
 #include <stdbool.h>
@@ -23,7 +23,7 @@ static inline void oracle_close(oracle *o) {
 /* On the CPU alone, also where ggml has other devices. Weights stay as they are in the file (no repacking),
  * sequences up to `n_context` tokens. */
 static inline bool oracle_open(const char *path, int n_context, int threads, oracle *o) {
-    me_backend_init();
+    me_llama_init();
     struct llama_model_params model_params = llama_model_default_params();
     model_params.use_extra_bufts = false;
     ggml_backend_dev_t no_devices[] = {NULL};
@@ -47,7 +47,7 @@ static inline int oracle_vocab_size(const oracle *o) {
 
 /* Whether ggml has a device of that name that is no CPU. */
 static inline bool is_gpu(const char *name) {
-    me_backend_init();
+    me_llama_init();
     ggml_backend_dev_t device = ggml_backend_dev_by_name(name);
     return device && ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }

@@ -1,7 +1,7 @@
 #include "engine/ggml/devices.h"
 
-#include "base/backend.h"
 #include "engine/ggml/ggml_engine.h"
+#include "model/llama_init.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static bool runs_models(ggml_backend_dev_t device) {
 const char *me_devices_best(void) {
     static const enum ggml_backend_dev_type types[] = {GGML_BACKEND_DEVICE_TYPE_GPU,
                                                        GGML_BACKEND_DEVICE_TYPE_IGPU};
-    me_backend_init();
+    me_llama_init();
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         ggml_backend_dev_t device = ggml_backend_dev_by_type(types[i]);
         if (device) return ggml_backend_dev_name(device);
@@ -98,7 +98,7 @@ static mobiedit_status find_remote(const char *name, ggml_backend_dev_t *found, 
 /* ---- by name ----------------------------------------------------------------------------------------- */
 
 mobiedit_status me_devices_check(const char *name, mobiedit_error *err) {
-    me_backend_init();
+    me_llama_init();
     if (me_devices_remote(name)) return check_endpoints(name, err);
     ggml_backend_dev_t device = ggml_backend_dev_by_name(name);
     if (!device)

@@ -1,10 +1,10 @@
 /* The engine's operations on whole sequences, and its opening. */
 #include "engine/ggml/ggml_engine.h"
 
-#include "base/backend.h"
 #include "base/memory.h"
 #include "engine/ggml/devices.h"
 #include "engine/sequences.h"
+#include "model/llama_init.h"
 
 #include <string.h>
 
@@ -210,7 +210,7 @@ static mobiedit_status find_window(me_ggml *engine, mobiedit_error *err) {
 
 mobiedit_status me_ggml_open(const me_model *model, const me_ggml_options *options, me_engine **out,
                              mobiedit_error *err) {
-    me_backend_init();
+    me_llama_init();
     me_ggml *engine = me_calloc(1, sizeof *engine);
     if (!engine) return me_fail_memory(err, "the engine");
     engine->base = (me_engine){.ops = &ggml_ops, .model = model};

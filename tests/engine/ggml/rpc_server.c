@@ -1,6 +1,6 @@
 /* rpc_server HOST:PORT   ggml's RPC server with this processor's memory, until it is killed
  * rpc_server --probe     does nothing; exit status 77 where this ggml has no RPC backend */
-#include "base/backend.h"
+#include "model/llama_init.h"
 
 #include <ggml-backend.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ int main(int argc, char **argv) {
         (void)fprintf(stderr, "usage: rpc_server HOST:PORT\n");
         return 2;
     }
-    me_backend_init();
+    me_llama_init();
     ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
     if (!rpc) return 77;
     if (strcmp(argv[1], "--probe") == 0) return 0;

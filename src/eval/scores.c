@@ -1,8 +1,8 @@
-#include "eval/questions.h"
+#include "eval/scores.h"
 
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
-#include "runtime/many.h"
+#include "runtime/batch.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,7 +25,7 @@ typedef struct {
     size_t n;
     float *neighbour_logits;
     mobiedit_error *err;
-} interview;
+} score_sheet;
 
 /* ---- the questions ----------------------------------------------------------------------------------- */
 
@@ -36,7 +36,7 @@ static size_t count_questions(const me_fact *fact) {
     return n;
 }
 
-static mobiedit_status add(interview *in, mobiedit_said_kind kind, size_t item, const char *prompt,
+static mobiedit_status add(score_sheet *in, mobiedit_said_kind kind, size_t item, const char *prompt,
                            const char *continuation, bool truth) {
     if (!continuation) return MOBIEDIT_OK;
     question *q = &in->items[in->n];
@@ -50,13 +50,13 @@ static mobiedit_status add(interview *in, mobiedit_said_kind kind, size_t item, 
 }
 
 /* The target, and what is true instead. */
-static mobiedit_status add_both(interview *in, mobiedit_said_kind kind, size_t item, const char *prompt,
+static mobiedit_status add_both(score_sheet *in, mobiedit_said_kind kind, size_t item, const char *prompt,
                                 const char *truth) {
     ME_TRY(add(in, kind, item, prompt, in->fact->target, false));
     return add(in, kind, item, prompt, truth, true);
 }
 
-static mobiedit_status add_neighbours(interview *in) {
+static mobiedit_status add_neighbours(score_sheet *in) {
     const me_fact *fact = in->fact;
     for (size_t i = 0; i < fact->neighbours.n; i++)
         ME_TRY(add_both(in, MOBIEDIT_SAID_NEIGHBOUR, i, fact->neighbours.items[i].prompt,
@@ -64,7 +64,7 @@ static mobiedit_status add_neighbours(interview *in) {
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status add_all(interview *in, const char *prompt) {
+static mobiedit_status add_all(score_sheet *in, const char *prompt) {
     const me_fact *fact = in->fact;
     ME_TRY(add_both(in, MOBIEDIT_SAID_PROMPT, 0, prompt, fact->truth));
     for (size_t i = 0; i < fact->paraphrases.n; i++)
@@ -76,11 +76,11 @@ static mobiedit_status add_all(interview *in, const char *prompt) {
     return add_neighbours(in);
 }
 
-/* ---- the answers ------------------------------------------------------------------------------------- */
+/* ---- the scores -------------------------------------------------------------------------------------- */
 
 /* The logits after tokens[position] are about the next one, which is the continuation's from its first on. */
-static void listen(void *user, int index, int position, const float *logits) {
-    interview *in = user;
+static void score_token(void *user, int index, int position, const float *logits) {
+    score_sheet *in = user;
     question *q = &in->items[index];
     const int n_vocab = me_vocab_size(in->vocab);
     const me_token next = q->tokens.ids[position + 1];
@@ -90,7 +90,7 @@ static void listen(void *user, int index, int position, const float *logits) {
         memcpy(in->neighbour_logits + q->item * (size_t)n_vocab, logits, (size_t)n_vocab * sizeof *logits);
 }
 
-static mobiedit_status hold(interview *in, me_runtime *runtime) {
+static mobiedit_status score_all(score_sheet *in, me_runtime *runtime) {
     me_query *queries = me_calloc(in->n, sizeof *queries);
     if (!queries) return me_fail_memory(in->err, "the questions");
     for (size_t i = 0; i < in->n; i++) {
@@ -98,7 +98,7 @@ static mobiedit_status hold(interview *in, me_runtime *runtime) {
         queries[i] = (me_query){.tokens = q->tokens.ids, .n = q->tokens.n - 1, .first = q->n_prompt - 1};
     }
     const mobiedit_status status =
-        me_runtime_logits_of_many(runtime, queries, (int)in->n, listen, in, in->err);
+        me_runtime_batch_logits(runtime, queries, (int)in->n, score_token, in, in->err);
     me_free(queries);
     return status;
 }
@@ -119,7 +119,7 @@ static double nll_a_token(const question *q) {
 
 /* Share of prompts of a kind after which the target is likelier than what is true, or the other way round. A
  * question about the truth follows that about the target. */
-static double compare(const interview *in, mobiedit_said_kind kind, bool truth_wins) {
+static double compare(const score_sheet *in, mobiedit_said_kind kind, bool truth_wins) {
     share s = {0};
     for (size_t i = 1; i < in->n; i++) {
         const question *truth = &in->items[i], *target = truth - 1;
@@ -132,7 +132,7 @@ static double compare(const interview *in, mobiedit_said_kind kind, bool truth_w
 }
 
 /* says[item] of a kind. */
-static void collect_said(const interview *in, mobiedit_said_kind kind, bool *says) {
+static void collect_said(const score_sheet *in, mobiedit_said_kind kind, bool *says) {
     for (size_t i = 0; i < in->n; i++)
         if (in->items[i].kind == kind && !in->items[i].truth && in->items[i].says)
             says[in->items[i].item] = true;
@@ -145,7 +145,7 @@ static double share_said(const bool *says, size_t n) {
     return value(s);
 }
 
-static void sum_up(const interview *in, me_answers *out) {
+static void sum_up(const score_sheet *in, me_scores *out) {
     const me_fact *fact = in->fact;
     collect_said(in, MOBIEDIT_SAID_PROMPT, &out->says);
     collect_said(in, MOBIEDIT_SAID_PARAPHRASE, out->paraphrase_says);
@@ -157,7 +157,7 @@ static void sum_up(const interview *in, me_answers *out) {
     out->paraphrase_score = compare(in, MOBIEDIT_SAID_PARAPHRASE, false);
 }
 
-static mobiedit_status ask(interview *in, me_runtime *runtime, bool neighbours_only) {
+static mobiedit_status ask(score_sheet *in, me_runtime *runtime, bool neighbours_only) {
     if (neighbours_only) {
         ME_TRY(add_neighbours(in));
     } else {
@@ -167,10 +167,10 @@ static mobiedit_status ask(interview *in, me_runtime *runtime, bool neighbours_o
         me_free(prompt);
         ME_TRY(status);
     }
-    return in->n ? hold(in, runtime) : MOBIEDIT_OK;
+    return in->n ? score_all(in, runtime) : MOBIEDIT_OK;
 }
 
-static mobiedit_status allocate(interview *in, me_answers *out) {
+static mobiedit_status allocate(score_sheet *in, me_scores *out) {
     const me_fact *fact = in->fact;
     size_t count;
     const bool countable = me_mul_size(fact->neighbours.n, (size_t)me_vocab_size(in->vocab), &count);
@@ -184,17 +184,17 @@ static mobiedit_status allocate(interview *in, me_answers *out) {
                : me_fail_memory(in->err, "the questions");
 }
 
-mobiedit_status me_ask_all(me_runtime *runtime, const me_fact *fact, bool neighbours_only, me_answers *out,
-                           mobiedit_error *err) {
-    interview in = {.vocab = me_runtime_vocab(runtime), .fact = fact, .err = err};
-    *out = (me_answers){0};
+mobiedit_status me_scores_measure(me_runtime *runtime, const me_fact *fact, bool neighbours_only,
+                                  me_scores *out, mobiedit_error *err) {
+    score_sheet in = {.vocab = me_runtime_vocab(runtime), .fact = fact, .err = err};
+    *out = (me_scores){0};
     mobiedit_status status = allocate(&in, out);
     if (status == MOBIEDIT_OK) status = ask(&in, runtime, neighbours_only);
     if (status == MOBIEDIT_OK) {
         out->neighbour_score = compare(&in, MOBIEDIT_SAID_NEIGHBOUR, true);
         if (!neighbours_only) sum_up(&in, out);
     } else {
-        me_answers_free(out);
+        me_scores_free(out);
     }
     for (size_t i = 0; i < in.n; i++)
         me_tokens_free(&in.items[i].tokens);
@@ -202,9 +202,9 @@ mobiedit_status me_ask_all(me_runtime *runtime, const me_fact *fact, bool neighb
     return status;
 }
 
-void me_answers_free(me_answers *answers) {
-    me_free(answers->paraphrase_says);
-    me_free(answers->portability_says);
-    me_free(answers->neighbour_logits);
-    *answers = (me_answers){0};
+void me_scores_free(me_scores *scores) {
+    me_free(scores->paraphrase_says);
+    me_free(scores->portability_says);
+    me_free(scores->neighbour_logits);
+    *scores = (me_scores){0};
 }

@@ -1,17 +1,17 @@
 /* mobiedit_open, mobiedit_close, and the parts of a handle. */
+#include "api/handle.h"
 #include "api/backend.h"
 #include "api/calibrate.h"
-#include "api/handle.h"
-#include "base/backend.h"
 #include "base/memory.h"
 #include "edit/calibration.h"
 #include "edit/session.h"
+#include "model/llama_init.h"
 
 mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options, mobiedit_model **model,
                               mobiedit_error *err) {
     ME_TRY(me_check_text(path, "the model's path", err));
     const char *backend = options ? options->backend : NULL, *profile = options ? options->profile : NULL;
-    me_backend_init();
+    me_llama_init();
     ME_TRY(me_backend_check(backend, profile, err));
     mobiedit_model *handle = me_calloc(1, sizeof *handle);
     if (!handle) return me_fail_memory(err, "the model handle");

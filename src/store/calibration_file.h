@@ -6,22 +6,22 @@
  * mobiedit.calibration.version, .fingerprint (of the model's tensors), .layer, .done and .total (prompts),
  * .counts, .background (a hash of those sentences: keys of others are not taken). Written after every prompt,
  * so that a calibration that is killed goes on where it was. */
-#ifndef ME_STORE_SIDECAR_H
-#define ME_STORE_SIDECAR_H
+#ifndef ME_STORE_CALIBRATION_FILE_H
+#define ME_STORE_CALIBRATION_FILE_H
 
 #include "edit/calibration.h"
 
 /* Replaces the file at `path` atomically. */
-mobiedit_status me_sidecar_write(const me_calibration *calibration, const char *fingerprint, const char *path,
-                                 mobiedit_error *err);
+mobiedit_status me_calibration_file_write(const me_calibration *calibration, const char *fingerprint,
+                                          const char *path, mobiedit_error *err);
 
 /* Fills a calibration that was opened for the same model; its layer and counts become the file's. E_IO,
  * E_FORMAT (damaged, or no calibration), E_UNSUPPORTED (of another version), E_MISMATCH (another model's). On
  * failure its contents are of no use. */
-mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, const char *path,
-                                me_calibration *calibration, mobiedit_error *err);
+mobiedit_status me_calibration_file_read(const me_model *model, const char *fingerprint, const char *path,
+                                         me_calibration *calibration, mobiedit_error *err);
 
 /* The model's path with ".mobiedit.calibration" behind it. Freed with me_free; NULL: out of memory. */
-char *me_sidecar_default_path(const me_model *model);
+char *me_calibration_file_default_path(const me_model *model);
 
 #endif

@@ -4,8 +4,8 @@
  * a_jct, a_jct the measured response to probe j. The last norm and the unembedding are known, so the negative
  * log-likelihood, and its gradient in s, follow without another pass through the model. Minimised by L-BFGS
  * (liblbfgs). */
-#ifndef ME_EDIT_LINEAR_H
-#define ME_EDIT_LINEAR_H
+#ifndef ME_EDIT_INNER_H
+#define ME_EDIT_INNER_H
 
 #include "edit/problem.h"
 
@@ -38,9 +38,9 @@ typedef struct {
     float offset_norm2;  /* |delta|^2 / |v|^2 */
     float decay;
     float trust; /* soft bound on |s| */
-} me_linear;
+} me_inner_problem;
 
 /* s [n_probes], in |v|, holds the start and receives the minimum. */
-mobiedit_status me_linear_minimise(const me_linear *linear, float *s, mobiedit_error *err);
+mobiedit_status me_inner_minimise(const me_inner_problem *problem, float *s, mobiedit_error *err);
 
 #endif

@@ -1,11 +1,11 @@
 #define _POSIX_C_SOURCE 200809L
-#include "store/sidecar.h"
+#include "store/calibration_file.h"
 
-#include "base/backend.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/pending.h"
+#include "model/llama_init.h"
 #include "model/metadata.h"
-#include "store/pending.h"
 
 #include <gguf.h>
 #include <limits.h>
@@ -135,9 +135,9 @@ static mobiedit_status write_values(const struct gguf_context *gguf, const me_ca
     return status;
 }
 
-mobiedit_status me_sidecar_write(const me_calibration *c, const char *fingerprint, const char *path,
-                                 mobiedit_error *err) {
-    me_backend_init();
+mobiedit_status me_calibration_file_write(const me_calibration *c, const char *fingerprint, const char *path,
+                                          mobiedit_error *err) {
+    me_llama_init();
     struct gguf_context *gguf = describe(c, fingerprint);
     if (!gguf) return me_fail_memory(err, "the calibration");
     me_pending_file file = {0};
@@ -356,9 +356,9 @@ static mobiedit_status read_tensors(const source *from, int n_vocab, me_calibrat
     return read_background_keys(from, c, err);
 }
 
-mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, const char *path,
-                                me_calibration *c, mobiedit_error *err) {
-    me_backend_init();
+mobiedit_status me_calibration_file_read(const me_model *model, const char *fingerprint, const char *path,
+                                         me_calibration *c, mobiedit_error *err) {
+    me_llama_init();
     FILE *file;
     uint64_t size = 0;
     ME_TRY(me_open_file(path, &file, &size, err));
@@ -372,6 +372,6 @@ mobiedit_status me_sidecar_read(const me_model *model, const char *fingerprint, 
     return status;
 }
 
-char *me_sidecar_default_path(const me_model *model) {
+char *me_calibration_file_default_path(const me_model *model) {
     return me_strjoin(model->path, ".mobiedit.calibration");
 }

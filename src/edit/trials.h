@@ -1,7 +1,7 @@
 /* Which layer of a model edits are best made at: trial edits at each of a few layers, all at the same cost.
  */
-#ifndef ME_EDIT_LAYERS_H
-#define ME_EDIT_LAYERS_H
+#ifndef ME_EDIT_TRIALS_H
+#define ME_EDIT_TRIALS_H
 
 #include "edit/edit.h"
 #include "edit/texts.h"

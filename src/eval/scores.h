@@ -1,7 +1,7 @@
 /* Everything that is asked about a fact, as the runtime now is: how likely answers are, and whether they are
  * said. All questions go through the runtime together. */
-#ifndef ME_EVAL_QUESTIONS_H
-#define ME_EVAL_QUESTIONS_H
+#ifndef ME_EVAL_SCORES_H
+#define ME_EVAL_SCORES_H
 
 #include "eval/dataset.h"
 #include "runtime/runtime.h"
@@ -16,12 +16,12 @@ typedef struct {
     bool *paraphrase_says;   /* [paraphrases.n] */
     bool *portability_says;  /* [portability.n]: any of the answers */
     float *neighbour_logits; /* [neighbours.n][n_vocab]: of the next token */
-} me_answers;
+} me_scores;
 
 /* With `neighbours_only`, fills what is about neighbours and leaves the rest zero. *out is freed with
- * me_answers_free. */
-mobiedit_status me_ask_all(me_runtime *runtime, const me_fact *fact, bool neighbours_only, me_answers *out,
-                           mobiedit_error *err);
-void me_answers_free(me_answers *answers);
+ * me_scores_free. */
+mobiedit_status me_scores_measure(me_runtime *runtime, const me_fact *fact, bool neighbours_only,
+                                  me_scores *out, mobiedit_error *err);
+void me_scores_free(me_scores *scores);
 
 #endif

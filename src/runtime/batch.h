@@ -1,8 +1,8 @@
 /* Many sequences in the runtime at once. What sequences have in common from their beginning on is evaluated
  * once, and their tokens share batches: on small models a batch costs little more than a token. The runtime
  * is as it was attached (me_runtime_set_adapter). */
-#ifndef ME_RUNTIME_MANY_H
-#define ME_RUNTIME_MANY_H
+#ifndef ME_RUNTIME_BATCH_H
+#define ME_RUNTIME_BATCH_H
 
 #include "runtime/runtime.h"
 
@@ -18,8 +18,8 @@ typedef struct {
 typedef void (*me_logits_fn)(void *user, int query, int position, const float *logits);
 
 /* E_ARGUMENT where a query has no tokens or does not fit the context. */
-mobiedit_status me_runtime_logits_of_many(me_runtime *runtime, const me_query *queries, int n,
-                                          me_logits_fn on_logits, void *user, mobiedit_error *err);
+mobiedit_status me_runtime_batch_logits(me_runtime *runtime, const me_query *queries, int n,
+                                        me_logits_fn on_logits, void *user, mobiedit_error *err);
 
 /* A prompt to go on with. */
 typedef struct {
@@ -33,7 +33,7 @@ typedef struct {
 } me_opening;
 
 /* Continuations of n openings: texts[i] is freed with me_free. On failure none is left. */
-mobiedit_status me_runtime_continue_many(me_runtime *runtime, const me_opening *openings, int n, char **texts,
-                                         mobiedit_error *err);
+mobiedit_status me_runtime_batch_continue(me_runtime *runtime, const me_opening *openings, int n,
+                                          char **texts, mobiedit_error *err);
 
 #endif

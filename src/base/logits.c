@@ -1,4 +1,4 @@
-#include "base/distribution.h"
+#include "base/logits.h"
 
 #include <math.h>
 

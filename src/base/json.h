@@ -1,6 +1,6 @@
 /* JSON files and values, read with care and written to six digits. */
-#ifndef ME_EVAL_JSON_H
-#define ME_EVAL_JSON_H
+#ifndef ME_BASE_JSON_H
+#define ME_BASE_JSON_H
 
 #include "base/error.h"
 

@@ -1,9 +1,9 @@
 /* ggml and libllama as a whole. */
-#ifndef ME_BASE_BACKEND_H
-#define ME_BASE_BACKEND_H
+#ifndef ME_MODEL_LLAMA_INIT_H
+#define ME_MODEL_LLAMA_INIT_H
 
 /* Call before the first use of ggml or libllama; calls after the first do nothing. Both write to a log that
  * is theirs for the whole process, to stderr by default: it is silenced. */
-void me_backend_init(void);
+void me_llama_init(void);
 
 #endif

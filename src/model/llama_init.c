@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "base/backend.h"
+#include "model/llama_init.h"
 
 #include <llama.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@ static void init(void) {
     llama_backend_init();
 }
 
-void me_backend_init(void) {
+void me_llama_init(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init);
 }

@@ -1,6 +1,6 @@
-#include "edit/linear.h"
+#include "edit/inner.h"
 
-#include "base/distribution.h"
+#include "base/logits.h"
 #include "base/memory.h"
 
 #include <cblas.h>
@@ -151,7 +151,7 @@ void me_vocab_subset_close(me_vocab_subset *subset) {
 /* ---- loss and gradient ------------------------------------------------------------------------------- */
 
 typedef struct {
-    const me_linear *l;
+    const me_inner_problem *l;
     int rows;     /* n_carriers * n_target */
     float *s;     /* [n_probes] */
     float *move;  /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
@@ -165,7 +165,7 @@ typedef struct {
 } evaluation;
 
 static void normed_hidden(evaluation *e) {
-    const me_linear *l = e->l;
+    const me_inner_problem *l = e->l;
     int d = l->problem->model->d_model;
     float eps = l->problem->model->norm_eps;
     for (int r = 0; r < e->rows; r++) {
@@ -218,7 +218,7 @@ static void norm_gradient(evaluation *e) {
 }
 
 static double penalties(evaluation *e, int n) {
-    const me_linear *l = e->l;
+    const me_inner_problem *l = e->l;
     double s2 = cblas_sdot(n, e->s, 1, e->s, 1), cross = cblas_sdot(n, e->s, 1, l->offset, 1);
     double norm = sqrt(s2), over = norm / l->trust - 1, loss = l->decay * (l->offset_norm2 + 2 * cross + s2);
     for (int i = 0; i < n; i++)
@@ -232,7 +232,7 @@ static double penalties(evaluation *e, int n) {
 
 /* Logits at s, capped where the model has a cap. */
 static void find_logits(evaluation *e) {
-    const me_linear *l = e->l;
+    const me_inner_problem *l = e->l;
     int d = l->problem->model->d_model, width = e->rows * d, n_vocab = l->vocabulary->n;
     cblas_sgemv(CblasRowMajor, CblasTrans, l->n_probes, width, 1.0F, l->responses, width, e->s, 1, 0.0F,
                 e->move, 1);
@@ -245,7 +245,7 @@ static void find_logits(evaluation *e) {
 }
 
 static double evaluate(evaluation *e) {
-    const me_linear *l = e->l;
+    const me_inner_problem *l = e->l;
     int d = l->problem->model->d_model, width = e->rows * d, n_vocab = l->vocabulary->n;
     find_logits(e);
     double loss = 0;
@@ -301,7 +301,7 @@ static void evaluation_free(evaluation *e) {
     me_free(e->grad);
 }
 
-mobiedit_status me_linear_minimise(const me_linear *l, float *s, mobiedit_error *err) {
+mobiedit_status me_inner_minimise(const me_inner_problem *l, float *s, mobiedit_error *err) {
     size_t d = (size_t)l->problem->model->d_model, nt = (size_t)l->problem->n_target, k = (size_t)l->n_probes;
     size_t rows = nt * (size_t)l->problem->n_carriers;
     evaluation e = {.l = l,

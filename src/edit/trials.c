@@ -1,4 +1,4 @@
-#include "edit/layers.h"
+#include "edit/trials.h"
 
 #include "base/memory.h"
 #include "edit/carriers.h"

@@ -1,6 +1,6 @@
 /* Arithmetic on next-token logits. */
-#ifndef ME_BASE_DISTRIBUTION_H
-#define ME_BASE_DISTRIBUTION_H
+#ifndef ME_BASE_LOGITS_H
+#define ME_BASE_LOGITS_H
 
 /* The index of the greatest, the first of equals, as libllama's greedy sampler has it. */
 int me_argmax(const float *logits, int n);

@@ -1,23 +1,23 @@
-#include "api/own_text.h"
+#include "api/generated_text.h"
 
 #include "base/memory.h"
 #include "edit/texts.h"
-#include "runtime/many.h"
+#include "runtime/batch.h"
 
 /* How a text begins, and what is written beyond what is kept: cut again, it may have fewer tokens. */
 enum { FIRST_WORDS = 4, SPARE_TOKENS = 8, TOP = 64, CONTEXT_A_TEXT = 2 * ME_CALIBRATION_TEXT_TOKENS };
 
 typedef struct {
     const me_vocab *vocab;
-    char *beginnings[ME_OWN_TEXT_BATCH];
-    me_tokens tokens[ME_OWN_TEXT_BATCH];
-    char *texts[ME_OWN_TEXT_BATCH];
-    me_opening openings[ME_OWN_TEXT_BATCH];
+    char *beginnings[ME_GENERATED_TEXT_BATCH];
+    me_tokens tokens[ME_GENERATED_TEXT_BATCH];
+    char *texts[ME_GENERATED_TEXT_BATCH];
+    me_opening openings[ME_GENERATED_TEXT_BATCH];
     int n;
 } sheet;
 
 static void sheet_free(sheet *s) {
-    for (int i = 0; i < ME_OWN_TEXT_BATCH; i++) {
+    for (int i = 0; i < ME_GENERATED_TEXT_BATCH; i++) {
         me_free(s->beginnings[i]);
         me_tokens_free(&s->tokens[i]);
         me_free(s->texts[i]);
@@ -25,11 +25,11 @@ static void sheet_free(sheet *s) {
     me_free(s);
 }
 
-mobiedit_status me_own_text_runtime(const char *model_path, int threads, me_runtime **out,
-                                    mobiedit_error *err) {
+mobiedit_status me_generated_text_runtime(const char *model_path, int threads, me_runtime **out,
+                                          mobiedit_error *err) {
     const me_runtime_options options = {.threads = threads,
-                                        .n_sequences = ME_OWN_TEXT_BATCH,
-                                        .n_context = ME_OWN_TEXT_BATCH * CONTEXT_A_TEXT};
+                                        .n_sequences = ME_GENERATED_TEXT_BATCH,
+                                        .n_context = ME_GENERATED_TEXT_BATCH * CONTEXT_A_TEXT};
     return me_runtime_open(model_path, &options, out, err);
 }
 
@@ -70,14 +70,14 @@ static mobiedit_status keep_text(const sheet *s, int i, me_calibration *c, mobie
     return status;
 }
 
-mobiedit_status me_own_text_write(me_runtime *runtime, me_calibration *c, mobiedit_error *err) {
+mobiedit_status me_generated_text_add(me_runtime *runtime, me_calibration *c, mobiedit_error *err) {
     const int first = c->n_texts, missing = ME_CALIBRATION_TEXTS - first;
     sheet *s = me_calloc(1, sizeof *s);
     if (!s) return me_fail_memory(err, "the texts");
     s->vocab = me_runtime_vocab(runtime);
-    s->n = missing < ME_OWN_TEXT_BATCH ? missing : ME_OWN_TEXT_BATCH;
+    s->n = missing < ME_GENERATED_TEXT_BATCH ? missing : ME_GENERATED_TEXT_BATCH;
     mobiedit_status status = open_texts(s, first, err);
-    if (status == MOBIEDIT_OK) status = me_runtime_continue_many(runtime, s->openings, s->n, s->texts, err);
+    if (status == MOBIEDIT_OK) status = me_runtime_batch_continue(runtime, s->openings, s->n, s->texts, err);
     for (int i = 0; i < s->n && status == MOBIEDIT_OK; i++)
         status = keep_text(s, i, c, err);
     if (status != MOBIEDIT_OK) c->n_texts = first;

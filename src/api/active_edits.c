@@ -1,4 +1,4 @@
-#include "api/book.h"
+#include "api/active_edits.h"
 
 #include "api/neuron_adapter.h"
 #include "base/memory.h"
@@ -60,7 +60,7 @@ static mobiedit_status parse(const me_record *record, me_prompt *out, mobiedit_e
 }
 
 /* Whether the record is asked for; a record's own prompt is parsed to tell its subject. */
-static mobiedit_status is_chosen(const me_record *record, const me_book_choice *choice, bool *chosen,
+static mobiedit_status is_chosen(const me_record *record, const me_active_choice *choice, bool *chosen,
                                  mobiedit_error *err) {
     *chosen = record->about.id != choice->without;
     if (!*chosen || !choice->subject) return MOBIEDIT_OK;
@@ -84,7 +84,7 @@ static mobiedit_status read_one(mobiedit_ledger *ledger, int64_t id, me_records 
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_book_choice *choice, me_records *out,
+static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_active_choice *choice, me_records *out,
                                    mobiedit_error *err) {
     const me_record_query query = {.active = true};
     me_records all;
@@ -102,7 +102,7 @@ static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_book_choice
 }
 
 /* Keys of an edit that was recorded with those of another kind. */
-static mobiedit_status renew_keys(mobiedit_ledger *ledger, me_book *b, int i, mobiedit_error *err) {
+static mobiedit_status renew_keys(mobiedit_ledger *ledger, me_active_edits *b, int i, mobiedit_error *err) {
     me_record *r = &b->records.items[i];
     me_session *session;
     ME_TRY(me_handle_session(ledger->model, &session, err));
@@ -111,7 +111,7 @@ static mobiedit_status renew_keys(mobiedit_ledger *ledger, me_book *b, int i, mo
     return me_edit_subject_keys(session, &b->prompts[i], r->about.layer, &r->keys, &r->n_keys, err);
 }
 
-static void point_at(me_book *b, int i) {
+static void point_at(me_active_edits *b, int i) {
     const me_record *r = &b->records.items[i];
     b->edits[i] = (me_joint_edit){.prompt = &b->prompts[i],
                                   .layer = r->about.layer,
@@ -122,8 +122,8 @@ static void point_at(me_book *b, int i) {
                                   .n_keep = r->about.n_keep};
 }
 
-static mobiedit_status read_book(mobiedit_ledger *ledger, const me_book_choice *choice, me_book *b,
-                                 mobiedit_error *err) {
+static mobiedit_status read_active(mobiedit_ledger *ledger, const me_active_choice *choice,
+                                   me_active_edits *b, mobiedit_error *err) {
     /* First: what changes meanwhile is then seen as a change. */
     ME_TRY(me_ledger_generation(ledger->store, &b->generation, err));
     ME_TRY(read_chosen(ledger, choice, &b->records, err));
@@ -143,18 +143,18 @@ static mobiedit_status read_book(mobiedit_ledger *ledger, const me_book_choice *
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_book_open(mobiedit_ledger *ledger, const me_book_choice *choice, me_book *out,
-                             mobiedit_error *err) {
-    me_book book = {0};
-    const mobiedit_status status = read_book(ledger, choice, &book, err);
+mobiedit_status me_active_open(mobiedit_ledger *ledger, const me_active_choice *choice, me_active_edits *out,
+                               mobiedit_error *err) {
+    me_active_edits active = {0};
+    const mobiedit_status status = read_active(ledger, choice, &active, err);
     if (status == MOBIEDIT_OK)
-        *out = book;
+        *out = active;
     else
-        me_book_close(&book);
+        me_active_close(&active);
     return status;
 }
 
-void me_book_close(me_book *b) {
+void me_active_close(me_active_edits *b) {
     me_joint_free(&b->joint);
     for (int i = 0; i < b->records.n && b->prompts; i++)
         me_prompt_free(&b->prompts[i]);
@@ -163,24 +163,24 @@ void me_book_close(me_book *b) {
     me_free(b->edits);
     me_free(b->solved_anew);
     me_free(b->looked_at);
-    *b = (me_book){0};
+    *b = (me_active_edits){0};
 }
 
 /* ---- solving ----------------------------------------------------------------------------------------- */
 
-void me_book_put(me_book *b, const me_joint_edit *edit) {
+void me_active_put(me_active_edits *b, const me_joint_edit *edit) {
     b->n_edits = b->records.n;
     if (edit) b->edits[b->n_edits++] = *edit;
 }
 
-mobiedit_status me_book_solve(mobiedit_model *model, me_book *b, mobiedit_error *err) {
+mobiedit_status me_active_solve(mobiedit_model *model, me_active_edits *b, mobiedit_error *err) {
     me_session *session;
     me_joint joint;
     ME_TRY(me_handle_session(model, &session, err));
     ME_TRY(me_joint_solve(session, b->edits, b->n_edits, &joint, err));
     me_joint_free(&b->joint);
     b->joint = joint;
-    /* Known from here on, so that me_book_write needs no engine. */
+    /* Known from here on, so that me_active_write needs no engine. */
     const me_spare_neurons *spare;
     for (int i = 0; i < joint.n_layers; i++)
         ME_TRY(me_session_spare(session, joint.layers[i].layer, &spare, err));
@@ -188,7 +188,7 @@ mobiedit_status me_book_solve(mobiedit_model *model, me_book *b, mobiedit_error 
 }
 
 /* A line for each edit, which mobiedit_merge reads again. Freed with me_free; NULL: out of memory. */
-static char *describe(const me_book *b) {
+static char *describe(const me_active_edits *b) {
     static const char arrow[] = " -> ";
     size_t size = 1;
     for (int i = 0; i < b->n_edits; i++)
@@ -210,8 +210,8 @@ static char *describe(const me_book *b) {
     return out;
 }
 
-mobiedit_status me_book_write(mobiedit_model *model, const me_book *b, const char *path, me_pending_file *out,
-                              mobiedit_error *err) {
+mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *b, const char *path,
+                                me_pending_file *out, mobiedit_error *err) {
     me_neurons *layers = me_calloc((size_t)b->joint.n_layers, sizeof *layers);
     char *description = describe(b);
     mobiedit_status status = layers && description ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
@@ -236,7 +236,7 @@ mobiedit_status me_book_write(mobiedit_model *model, const me_book *b, const cha
 }
 
 /* The record takes what was solved over. */
-static mobiedit_status take(me_book *b, int i, const me_model *model, me_edit_result *solved,
+static mobiedit_status take(me_active_edits *b, int i, const me_model *model, me_edit_result *solved,
                             const mobiedit_edit_options *options, mobiedit_error *err) {
     me_record *r = &b->records.items[i];
     char *solver = me_strdup(options->solver ? options->solver : mobiedit_solvers()[0]);
@@ -253,7 +253,7 @@ static mobiedit_status take(me_book *b, int i, const me_model *model, me_edit_re
 }
 
 /* Solves the delta of record i anew, all others in place. E_NOT_SOLVED where none is found: it stays. */
-static mobiedit_status solve_anew(mobiedit_model *model, me_book *b, int i,
+static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *b, int i,
                                   const mobiedit_edit_options *options, mobiedit_error *err) {
     me_session *session;
     ME_TRY(me_handle_session(model, &session, err));
@@ -272,19 +272,20 @@ static mobiedit_status solve_anew(mobiedit_model *model, me_book *b, int i,
     return status;
 }
 
-void me_book_watch(me_book *b, const mobiedit_edit_options *options) {
-    b->watch = (me_watch){.on_progress = options->on_progress,
-                          .user = options->user,
-                          .started = me_wall_seconds(),
-                          .state = {.stage = MOBIEDIT_STAGE_VERIFY, .layer = -1, .loss = NAN}};
+void me_active_report(me_active_edits *b, const mobiedit_edit_options *options) {
+    b->progress = (me_progress){.on_progress = options->on_progress,
+                                .user = options->user,
+                                .started = me_wall_seconds(),
+                                .state = {.stage = MOBIEDIT_STAGE_VERIFY, .layer = -1, .loss = NAN}};
 }
 
 /* Hundreds of edits take minutes: whoever waits can see that, and stop it. */
-static mobiedit_status ask_records(me_book *b, me_runtime *runtime, int *n_lost, mobiedit_error *err) {
+static mobiedit_status ask_records(me_active_edits *b, me_runtime *runtime, int *n_lost,
+                                   mobiedit_error *err) {
     for (int i = 0; i < b->records.n; i++) {
         bool holds;
         if (!b->looked_at[i]) continue;
-        ME_TRY(me_watch_tell(&b->watch, err));
+        ME_TRY(me_progress_tell(&b->progress, err));
         ME_TRY(me_says(runtime, b->prompts[i].text, b->prompts[i].target, &holds, err));
         b->records.items[i].about.holds = holds;
         *n_lost += !holds;
@@ -292,8 +293,8 @@ static mobiedit_status ask_records(me_book *b, me_runtime *runtime, int *n_lost,
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_book_look(mobiedit_model *model, me_book *b, const char *adapter, int *n_lost,
-                             mobiedit_error *err) {
+mobiedit_status me_active_look(mobiedit_model *model, me_active_edits *b, const char *adapter, int *n_lost,
+                               mobiedit_error *err) {
     me_runtime *runtime;
     mobiedit_error ignored;
     *n_lost = 0;
@@ -306,10 +307,10 @@ mobiedit_status me_book_look(mobiedit_model *model, me_book *b, const char *adap
     return status;
 }
 
-mobiedit_status me_book_try(mobiedit_ledger *ledger, me_book *b, int *n_lost, mobiedit_error *err) {
+mobiedit_status me_active_try(mobiedit_ledger *ledger, me_active_edits *b, int *n_lost, mobiedit_error *err) {
     me_pending_file pending;
-    ME_TRY(me_book_write(ledger->model, b, ledger->path, &pending, err));
-    const mobiedit_status status = me_book_look(ledger->model, b, pending.temporary, n_lost, err);
+    ME_TRY(me_active_write(ledger->model, b, ledger->path, &pending, err));
+    const mobiedit_status status = me_active_look(ledger->model, b, pending.temporary, n_lost, err);
     me_pending_discard(&pending);
     return status;
 }
@@ -320,12 +321,12 @@ mobiedit_status me_book_try(mobiedit_ledger *ledger, me_book *b, int *n_lost, mo
  * prompt than by itself, and most of what is lost has lost only its margin. */
 static const float LENGTHS[] = {1.2F, 1.45F, 1.75F};
 
-static bool is_lost(const me_book *b, int i) {
+static bool is_lost(const me_active_edits *b, int i) {
     return b->looked_at[i] && b->records.items[i].about.holds == 0;
 }
 
 /* lengths [records.n] of those that are looked at: 1 at first, then those that hold with. */
-static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_book *b, float *lengths,
+static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_active_edits *b, float *lengths,
                                     mobiedit_error *err) {
     int n_lost = 1;
     for (size_t t = 0; t < sizeof LENGTHS / sizeof *LENGTHS && n_lost; t++) {
@@ -335,12 +336,12 @@ static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_book *b, float *
                          b->records.items[i].delta);
             lengths[i] = LENGTHS[t];
         }
-        ME_TRY(me_book_try(ledger, b, &n_lost, err));
+        ME_TRY(me_active_try(ledger, b, &n_lost, err));
     }
     return MOBIEDIT_OK;
 }
 
-static void take_length(me_book *b, int i, const me_model *model, float length) {
+static void take_length(me_active_edits *b, int i, const me_model *model, float length) {
     me_record *r = &b->records.items[i];
     cblas_sscal(model->d_model, length, r->delta, 1);
     r->about.delta_ratio *= length;
@@ -348,7 +349,7 @@ static void take_length(me_book *b, int i, const me_model *model, float length) 
 }
 
 /* Only lost edits are looked at meanwhile. */
-static mobiedit_status lengthen(mobiedit_ledger *ledger, me_book *b, mobiedit_error *err) {
+static mobiedit_status lengthen(mobiedit_ledger *ledger, me_active_edits *b, mobiedit_error *err) {
     const me_model *model = ledger->model->model;
     const size_t n = (size_t)b->records.n;
     float *lengths = me_calloc(n, sizeof *lengths);
@@ -373,8 +374,9 @@ static mobiedit_status lengthen(mobiedit_ledger *ledger, me_book *b, mobiedit_er
     return status;
 }
 
-mobiedit_status me_book_repair(mobiedit_ledger *ledger, me_book *b, const mobiedit_edit_options *options,
-                               int most, int *at, mobiedit_error *err) {
+mobiedit_status me_active_repair(mobiedit_ledger *ledger, me_active_edits *b,
+                                 const mobiedit_edit_options *options, int most, int *at,
+                                 mobiedit_error *err) {
     ME_TRY(lengthen(ledger, b, err));
     const int n = b->records.n, from = *at;
     for (int k = 0, n_anew = 0; k < n && n_anew < most; k++) {
@@ -392,7 +394,8 @@ mobiedit_status me_book_repair(mobiedit_ledger *ledger, me_book *b, const mobied
 
 /* ---- recording --------------------------------------------------------------------------------------- */
 
-mobiedit_status me_book_record(mobiedit_ledger *ledger, const me_book *b, int *n_anew, mobiedit_error *err) {
+mobiedit_status me_active_record(mobiedit_ledger *ledger, const me_active_edits *b, int *n_anew,
+                                 mobiedit_error *err) {
     *n_anew = 0;
     for (int i = 0; i < b->records.n; i++) {
         if (!b->solved_anew[i]) continue;

@@ -1,4 +1,4 @@
-#include "store/merge.h"
+#include "store/model_copy.h"
 
 #include "base/memory.h"
 #include "model/metadata.h"
@@ -105,8 +105,9 @@ static mobiedit_status write_all(writer *w, const char *note, mobiedit_error *er
     return me_pending_finish(w->file, err);
 }
 
-mobiedit_status me_merge_write(const me_model *model, const me_folded *folded, int n_folded, const char *note,
-                               const char *path, me_pending_file *out, mobiedit_error *err) {
+mobiedit_status me_model_copy_write(const me_model *model, const me_folded *folded, int n_folded,
+                                    const char *note, const char *path, me_pending_file *out,
+                                    mobiedit_error *err) {
     me_pending_file file = {0};
     ME_TRY(me_pending_open(path, &file, err));
     writer w = {.model = model, .folded = folded, .n_folded = n_folded, .file = &file};

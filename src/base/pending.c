@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "store/pending.h"
+#include "base/pending.h"
 
 #include "base/file.h"
 #include "base/memory.h"

@@ -1,16 +1,16 @@
-#include "eval/speech.h"
+#include "eval/generation.h"
 
 #include "base/memory.h"
 #include "eval/fluency.h"
-#include "runtime/many.h"
+#include "runtime/batch.h"
 
 #include <math.h>
 
-size_t me_speech_prompts(const me_fact *fact) {
+size_t me_generation_prompts(const me_fact *fact) {
     return 1 + fact->paraphrases.n + fact->neighbours.n + fact->portability.n;
 }
 
-const char *me_speech_prompt(const me_fact *fact, size_t i, mobiedit_said_kind *kind) {
+const char *me_generation_prompt(const me_fact *fact, size_t i, mobiedit_said_kind *kind) {
     *kind = MOBIEDIT_SAID_PROMPT;
     if (i-- == 0) return NULL;
     *kind = MOBIEDIT_SAID_PARAPHRASE;
@@ -22,10 +22,10 @@ const char *me_speech_prompt(const me_fact *fact, size_t i, mobiedit_said_kind *
     return fact->portability.items[i - fact->neighbours.n].prompt;
 }
 
-/* What is to be spoken: first the continuations, then the texts about the subject. */
+/* What is to be generated: first the continuations, then the texts about the subject. */
 typedef struct {
     const me_vocab *vocab;
-    const me_speech_options *options;
+    const me_generation_options *options;
     const char *prompt; /* the fact's own */
     me_opening *openings;
     me_tokens *tokens;
@@ -34,9 +34,9 @@ typedef struct {
     size_t *places; /* of the first n_said: the prompt's index */
     size_t n, n_said;
     mobiedit_error *err;
-} script;
+} prompt_list;
 
-static mobiedit_status add(script *s, const char *prompt, me_opening opening) {
+static mobiedit_status add(prompt_list *s, const char *prompt, me_opening opening) {
     ME_TRY(me_tokenize(s->vocab, prompt, &s->tokens[s->n], s->err));
     opening.tokens = s->tokens[s->n].ids;
     opening.n = s->tokens[s->n].n;
@@ -45,30 +45,31 @@ static mobiedit_status add(script *s, const char *prompt, me_opening opening) {
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status add_said(script *s, const me_fact *fact) {
-    for (size_t i = 0; i < me_speech_prompts(fact); i++) {
+static mobiedit_status add_said(prompt_list *s, const me_fact *fact) {
+    for (size_t i = 0; i < me_generation_prompts(fact); i++) {
         mobiedit_said_kind kind;
-        const char *prompt = me_speech_prompt(fact, i, &kind);
+        const char *prompt = me_generation_prompt(fact, i, &kind);
         if (!s->options->all && kind != MOBIEDIT_SAID_PROMPT && kind != MOBIEDIT_SAID_NEIGHBOUR) continue;
         s->places[s->n] = i;
-        ME_TRY(add(s, prompt ? prompt : s->prompt,
-                   (me_opening){.max_tokens = prompt ? ME_SPEECH_OTHER_TOKENS : ME_SPEECH_PROMPT_TOKENS,
-                                .stop_at_newline = true}));
+        ME_TRY(
+            add(s, prompt ? prompt : s->prompt,
+                (me_opening){.max_tokens = prompt ? ME_GENERATION_OTHER_TOKENS : ME_GENERATION_PROMPT_TOKENS,
+                             .stop_at_newline = true}));
     }
     s->n_said = s->n;
     return MOBIEDIT_OK;
 }
 
 /* From the fact's generation prompts, else from its own. */
-static mobiedit_status add_texts(script *s, const me_fact *fact) {
-    const size_t n = fact->generations.n < ME_SPEECH_TEXTS ? fact->generations.n : ME_SPEECH_TEXTS;
+static mobiedit_status add_texts(prompt_list *s, const me_fact *fact) {
+    const size_t n = fact->generations.n < ME_GENERATION_TEXTS ? fact->generations.n : ME_GENERATION_TEXTS;
     for (size_t i = 0; i < (n ? n : 1); i++) {
-        me_opening opening = {.never_end = true, .top_k = ME_SPEECH_TOP, .seed = s->options->seed + i};
+        me_opening opening = {.never_end = true, .top_k = ME_GENERATION_TOP, .seed = s->options->seed + i};
         ME_TRY(add(s, n ? fact->generations.items[i] : s->prompt, opening));
         /* A long prompt still gets some tokens. */
         me_opening *added = &s->openings[s->n - 1];
-        const int left = ME_SPEECH_FLUENCY_TOKENS - added->n;
-        added->max_tokens = left > ME_SPEECH_OTHER_TOKENS ? left : ME_SPEECH_OTHER_TOKENS;
+        const int left = ME_GENERATION_FLUENCY_TOKENS - added->n;
+        added->max_tokens = left > ME_GENERATION_OTHER_TOKENS ? left : ME_GENERATION_OTHER_TOKENS;
     }
     return MOBIEDIT_OK;
 }
@@ -82,7 +83,7 @@ static mobiedit_status text_entropy(const char *prompt, const char *continuation
     return status;
 }
 
-static mobiedit_status keep(script *s, me_speech *out) {
+static mobiedit_status keep(prompt_list *s, me_generation *out) {
     double sum = 0;
     for (size_t i = 0; i < s->n_said; i++) {
         out->texts[s->places[i]] = s->texts[i];
@@ -97,8 +98,8 @@ static mobiedit_status keep(script *s, me_speech *out) {
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status perform(script *s, me_runtime *runtime, const me_fact *fact, me_speech *out) {
-    const size_t most = me_speech_prompts(fact) + ME_SPEECH_TEXTS;
+static mobiedit_status run(prompt_list *s, me_runtime *runtime, const me_fact *fact, me_generation *out) {
+    const size_t most = me_generation_prompts(fact) + ME_GENERATION_TEXTS;
     s->openings = me_calloc(most, sizeof *s->openings);
     s->tokens = me_calloc(most, sizeof *s->tokens);
     s->prompts = me_calloc(most, sizeof *s->prompts);
@@ -108,11 +109,11 @@ static mobiedit_status perform(script *s, me_runtime *runtime, const me_fact *fa
         return me_fail_memory(s->err, "the texts");
     if (s->options->said) ME_TRY(add_said(s, fact));
     if (s->options->fluency) ME_TRY(add_texts(s, fact));
-    ME_TRY(me_runtime_continue_many(runtime, s->openings, (int)s->n, s->texts, s->err));
+    ME_TRY(me_runtime_batch_continue(runtime, s->openings, (int)s->n, s->texts, s->err));
     return keep(s, out);
 }
 
-static void script_free(script *s) {
+static void prompts_free(prompt_list *s) {
     for (size_t i = 0; i < s->n; i++) {
         me_tokens_free(&s->tokens[i]);
         me_free(s->texts[i]);
@@ -124,23 +125,24 @@ static void script_free(script *s) {
     me_free(s->places);
 }
 
-mobiedit_status me_speak(me_runtime *runtime, const me_fact *fact, const me_speech_options *options,
-                         me_speech *out, mobiedit_error *err) {
+mobiedit_status me_generation_run(me_runtime *runtime, const me_fact *fact,
+                                  const me_generation_options *options, me_generation *out,
+                                  mobiedit_error *err) {
     char *prompt = me_fact_prompt(fact);
-    script s = {.vocab = me_runtime_vocab(runtime), .options = options, .prompt = prompt, .err = err};
-    *out = (me_speech){.n = me_speech_prompts(fact), .fluency = NAN};
+    prompt_list s = {.vocab = me_runtime_vocab(runtime), .options = options, .prompt = prompt, .err = err};
+    *out = (me_generation){.n = me_generation_prompts(fact), .fluency = NAN};
     out->texts = me_calloc(out->n, sizeof *out->texts);
     mobiedit_status status =
-        prompt && out->texts ? perform(&s, runtime, fact, out) : me_fail_memory(err, "the texts");
-    script_free(&s);
+        prompt && out->texts ? run(&s, runtime, fact, out) : me_fail_memory(err, "the texts");
+    prompts_free(&s);
     me_free(prompt);
-    if (status != MOBIEDIT_OK) me_speech_free(out);
+    if (status != MOBIEDIT_OK) me_generation_free(out);
     return status;
 }
 
-void me_speech_free(me_speech *speech) {
-    for (size_t i = 0; speech->texts && i < speech->n; i++)
-        me_free(speech->texts[i]);
-    me_free(speech->texts);
-    *speech = (me_speech){0};
+void me_generation_free(me_generation *generation) {
+    for (size_t i = 0; generation->texts && i < generation->n; i++)
+        me_free(generation->texts[i]);
+    me_free(generation->texts);
+    *generation = (me_generation){0};
 }
