@@ -1,5 +1,6 @@
 #include "html.h"
 
+#include "base/names.h"
 #include "page.h"
 #include "units.h"
 
@@ -32,11 +33,6 @@ static void put_metric_name(FILE *out, const me_metric *metric) {
 }
 
 /* ---- one case ---------------------------------------------------------------------------------------- */
-
-static const char *kind_name(mobiedit_said_kind kind) {
-    static const char *const names[] = {"prompt", "paraphrase", "neighbour", "portability"};
-    return names[kind];
-}
 
 static void put_continuation(FILE *out, const char *text) {
     (void)fputs("<td>", out);
@@ -87,7 +83,7 @@ static void put_said(FILE *out, const mobiedit_eval_case *c) {
                 out);
     for (size_t i = 0; i < c->n_said; i++) {
         const mobiedit_said *said = &c->said[i];
-        (void)fprintf(out, "<tr><td class=\"soft\">%s</td>", kind_name(said->kind));
+        (void)fprintf(out, "<tr><td class=\"soft\">%s</td>", me_said_kind_name(said->kind));
         put_continuation(out, said->prompt);
         put_continuation(out, said->before);
         put_continuation(out, said->after);

@@ -5,7 +5,6 @@
 #include "base/usage.h"
 #include "edit/session.h"
 #include "edit/solver.h"
-#include "eval/metrics.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -14,16 +13,6 @@
 
 /* How much more margin a delta is asked for that was lost among others. */
 enum { ATTEMPT_ANEW = 1 };
-
-char *me_prompt_canonical(const me_prompt *p) {
-    const size_t size = strlen(p->text) + sizeof "{}";
-    char *out = me_calloc(size, 1);
-    if (out)
-        (void)snprintf(out, size, "%.*s{%.*s}%s", (int)p->subject_begin, p->text,
-                       (int)(p->subject_end - p->subject_begin), p->text + p->subject_begin,
-                       p->text + p->subject_end);
-    return out;
-}
 
 void me_record_fill(me_record *r, const me_model *model, const me_edit_result *solved,
                     const mobiedit_edit_options *options) {
@@ -286,7 +275,7 @@ static mobiedit_status ask_records(me_active_edits *b, me_runtime *runtime, int 
         bool holds;
         if (!b->looked_at[i]) continue;
         ME_TRY(me_progress_tell(&b->progress, err));
-        ME_TRY(me_says(runtime, b->prompts[i].text, b->prompts[i].target, &holds, err));
+        ME_TRY(me_runtime_says(runtime, b->prompts[i].text, b->prompts[i].target, &holds, err));
         b->records.items[i].about.holds = holds;
         *n_lost += !holds;
     }

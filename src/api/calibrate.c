@@ -1,70 +1,16 @@
-/* mobiedit_calibrate, and which calibration a model's edits use. */
-#include "api/calibrate.h"
+/* mobiedit_calibrate: measures a model's calibration, a step at a time, into its file. */
+#include "api/handle.h"
 
 #include "api/generated_text.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "edit/measure.h"
+#include "edit/trials.h"
 #include "store/calibration_file.h"
 #include "store/fingerprint.h"
 
 #include <string.h>
 #include <unistd.h>
-
-static bool is_none(const char *calibration) {
-    return calibration && strcmp(calibration, "none") == 0;
-}
-
-/* The file that the options name, else the one beside the model. Freed with me_free. */
-static mobiedit_status choose_path(const mobiedit_model *model, char **out, mobiedit_error *err) {
-    *out = model->calibration_path ? me_strdup(model->calibration_path)
-                                   : me_calibration_file_default_path(model->model);
-    return *out ? MOBIEDIT_OK : me_fail_memory(err, "the calibration's path");
-}
-
-static mobiedit_status read_sidecar(const me_model *model, const char *fingerprint, const char *path,
-                                    me_calibration **out, mobiedit_error *err) {
-    me_calibration *c = NULL;
-    ME_TRY(me_calibration_open(model, 0, &c, err));
-    const mobiedit_status status = me_calibration_file_read(model, fingerprint, path, c, err);
-    if (status == MOBIEDIT_OK)
-        *out = c;
-    else
-        me_calibration_close(c);
-    return status;
-}
-
-mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err) {
-    char *path;
-    if (model->calibration || is_none(model->calibration_path)) return MOBIEDIT_OK;
-    ME_TRY(choose_path(model, &path, err));
-    mobiedit_status status = MOBIEDIT_OK;
-    if (model->calibration_path || access(path, F_OK) == 0) {
-        char fingerprint[ME_FINGERPRINT_SIZE];
-        status = me_fingerprint(model->model, fingerprint, err);
-        if (status == MOBIEDIT_OK)
-            status = read_sidecar(model->model, fingerprint, path, &model->calibration, err);
-    }
-    me_free(path);
-    return status;
-}
-
-mobiedit_calibration_state me_calibration_state(const mobiedit_model *model) {
-    if (!model->calibration) return MOBIEDIT_CALIBRATION_NONE;
-    return me_calibration_is_whole(model->calibration) ? MOBIEDIT_CALIBRATION_WHOLE
-                                                       : MOBIEDIT_CALIBRATION_UNFINISHED;
-}
-
-const char *mobiedit_calibration_name(mobiedit_calibration_state state) {
-    switch (state) {
-    case MOBIEDIT_CALIBRATION_NONE:
-        return "none";
-    case MOBIEDIT_CALIBRATION_UNFINISHED:
-        return "unfinished";
-    case MOBIEDIT_CALIBRATION_WHOLE:
-        return "whole";
-    }
-    return "unknown";
-}
 
 /* Whether it may go on: `layer` is the one that is wanted, -1 where it is to be chosen; `fresh` has nothing
  * yet. */
@@ -81,10 +27,10 @@ static mobiedit_status go_on_or_begin(const me_model *model, int layer, const ch
                                       const char *path, me_calibration **out, mobiedit_error *err) {
     me_calibration *c = NULL;
     mobiedit_error ignored = {0};
-    if (access(path, F_OK) == 0) (void)read_sidecar(model, fingerprint, path, &c, &ignored);
+    if (access(path, F_OK) == 0) (void)me_calibration_read(model, fingerprint, path, &c, &ignored);
     me_calibration *fresh = NULL;
     const mobiedit_status status =
-        me_calibration_open(model, layer < 0 ? me_default_layer(model) : layer, &fresh, err);
+        me_calibration_begin(model, layer < 0 ? me_default_layer(model) : layer, &fresh, err);
     if (status == MOBIEDIT_OK && layer < 0) me_layer_trials_begin(model, &fresh->trials);
     if (status == MOBIEDIT_OK && c && can_go_on(c, layer, fresh)) {
         *out = c;
@@ -174,7 +120,7 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
                                    mobiedit_calibrate_result *result, mobiedit_error *err) {
     static const mobiedit_calibrate_options defaults = {.layer = -1};
     if (!options) options = &defaults;
-    if (is_none(model->calibration_path))
+    if (me_calibration_is_off(model))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a calibration must have a file");
     const int n_layer = model->model->n_layer;
     const int layer = options->layer;
@@ -185,7 +131,7 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     me_calibration *c = NULL;
     *result = (mobiedit_calibrate_result){0};
     ME_TRY(me_fingerprint(model->model, fingerprint, err));
-    ME_TRY(choose_path(model, &path, err));
+    ME_TRY(me_calibration_choose_path(model, &path, err));
     mobiedit_status status = go_on_or_begin(model->model, layer, fingerprint, path, &c, err);
     measuring m = {.model = model,
                    .options = options,

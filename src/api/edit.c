@@ -1,5 +1,4 @@
 /* mobiedit_edit: from a request to a verified adapter. */
-#include "api/calibrate.h"
 #include "api/handle.h"
 #include "api/job.h"
 #include "api/neuron_adapter.h"
@@ -8,7 +7,6 @@
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/solver.h"
-#include "eval/metrics.h"
 #include "store/adapter.h"
 
 #include <math.h>
@@ -106,7 +104,7 @@ static mobiedit_status check_already_said(edit_job *job, bool *said, mobiedit_er
     if (!*said) return MOBIEDIT_OK;
     me_runtime *runtime;
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
-    ME_TRY(me_says(runtime, job->prompt.text, job->prompt.target, said, err));
+    ME_TRY(me_runtime_says(runtime, job->prompt.text, job->prompt.target, said, err));
     if (!*said) return MOBIEDIT_OK;
     job->result->stop = MOBIEDIT_STOP_ALREADY_SAID;
     return job->ask->with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
@@ -118,7 +116,7 @@ static mobiedit_status keep_tokens(const edit_job *job, me_runtime *runtime, me_
                                    mobiedit_error *err) {
     const mobiedit_request *request = job->ask->request;
     for (size_t i = 0; i < request->n_keep; i++)
-        ME_TRY(me_next_token(runtime, request->keep[i], &out[i], err));
+        ME_TRY(me_runtime_next_token(runtime, request->keep[i], &out[i], err));
     return MOBIEDIT_OK;
 }
 
@@ -127,7 +125,7 @@ static mobiedit_status verify_attached(const edit_job *job, me_runtime *runtime,
                                        me_token *after, mobiedit_error *err) {
     const mobiedit_request *request = job->ask->request;
     bool says = false;
-    ME_TRY(me_says(runtime, job->prompt.text, job->prompt.target, &says, err));
+    ME_TRY(me_runtime_says(runtime, job->prompt.text, job->prompt.target, &says, err));
     if (!says)
         return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
                        "libllama with the adapter does not say \"%.100s\"; nothing was written",

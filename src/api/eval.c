@@ -1,6 +1,5 @@
 /* mobiedit_eval: each fact edited by itself, or with an adapter that is there, and measured. */
 #define _POSIX_C_SOURCE 200809L
-#include "api/calibrate.h"
 #include "api/handle.h"
 #include "api/job.h"
 #include "base/file.h"
@@ -8,12 +7,12 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/usage.h"
-#include "edit/calibration.h"
 #include "eval/cases.h"
 #include "eval/dataset.h"
 #include "eval/figures.h"
 #include "eval/metrics.h"
 #include "eval/state.h"
+#include "model/calibration.h"
 #include "store/fingerprint.h"
 
 #include <errno.h>

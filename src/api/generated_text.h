@@ -2,7 +2,7 @@
 #ifndef ME_API_GENERATED_TEXT_H
 #define ME_API_GENERATED_TEXT_H
 
-#include "edit/calibration.h"
+#include "model/calibration.h"
 #include "runtime/runtime.h"
 
 /* Texts that are written side by side. */

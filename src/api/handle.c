@@ -1,11 +1,16 @@
 /* mobiedit_open, mobiedit_close, and the parts of a handle. */
 #include "api/handle.h"
+
 #include "api/backend.h"
-#include "api/calibrate.h"
 #include "base/memory.h"
-#include "edit/calibration.h"
+#include "edit/measure.h"
 #include "edit/session.h"
 #include "model/llama_init.h"
+#include "store/calibration_file.h"
+#include "store/fingerprint.h"
+
+#include <string.h>
+#include <unistd.h>
 
 mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options, mobiedit_model **model,
                               mobiedit_error *err) {
@@ -47,6 +52,53 @@ void mobiedit_close(mobiedit_model *model) {
     me_free(model->backend);
     me_free(model);
 }
+
+/* ---- the calibration ---------------------------------------------------------------------------------- */
+
+bool me_calibration_is_off(const mobiedit_model *model) {
+    return model->calibration_path && strcmp(model->calibration_path, "none") == 0;
+}
+
+mobiedit_status me_calibration_choose_path(const mobiedit_model *model, char **out, mobiedit_error *err) {
+    *out = model->calibration_path ? me_strdup(model->calibration_path)
+                                   : me_calibration_file_default_path(model->model);
+    return *out ? MOBIEDIT_OK : me_fail_memory(err, "the calibration's path");
+}
+
+mobiedit_status me_calibration_read(const me_model *model, const char *fingerprint, const char *path,
+                                    me_calibration **out, mobiedit_error *err) {
+    me_calibration *c = NULL;
+    ME_TRY(me_calibration_begin(model, 0, &c, err));
+    const mobiedit_status status = me_calibration_file_read(model, fingerprint, path, c, err);
+    if (status == MOBIEDIT_OK)
+        *out = c;
+    else
+        me_calibration_close(c);
+    return status;
+}
+
+mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err) {
+    char *path;
+    if (model->calibration || me_calibration_is_off(model)) return MOBIEDIT_OK;
+    ME_TRY(me_calibration_choose_path(model, &path, err));
+    mobiedit_status status = MOBIEDIT_OK;
+    if (model->calibration_path || access(path, F_OK) == 0) {
+        char fingerprint[ME_FINGERPRINT_SIZE];
+        status = me_fingerprint(model->model, fingerprint, err);
+        if (status == MOBIEDIT_OK)
+            status = me_calibration_read(model->model, fingerprint, path, &model->calibration, err);
+    }
+    me_free(path);
+    return status;
+}
+
+mobiedit_calibration_state me_calibration_state(const mobiedit_model *model) {
+    if (!model->calibration) return MOBIEDIT_CALIBRATION_NONE;
+    return me_calibration_is_whole(model->calibration) ? MOBIEDIT_CALIBRATION_WHOLE
+                                                       : MOBIEDIT_CALIBRATION_UNFINISHED;
+}
+
+/* ---- session and runtime ------------------------------------------------------------------------------ */
 
 /* Each part stands on those before it; a failure leaves what is open for the next try. */
 mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_session **out,

@@ -7,7 +7,7 @@
 #define ME_API_HANDLE_H
 
 #include "edit/edit.h"
-#include "model/model.h"
+#include "model/calibration.h"
 #include "runtime/runtime.h"
 
 struct mobiedit_model {
@@ -18,8 +18,8 @@ struct mobiedit_model {
     me_pool *pool;
     me_engine *engine;
     me_session *session;
-    char *calibration_path;             /* the options', copied */
-    struct me_calibration *calibration; /* NULL: none */
+    char *calibration_path;      /* the options', copied */
+    me_calibration *calibration; /* NULL: none */
     me_runtime *runtime;
     int n_sequences; /* of the runtime, when it is opened; 0: one */
 };
@@ -32,6 +32,23 @@ mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_sessio
 
 /* The runtime; what it was left attached to is detached. */
 mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobiedit_error *err);
+
+/* Reads the calibration that the options name, or the one beside the model, into the handle; no file beside
+ * it, and "none", is no error. E_IO, E_FORMAT, E_UNSUPPORTED, E_MISMATCH as me_calibration_file_read says. */
+mobiedit_status me_calibration_find(mobiedit_model *model, mobiedit_error *err);
+
+/* Of the one that was found. */
+mobiedit_calibration_state me_calibration_state(const mobiedit_model *model);
+
+/* Whether the options say "none". */
+bool me_calibration_is_off(const mobiedit_model *model);
+
+/* The file that the options name, else the one beside the model. Freed with me_free. */
+mobiedit_status me_calibration_choose_path(const mobiedit_model *model, char **out, mobiedit_error *err);
+
+/* Opens a calibration and fills it from the file, as me_calibration_file_read does. */
+mobiedit_status me_calibration_read(const me_model *model, const char *fingerprint, const char *path,
+                                    me_calibration **out, mobiedit_error *err);
 
 /* Refuses an unknown solver, a layer that the model does not have, and the like, before any work. */
 mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,

@@ -31,13 +31,6 @@ void mobiedit_ledger_close(mobiedit_ledger *ledger) {
     me_free(ledger);
 }
 
-const char *mobiedit_record_state_name(mobiedit_record_state state) {
-    static const char *const names[] = {[MOBIEDIT_RECORD_ACTIVE] = "active",
-                                        [MOBIEDIT_RECORD_UNDONE] = "undone",
-                                        [MOBIEDIT_RECORD_SUPERSEDED] = "superseded"};
-    return (size_t)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
-}
-
 mobiedit_status mobiedit_ledger_list(mobiedit_ledger *ledger, int64_t id, mobiedit_record_fn on_record,
                                      void *user, mobiedit_error *err) {
     const me_record_query query = {.id = id};

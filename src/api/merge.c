@@ -3,7 +3,6 @@
 #include "api/samples.h"
 #include "base/memory.h"
 #include "base/usage.h"
-#include "eval/metrics.h"
 #include "store/model_copy.h"
 
 #include <math.h>
@@ -99,7 +98,7 @@ static mobiedit_status ask_with_adapter(merge_job *job, const char *adapter, mob
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
     for (size_t i = 0; i < job->n_facts; i++) {
-        ME_TRY(me_says(runtime, job->facts[i].text, job->facts[i].target, &job->held[i], err));
+        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &job->held[i], err));
         job->result->held += job->held[i];
     }
     job->result->facts = job->n_facts;
@@ -192,7 +191,7 @@ static mobiedit_status ask_merged(merge_job *job, me_runtime *runtime, mobiedit_
     job->result->kept = 0;
     for (size_t i = 0; i < job->n_facts; i++) {
         bool says;
-        ME_TRY(me_says(runtime, job->facts[i].text, job->facts[i].target, &says, err));
+        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &says, err));
         job->result->kept += says && job->held[i];
         if (job->held[i] && !says && !lost) lost = &job->facts[i];
     }

@@ -17,34 +17,6 @@ mobiedit_status me_fail(mobiedit_error *err, mobiedit_status status, const char 
     return status;
 }
 
-const char *mobiedit_status_name(mobiedit_status status) {
-    switch (status) {
-    case MOBIEDIT_OK:
-        return "ok";
-    case MOBIEDIT_E_ARGUMENT:
-        return "argument";
-    case MOBIEDIT_E_IO:
-        return "io";
-    case MOBIEDIT_E_FORMAT:
-        return "format";
-    case MOBIEDIT_E_UNSUPPORTED:
-        return "unsupported";
-    case MOBIEDIT_E_MISMATCH:
-        return "mismatch";
-    case MOBIEDIT_E_MEMORY:
-        return "memory";
-    case MOBIEDIT_E_NOT_SOLVED:
-        return "not solved";
-    case MOBIEDIT_E_NOT_VERIFIED:
-        return "not verified";
-    case MOBIEDIT_E_CANCELLED:
-        return "cancelled";
-    case MOBIEDIT_E_RUNTIME:
-        return "runtime";
-    }
-    return "unknown";
-}
-
 const char *mobiedit_version(void) {
     return MOBIEDIT_VERSION;
 }

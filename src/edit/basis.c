@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "edit/carriers.h"
 
 #include <cblas.h>
 #include <lapacke.h>

@@ -11,8 +11,8 @@
 #ifndef ME_EDIT_BASIS_H
 #define ME_EDIT_BASIS_H
 
-#include "edit/calibration.h"
 #include "edit/problem.h"
+#include "model/calibration.h"
 
 typedef struct {
     int n;

@@ -1,123 +1,11 @@
 #include "edit/carriers.h"
 
 #include "base/memory.h"
-#include "edit/problem.h"
-#include "edit/texts.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-/* ---- the request's text ------------------------------------------------------------------------------ */
-
-static char *trimmed(const char *text, size_t n) {
-    char *copy = me_strndup(text, n);
-    me_trim(copy);
-    return copy;
-}
-
-/* The two braces, of which there is one pair. */
-static mobiedit_status check_braces(const char *prompt, const char *open, const char *close,
-                                    mobiedit_error *err) {
-    if (strpbrk(open + 1, "{") || strchr(close + 1, '}') || strchr(prompt, '}') != close)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt must have exactly one pair of braces");
-    return MOBIEDIT_OK;
-}
-
-mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err) {
-    if (!request || !request->prompt || !request->target)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an edit needs a prompt and a target");
-    const char *open = strchr(request->prompt, '{'), *close = open ? strchr(open, '}') : NULL;
-    if (!close)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the prompt needs its subject in braces, as in \"The capital of {Japan} is\"");
-    ME_TRY(check_braces(request->prompt, open, close, err));
-    char *subject = trimmed(open + 1, (size_t)(close - open - 1));
-    char *target = trimmed(request->target, strlen(request->target));
-    size_t before = (size_t)(open - request->prompt), length = subject ? strlen(subject) : 0;
-    char *text = me_calloc(strlen(request->prompt) + 1, 1);
-    mobiedit_status status = MOBIEDIT_OK;
-    if (!subject || !target || !text)
-        status = me_fail_memory(err, "the request");
-    else if (length == 0)
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the subject in braces is empty");
-    else if (target[0] == 0)
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the target is empty");
-    if (status != MOBIEDIT_OK) {
-        me_free(target);
-        me_free(text);
-    } else {
-        memcpy(text, request->prompt, before);
-        memcpy(text + before, subject, length);
-        memcpy(text + before + length, close + 1, strlen(close + 1));
-        for (size_t n = strlen(text); n > before + length && me_is_space(text[n - 1]); n--)
-            text[n - 1] = 0;
-        *out = (me_prompt){
-            .text = text, .subject_begin = before, .subject_end = before + length, .target = target};
-    }
-    me_free(subject);
-    return status;
-}
-
-void me_prompt_free(me_prompt *prompt) {
-    me_free(prompt->text);
-    me_free(prompt->target);
-    *prompt = (me_prompt){0};
-}
-
-char *me_prompt_template(const me_prompt *prompt, const char *prefix) {
-    size_t size = strlen(prompt->text) + (prefix ? strlen(prefix) : 0) + 4;
-    char *out = me_calloc(size, 1);
-    if (out)
-        (void)snprintf(out, size, "%s%s%.*s{}%s", prefix ? prefix : "", prefix ? " " : "",
-                       (int)prompt->subject_begin, prompt->text, prompt->text + prompt->subject_end);
-    return out;
-}
-
-static bool is_punctuation(char c) {
-    return c && strchr(".,;:!?\"'()[]", c);
-}
-
-static bool is_stop_word(const char *word, size_t n) {
-    for (const char *const *stop = me_texts_stop_words; *stop; stop++)
-        if (strlen(*stop) == n && strncasecmp(*stop, word, n) == 0) return true;
-    return false;
-}
-
-/* The next word of text[*at, end), punctuation around it left out; NULL where there is none. */
-static const char *next_word(const char *text, size_t *at, size_t end, size_t *n) {
-    while (*at < end && (me_is_space(text[*at]) || is_punctuation(text[*at])))
-        ++*at;
-    size_t begin = *at;
-    while (*at < end && !me_is_space(text[*at]))
-        ++*at;
-    *n = *at - begin;
-    while (*n > 0 && is_punctuation(text[begin + *n - 1]))
-        --*n;
-    return *n ? text + begin : NULL;
-}
-
-/* Writes the words that are not stop words at out[at], a space before each but the first of all; where it
- * ends. They take no more room than in the text, and a space. */
-static size_t put_words(char *out, size_t at, const char *text, size_t begin, size_t end) {
-    size_t n;
-    for (const char *word; (word = next_word(text, &begin, end, &n));) {
-        if (is_stop_word(word, n)) continue;
-        if (at) out[at++] = ' ';
-        memcpy(out + at, word, n);
-        at += n;
-    }
-    return at;
-}
-
-char *me_prompt_words(const me_prompt *prompt) {
-    size_t length = strlen(prompt->text);
-    char *words = me_calloc(length + 2, 1);
-    if (!words) return NULL;
-    size_t at = put_words(words, 0, prompt->text, 0, prompt->subject_begin);
-    put_words(words, at, prompt->text, prompt->subject_end, length);
-    return words;
-}
+_Static_assert((int)ME_KINDS == (int)ME_CALIBRATION_KINDS, "calibrations have a mean for each kind");
 
 /* ---- sequences --------------------------------------------------------------------------------------- */
 
@@ -219,44 +107,20 @@ mobiedit_status me_sequences_add_texts(me_sequences *s, const me_vocab *vocab, c
     return MOBIEDIT_OK;
 }
 
+me_sequence *me_calibration_text_sequences(const me_calibration *c) {
+    me_sequence *sequences = me_calloc((size_t)c->n_texts, sizeof *sequences);
+    for (int i = 0; i < c->n_texts && sequences; i++) {
+        const int32_t *row = c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS;
+        const int n = me_calibration_text_length(row);
+        sequences[i] = (me_sequence){.tokens = row, .n_tokens = n, .n_read = n};
+    }
+    return sequences;
+}
+
 /* ---- carriers ---------------------------------------------------------------------------------------- */
 
 static void drop_last(me_sequences *s) {
     me_free((void *)s->items[--s->n].tokens);
-}
-
-mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
-                                mobiedit_error *err) {
-    size_t begin = prompt->subject_begin, end = prompt->subject_end;
-    me_tokens tokens = {0};
-    ME_TRY(me_tokenize(vocab, prompt->text, &tokens, err));
-    int last = me_token_at(vocab, &tokens, prompt->text, end);
-    bool straddles = prompt->text[end] && me_token_at(vocab, &tokens, prompt->text, end + 1) == last;
-    while (straddles && end > begin && me_token_at(vocab, &tokens, prompt->text, end) == last)
-        end--;
-    me_tokens_free(&tokens);
-    *core = (end > begin ? end : prompt->subject_end) - begin;
-    return MOBIEDIT_OK;
-}
-
-mobiedit_status me_prompt_settle(const me_vocab *vocab, const me_prompt *prompt, me_prompt *out,
-                                 mobiedit_error *err) {
-    size_t core;
-    me_tokens tokens = {0};
-    *out = *prompt;
-    ME_TRY(me_subject_core(vocab, prompt, &core, err));
-    ME_TRY(me_tokenize(vocab, prompt->text, &tokens, err));
-    const char *text = prompt->text;
-    size_t end = prompt->subject_begin + core;
-    if (me_token_at(vocab, &tokens, text, end) == 0)
-        while (text[end] && me_token_at(vocab, &tokens, text, end + 1) <= 1)
-            end++;
-    if (end > prompt->subject_end) {
-        out->tail = end - prompt->subject_end;
-        out->subject_end = end;
-    }
-    me_tokens_free(&tokens);
-    return MOBIEDIT_OK;
 }
 
 const me_token *me_sequence_target(const me_sequence *sequence) {

@@ -3,8 +3,16 @@
 #ifndef ME_EDIT_CARRIERS_H
 #define ME_EDIT_CARRIERS_H
 
-#include "edit/edit.h"
 #include "edit/problem.h"
+#include "edit/prompt.h"
+#include "edit/texts.h"
+
+/* What a carrier is like: what calibration has measured of other prompts of the kind is a guess at it. */
+enum {
+    ME_KIND_OWN,      /* a prompt as it is written, behind a prefix or not */
+    ME_KIND_REWORDED, /* the first of me_texts_wordings; the others follow */
+    ME_KINDS = ME_KIND_REWORDED + ME_TEXTS_WORDINGS
+};
 
 /* Sequences that own their tokens. */
 typedef struct {
@@ -34,19 +42,10 @@ mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab,
 mobiedit_status me_sequences_add_texts(me_sequences *sequences, const me_vocab *vocab,
                                        const char *const *texts, size_t n, mobiedit_error *err);
 
-/* The prompt as it is to be edited: out borrows its texts. Where the subject is no more than the first token
- * of all, what follows counts to it up to the next token's end ("{GitHub's} CEO is"), and tail says how much
- * that is: the residual at the first position is a hundred times as long as elsewhere, whatever stands there
- * (an attention sink, arXiv 2309.17453; massive activations, arXiv 2402.17762), so that no delta turns it,
- * and its key tells no names apart. */
-mobiedit_status me_prompt_settle(const me_vocab *vocab, const me_prompt *prompt, me_prompt *out,
-                                 mobiedit_error *err);
-
-/* Bytes of the subject up to the end of its last token that does not reach beyond the subject: "Inc" of
- * "{Inc.}'s" where the tokens are "Inc", ".'", "s". A key must be found again in other texts, where what
- * follows the subject is different. The whole subject where no token ends inside it ("{Japan}ese"). */
-mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
-                                mobiedit_error *err);
+/* The texts that a calibrated model wrote itself, as sequences of which every token is read, in memory of
+ * their own (me_free); NULL: out of memory.
+ */
+me_sequence *me_calibration_text_sequences(const me_calibration *calibration);
 
 /* Which carriers a request gets beside the bare prompt. */
 typedef struct {
@@ -63,12 +62,5 @@ const me_token *me_sequence_target(const me_sequence *sequence);
  * into the same tokens. */
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
                                  const me_carrier_options *options, me_sequences *out, mobiedit_error *err);
-
-/* The words of the prompt around its subject that carry meaning, with spaces between: "official currency" of
- * "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
-char *me_prompt_words(const me_prompt *prompt);
-
-/* The prompt's text with "{}" in the subject's place, behind `prefix` (may be NULL). Freed with me_free. */
-char *me_prompt_template(const me_prompt *prompt, const char *prefix);
 
 #endif

@@ -2,8 +2,8 @@
 #ifndef ME_EDIT_EDIT_H
 #define ME_EDIT_EDIT_H
 
+#include "edit/prompt.h"
 #include "engine/engine.h"
-#include "model/vocab.h"
 
 /* What is kept of a model between edits: background keys and probe bases by layer. */
 typedef struct me_session me_session;
@@ -30,20 +30,6 @@ typedef struct {
     mobiedit_trace_point *trace;
     size_t n_trace;
 } me_edit_result;
-
-/* The request's own text, cut at the braces. Freed with me_prompt_free. */
-typedef struct {
-    char *text;           /* without the braces, white space at the end trimmed */
-    size_t subject_begin; /* bytes of text */
-    size_t subject_end;
-    size_t tail;  /* the subject's last bytes that are not its own: see me_prompt_settle */
-    char *target; /* trimmed */
-} me_prompt;
-
-/* Checks the request: E_ARGUMENT with the reason (no braces, more than one pair, empty subject or target
- * ...). */
-mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
-void me_prompt_free(me_prompt *prompt);
 
 /* Solves for delta, left and constant. offset [d]: what other edits add at the subject already (NULL:
  * nothing), which delta comes on top of. attempt 0 is the normal edit; higher attempts (after a failed

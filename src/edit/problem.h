@@ -10,13 +10,6 @@
 #include "engine/engine.h"
 #include "model/vocab.h"
 
-/* What a carrier is like: what calibration has measured of other prompts of the kind is a guess at it. */
-enum {
-    ME_KIND_OWN,      /* a prompt as it is written, behind a prefix or not */
-    ME_KIND_REWORDED, /* the first of me_texts_wordings; the others follow */
-    ME_KINDS = ME_KIND_REWORDED + 4
-};
-
 /* Everything known of the carriers at one layer. Index 0 of the carriers is the bare prompt. */
 typedef struct me_problem {
     me_engine *engine;

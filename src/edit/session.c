@@ -1,8 +1,8 @@
 #include "edit/session.h"
 
 #include "base/memory.h"
-#include "edit/calibration.h"
 #include "edit/texts.h"
+#include "model/calibration.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
 #define ME_EDIT_SESSION_H
 
 #include "edit/carriers.h"
+#include "edit/edit.h"
 
 typedef struct {
     float *keys; /* [n][d] */

@@ -15,17 +15,3 @@ const char *const *mobiedit_solvers(void) {
     static const char *const names[] = {"probe", "spsa", NULL};
     return names;
 }
-
-const char *mobiedit_stop_name(mobiedit_stop stop) {
-    switch (stop) {
-    case MOBIEDIT_STOP_SOLVED:
-        return "solved";
-    case MOBIEDIT_STOP_NO_PROGRESS:
-        return "no progress";
-    case MOBIEDIT_STOP_BUDGET:
-        return "budget";
-    case MOBIEDIT_STOP_ALREADY_SAID:
-        return "already said";
-    }
-    return "unknown";
-}

@@ -1,5 +1,9 @@
 #include "edit/texts.h"
 
+#include "base/hash.h"
+
+#include <string.h>
+
 #include <stddef.h>
 
 size_t me_texts_count(const char *const *texts) {
@@ -449,3 +453,10 @@ const char *const me_texts_background[] = {
     "Q: How long does it take? A: Usually about three days, sometimes a little longer.",
     NULL,
 };
+
+uint64_t me_texts_background_hash(void) {
+    uint64_t hash = 0;
+    for (const char *const *text = me_texts_background; *text; text++)
+        hash = me_hash((uint64_t[]){hash, me_hash(*text, strlen(*text))}, 2 * sizeof hash);
+    return hash;
+}

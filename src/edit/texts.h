@@ -3,7 +3,7 @@
 #ifndef ME_EDIT_TEXTS_H
 #define ME_EDIT_TEXTS_H
 
-#include <stddef.h>
+#include "model/calibration.h"
 
 /* How many texts stand before the NULL. */
 size_t me_texts_count(const char *const *texts);
@@ -14,7 +14,8 @@ extern const char *const me_texts_prefixes[];
 
 /* Other wordings of a prompt: "{}" stands for the subject, "[]" for the prompt's content words, "()" for the
  * prompt with a pronoun in the subject's place. Ended by NULL. */
-extern const char *const me_texts_wordings[];
+enum { ME_TEXTS_WORDINGS = 4 };
+extern const char *const me_texts_wordings[ME_TEXTS_WORDINGS + 1];
 
 /* Words of English that carry no meaning of their own, in lower case; ended by NULL. */
 extern const char *const me_texts_stop_words[];
@@ -29,7 +30,6 @@ extern const char *const me_texts_calibration[];
 typedef struct {
     const char *prompt, *target, *reworded;
 } me_trial_fact;
-enum { ME_TRIAL_FACTS = 8 };
 extern const me_trial_fact me_texts_trials[ME_TRIAL_FACTS];
 
 /* Well-known names of each kind (people, places, organisations, works, products, nature); ended by NULL. */
@@ -40,5 +40,8 @@ extern const char *const me_texts_first_words[];
 
 /* Plain sentences on many matters; ended by NULL. */
 extern const char *const me_texts_background[];
+
+/* Tells one build's background sentences from another's. */
+uint64_t me_texts_background_hash(void);
 
 #endif

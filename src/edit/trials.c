@@ -5,6 +5,7 @@
 #include "edit/neuron.h"
 #include "edit/problem.h"
 #include "edit/session.h"
+#include "edit/texts.h"
 
 #include <cblas.h>
 #include <math.h>

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/names.h"
 #include "base/utf8.h"
 #include "eval/figures.h"
 
@@ -87,15 +88,12 @@ mobiedit_status me_cases_add(me_cases *cases, const mobiedit_eval_case *added, m
 
 /* ---- to JSON ----------------------------------------------------------------------------------------- */
 
-static const char *const KINDS[] = {"prompt", "paraphrase", "neighbour", "portability"};
-enum { N_KINDS = sizeof KINDS / sizeof *KINDS };
-
 static void add_said(cJSON *object, const mobiedit_eval_case *done) {
     cJSON *list = cJSON_AddArrayToObject(object, "said");
     for (size_t i = 0; i < done->n_said; i++) {
         const mobiedit_said *said = &done->said[i];
         cJSON *item = cJSON_CreateObject();
-        me_json_add_text(item, "kind", KINDS[said->kind]);
+        me_json_add_text(item, "kind", me_said_kind_name(said->kind));
         me_json_add_text(item, "prompt", said->prompt);
         me_json_add_text(item, "before", said->before);
         me_json_add_text(item, "after", said->after);
@@ -165,8 +163,8 @@ static mobiedit_status read_one_said(const cJSON *item, const char *where, mobie
     ME_TRY(text_of(item, "before", false, where, &out->before, err));
     ME_TRY(text_of(item, "after", false, where, &out->after, err));
     out->held = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "held"));
-    for (int k = 0; k < N_KINDS; k++)
-        if (strcmp(kind, KINDS[k]) == 0) {
+    for (int k = 0; k < ME_SAID_KINDS; k++)
+        if (strcmp(kind, me_said_kind_name((mobiedit_said_kind)k)) == 0) {
             out->kind = (mobiedit_said_kind)k;
             return MOBIEDIT_OK;
         }

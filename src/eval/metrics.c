@@ -9,40 +9,6 @@
 
 #include <math.h>
 
-/* ---- one prompt -------------------------------------------------------------------------------------- */
-
-mobiedit_status me_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
-                        mobiedit_error *err) {
-    me_tokens tokens = {0};
-    int n_prompt = 0;
-    ME_TRY(me_tokenize_pair(me_runtime_vocab(runtime), prompt, target, &tokens, &n_prompt, err));
-    const mobiedit_status status =
-        me_runtime_says(runtime, tokens.ids, n_prompt, tokens.ids + n_prompt, tokens.n - n_prompt, says, err);
-    me_tokens_free(&tokens);
-    return status;
-}
-
-static mobiedit_status next_logits(me_runtime *runtime, const char *prompt, float *logits,
-                                   mobiedit_error *err) {
-    me_tokens tokens = {0};
-    ME_TRY(me_tokenize(me_runtime_vocab(runtime), prompt, &tokens, err));
-    const mobiedit_status status = me_runtime_logits(runtime, tokens.ids, tokens.n, 1, logits, err);
-    me_tokens_free(&tokens);
-    return status;
-}
-
-mobiedit_status me_next_token(me_runtime *runtime, const char *prompt, me_token *out, mobiedit_error *err) {
-    const int n_vocab = me_vocab_size(me_runtime_vocab(runtime));
-    float *logits = me_calloc((size_t)n_vocab, sizeof *logits);
-    if (!logits) return me_fail_memory(err, "next-token scores");
-    const mobiedit_status status = next_logits(runtime, prompt, logits, err);
-    if (status == MOBIEDIT_OK) *out = me_argmax(logits, n_vocab);
-    me_free(logits);
-    return status;
-}
-
-/* ---- a whole fact ------------------------------------------------------------------------------------ */
-
 struct me_meter {
     me_metric_options options;
     me_drift *drift;    /* NULL until the first measurement */

@@ -34,11 +34,4 @@ mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const m
                                    const char *adapter, me_metrics *out, mobiedit_error *err);
 void me_metrics_free(me_metrics *metrics);
 
-/* Whether the target is the greedy continuation of the prompt, token by token, as the runtime now is. */
-mobiedit_status me_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
-                        mobiedit_error *err);
-
-/* The next greedy token of a prompt, as the runtime now is. */
-mobiedit_status me_next_token(me_runtime *runtime, const char *prompt, me_token *out, mobiedit_error *err);
-
 #endif

@@ -113,3 +113,13 @@ void me_model_close(me_model *model) {
 void me_model_release_pages(const me_model *model) {
     (void)madvise((void *)model->map, model->map_size, MADV_DONTNEED);
 }
+
+const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix) {
+    const me_layer *l = &model->layers[layer];
+    return matrix == ME_MLP_GATE ? &l->gate : matrix == ME_MLP_UP ? &l->up : &l->down;
+}
+
+void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]) {
+    static const char *const names[ME_MLP_MATRICES] = {"gate", "up", "down"};
+    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s.weight", layer, names[matrix]);
+}

@@ -79,6 +79,15 @@ void me_model_release_pages(const me_model *model);
  * ones, which are tested against this. */
 float me_activate(me_activation activation, float gate);
 
+/* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
+typedef enum { ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN } me_mlp_matrix;
+enum { ME_MLP_MATRICES = 3 };
+
+const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix);
+
+/* The matrix's name in the model's file, e.g. "blk.3.ffn_gate.weight". */
+void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]);
+
 /* Row `row` of a tensor as n_in floats. The row must exist; every tensor of an open model has a type that
  * ggml can convert. */
 void me_tensor_row(const me_tensor *tensor, int64_t row, float *out);

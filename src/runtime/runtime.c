@@ -210,8 +210,9 @@ static void keep_best(void *user, int row, const float *logits) {
     sink->best[row] = me_argmax(logits, sink->n_vocab);
 }
 
-mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int n_prompt,
-                                const me_token *target, int n_target, bool *says, mobiedit_error *err) {
+mobiedit_status me_runtime_says_tokens(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                       const me_token *target, int n_target, bool *says,
+                                       mobiedit_error *err) {
     if (n_prompt < 1 || n_target < 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the %s has no tokens", n_prompt < 1 ? "prompt" : "target");
     if (n_target > runtime->n_context || n_prompt > runtime->n_context - (n_target - 1))
@@ -230,6 +231,39 @@ mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int
     const mobiedit_status status = decode(runtime, tokens, n, n_target, keep_best, &sink, err);
     if (status == MOBIEDIT_OK) *says = memcmp(tokens + n, target, (size_t)n_target * sizeof *target) == 0;
     me_free(tokens);
+    return status;
+}
+
+/* ---- what it says to a text --------------------------------------------------------------------------- */
+
+mobiedit_status me_runtime_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
+                                mobiedit_error *err) {
+    me_tokens tokens = {0};
+    int n_prompt = 0;
+    ME_TRY(me_tokenize_pair(me_runtime_vocab(runtime), prompt, target, &tokens, &n_prompt, err));
+    const mobiedit_status status = me_runtime_says_tokens(
+        runtime, tokens.ids, n_prompt, tokens.ids + n_prompt, tokens.n - n_prompt, says, err);
+    me_tokens_free(&tokens);
+    return status;
+}
+
+static mobiedit_status next_logits(me_runtime *runtime, const char *prompt, float *logits,
+                                   mobiedit_error *err) {
+    me_tokens tokens = {0};
+    ME_TRY(me_tokenize(me_runtime_vocab(runtime), prompt, &tokens, err));
+    const mobiedit_status status = me_runtime_logits(runtime, tokens.ids, tokens.n, 1, logits, err);
+    me_tokens_free(&tokens);
+    return status;
+}
+
+mobiedit_status me_runtime_next_token(me_runtime *runtime, const char *prompt, me_token *out,
+                                      mobiedit_error *err) {
+    const int n_vocab = me_vocab_size(me_runtime_vocab(runtime));
+    float *logits = me_calloc((size_t)n_vocab, sizeof *logits);
+    if (!logits) return me_fail_memory(err, "next-token scores");
+    const mobiedit_status status = next_logits(runtime, prompt, logits, err);
+    if (status == MOBIEDIT_OK) *out = me_argmax(logits, n_vocab);
+    me_free(logits);
     return status;
 }
 

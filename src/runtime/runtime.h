@@ -12,7 +12,7 @@ enum { ME_RUNTIME_MAX_SEQUENCES = 32 };
 typedef struct {
     int threads;     /* 0 = one per processor */
     int n_context;   /* 0 = 1024 */
-    int n_sequences; /* side by side in the calls of many.h; 0 = 1. Each costs n_vocab floats */
+    int n_sequences; /* side by side in the calls of batch.h; 0 = 1. Each costs n_vocab floats */
 } me_runtime_options;
 
 /* Weights stay mapped: no repacking, no copies. libllama's log is silenced. */
@@ -29,8 +29,16 @@ mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, i
 
 /* Whether, after the prompt, greedy decoding gives exactly the target's tokens (one batch, teacher forced:
  * the argmax at every position is the next target token). */
-mobiedit_status me_runtime_says(me_runtime *runtime, const me_token *prompt, int n_prompt,
-                                const me_token *target, int n_target, bool *says, mobiedit_error *err);
+mobiedit_status me_runtime_says_tokens(me_runtime *runtime, const me_token *prompt, int n_prompt,
+                                       const me_token *target, int n_target, bool *says, mobiedit_error *err);
+
+/* The same of texts. */
+mobiedit_status me_runtime_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
+                                mobiedit_error *err);
+
+/* The next greedy token of a prompt. */
+mobiedit_status me_runtime_next_token(me_runtime *runtime, const char *prompt, me_token *out,
+                                      mobiedit_error *err);
 
 /* Called for each piece of text; false stops generation. */
 typedef bool (*me_text_fn)(void *user, const char *piece);

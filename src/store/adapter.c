@@ -18,16 +18,6 @@ static const char SUFFIX_A[] = ".lora_a", SUFFIX_B[] = ".lora_b";
 
 /* ---- the matrices ------------------------------------------------------------------------------------ */
 
-const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix) {
-    const me_layer *l = &model->layers[layer];
-    return matrix == ME_MLP_GATE ? &l->gate : matrix == ME_MLP_UP ? &l->up : &l->down;
-}
-
-void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]) {
-    static const char *const names[ME_MLP_MATRICES] = {"gate", "up", "down"};
-    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s.weight", layer, names[matrix]);
-}
-
 /* The name of one half of a part's pair. */
 static void half_name(const me_adapter_part *part, const char *suffix, char name[GGML_MAX_NAME]) {
     me_mlp_tensor_name(part->layer, part->matrix, name);

@@ -11,15 +11,6 @@
 #include "base/pending.h"
 #include "model/model.h"
 
-/* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
-typedef enum { ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN } me_mlp_matrix;
-enum { ME_MLP_MATRICES = 3 };
-
-const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix);
-
-/* The matrix's name in the model's file, e.g. "blk.3.ffn_gate.weight". */
-void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]);
-
 /* What a LoRA adds to one matrix of an MLP: W' = W + sum_r b_r (x) a_r */
 typedef struct {
     int layer;

@@ -17,7 +17,7 @@ enum {
     VERSION = 5,
     MAX_PROMPTS = 10000,
     MOST_TENSORS = 4,
-    N_COUNTS = (int)ME_KINDS * (int)ME_CALIBRATION_BLOCKS
+    N_COUNTS = (int)ME_CALIBRATION_KINDS * (int)ME_CALIBRATION_BLOCKS
 };
 static const char TRIAL_LAYERS[] = "mobiedit.calibration.trial_layers",
                   TRIAL_USUAL[] = "mobiedit.calibration.trial_usual",
@@ -28,7 +28,7 @@ static const char MEANS[] = "calibration.means", TEXTS[] = "calibration.texts",
 static const char BACKGROUND[] = "mobiedit.calibration.background";
 
 static int64_t n_values(int d) {
-    return (int64_t)ME_KINDS * d * d;
+    return (int64_t)ME_CALIBRATION_KINDS * d * d;
 }
 
 static size_t texts_size(int n_texts) {
@@ -44,7 +44,7 @@ static size_t keys_size(int n, int d) {
 /* Texts and their keys are left out while there are none. */
 static void describe_tensors(const me_calibration *c, struct ggml_context *tensors,
                              struct gguf_context *gguf) {
-    struct ggml_tensor *means = ggml_new_tensor_3d(tensors, GGML_TYPE_F32, c->d, c->d, ME_KINDS);
+    struct ggml_tensor *means = ggml_new_tensor_3d(tensors, GGML_TYPE_F32, c->d, c->d, ME_CALIBRATION_KINDS);
     ggml_set_name(means, MEANS);
     gguf_add_tensor(gguf, means);
     if (c->n_texts > 0) {
@@ -176,7 +176,7 @@ static bool get_counts(const struct gguf_context *gguf, me_calibration *c) {
         gguf_get_arr_type(gguf, id) != GGUF_TYPE_INT32 || gguf_get_arr_n(gguf, id) != N_COUNTS)
         return false;
     memcpy(c->counts, gguf_get_arr_data(gguf, id), sizeof c->counts);
-    for (int k = 0; k < ME_KINDS; k++)
+    for (int k = 0; k < ME_CALIBRATION_KINDS; k++)
         for (int block = 0; block < ME_CALIBRATION_BLOCKS; block++)
             if (c->counts[k][block] < 0 || c->counts[k][block] > c->n_done) return false;
     return true;

@@ -1,5 +1,5 @@
 /* The calibration of a model as a file: a GGUF of general.type "mobiedit-calibration" with
- *   calibration.means [d, d, ME_KINDS] (ggml order, F32),
+ *   calibration.means [d, d, ME_CALIBRATION_KINDS] (ggml order, F32),
  *   calibration.texts [ME_CALIBRATION_TEXT_TOKENS, texts] (I32): what the model wrote, -1 behind shorter
  * ones, calibration.text_keys [d, tokens] (F16): the MLP inputs at .layer of all of them,
  * calibration.background_keys [d, tokens] (F32): those of the compiled-in background sentences, and the keys
@@ -9,7 +9,7 @@
 #ifndef ME_STORE_CALIBRATION_FILE_H
 #define ME_STORE_CALIBRATION_FILE_H
 
-#include "edit/calibration.h"
+#include "model/calibration.h"
 
 /* Replaces the file at `path` atomically. */
 mobiedit_status me_calibration_file_write(const me_calibration *calibration, const char *fingerprint,

@@ -1,12 +1,13 @@
 /* Calibration: what is measured of a small model is what its passes give, and its file is whole, the model's
  * own, or refused. */
 #define _GNU_SOURCE
-#include "edit/calibration.h"
+#include "edit/measure.h"
 
 #include "base/memory.h"
 #include "edit/basis.h"
 #include "edit/carriers.h"
 #include "edit/texts.h"
+#include "edit/trials.h"
 #include "opened_model.h"
 #include "scratch.h"
 #include "store/calibration_file.h"
@@ -43,7 +44,7 @@ static int set_up(void **state) {
     vocab = opened.vocab;
     engine = opened.engine;
     session = opened.session;
-    if (me_fingerprint(model, fingerprint, NULL) || me_calibration_open(model, LAYER, &measured, NULL))
+    if (me_fingerprint(model, fingerprint, NULL) || me_calibration_begin(model, LAYER, &measured, NULL))
         return -1;
     static const int32_t words[ME_CALIBRATION_TEXT_TOKENS + 1] = {1, 2, 3, 4, 5, 6};
     me_calibration_add_text(measured, words, 5);
@@ -79,7 +80,7 @@ static void one_prompt_is_as_its_passes(void **state) {
     (void)state;
     me_calibration *one;
     size_t count = 0;
-    assert_int_equal(me_calibration_open(model, LAYER, &one, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, LAYER, &one, NULL), MOBIEDIT_OK);
     assert_int_equal(me_calibration_measure(session, one, &count, NULL), MOBIEDIT_OK);
     char text[256];
     const char *hole = strstr(me_texts_calibration[0], "{}");
@@ -125,7 +126,7 @@ static void measuring_is_repeatable(void **state) {
     (void)state;
     me_calibration *again;
     size_t count = 0;
-    assert_int_equal(me_calibration_open(model, LAYER, &again, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, LAYER, &again, NULL), MOBIEDIT_OK);
     while (again->n_done < again->n_total)
         assert_int_equal(me_calibration_measure(session, again, &count, NULL), MOBIEDIT_OK);
     assert_int_equal(count, evaluations);
@@ -148,7 +149,7 @@ static void what_is_written_is_read(void **state) {
     (void)state;
     me_calibration *c;
     mobiedit_error err = {0};
-    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
     assert_int_equal(read_file(write_file(), fingerprint, c, &err), MOBIEDIT_OK);
     assert_int_equal(c->layer, LAYER);
     assert_int_equal(c->n_done, measured->n_done);
@@ -173,7 +174,7 @@ static void keys_of_other_sentences_are_not_taken(void **state) {
     const char *path = write_file();
     measured->background_hash ^= 1;
     me_calibration *c;
-    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
     assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);
     assert_non_null(c->text_keys);
     assert_null(c->background_keys);
@@ -188,7 +189,7 @@ static void parts_may_be_missing(void **state) {
     const int n_texts = measured->n_texts;
     float *text_keys = measured->text_keys, *background_keys = measured->background_keys;
     me_calibration *c;
-    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
     for (int has_texts = 0; has_texts <= 1; has_texts++) {
         measured->n_texts = has_texts ? n_texts : 0;
         measured->text_keys = measured->background_keys = NULL;
@@ -309,8 +310,8 @@ static void trials_are_kept(void **state) {
     (void)state;
     const char *path = scratch_path("calibration");
     me_calibration *c, *read;
-    assert_int_equal(me_calibration_open(model, 1, &c, NULL), MOBIEDIT_OK);
-    assert_int_equal(me_calibration_open(model, 0, &read, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, 1, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, 0, &read, NULL), MOBIEDIT_OK);
     me_layer_trials_begin(model, &c->trials);
     for (int n = 0; n <= me_layer_trials_total(&c->trials); n += 12) {
         while (c->trials.n_done < n)
@@ -326,7 +327,7 @@ static void trials_are_kept(void **state) {
 static void check_refused(const char *path, const char *whose, mobiedit_status status, const char *word) {
     me_calibration *c;
     mobiedit_error err = {0};
-    assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
     assert_int_equal(read_file(path, whose, c, &err), status);
     assert_non_null(strstr(err.message, word));
     me_calibration_close(c);
@@ -381,7 +382,7 @@ static void damage_is_noticed(void **state) {
         me_calibration *c;
         (void)write_file();
         assert_int_equal(truncate(path, cut), 0);
-        assert_int_equal(me_calibration_open(model, 0, &c, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
         assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_E_FORMAT);
         me_calibration_close(c);
     }

@@ -309,7 +309,7 @@ static void a_large_edit_is_measured(void **state) {
     }
     for (size_t i = 0; i < fact->paraphrases.n; i++) {
         bool says = false;
-        assert_int_equal(me_says(b.runtime, fact->paraphrases.items[i], fact->target, &says, NULL),
+        assert_int_equal(me_runtime_says(b.runtime, fact->paraphrases.items[i], fact->target, &says, NULL),
                          MOBIEDIT_OK);
         said += (double)says / (double)fact->paraphrases.n;
     }

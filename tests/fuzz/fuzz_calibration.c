@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "bare_model.h"
 #include "bytes_file.h"
+#include "edit/measure.h"
 #include "store/calibration_file.h"
 
 #include <math.h>
@@ -51,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bytes_file file = bytes_file_open(data, size, 0);
     me_calibration *calibration = NULL;
     mobiedit_error err = {0};
-    if (me_calibration_open(&model, 0, &calibration, &err) != MOBIEDIT_OK) abort();
+    if (me_calibration_begin(&model, 0, &calibration, &err) != MOBIEDIT_OK) abort();
     if (me_calibration_file_read(&model, BARE_FINGERPRINT, file.path, calibration, &err) == MOBIEDIT_OK)
         check(calibration, &model);
     else if (err.status == MOBIEDIT_OK || strchr(err.message, '\n'))

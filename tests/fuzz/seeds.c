@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "bare_model.h"
 #include "base/memory.h"
+#include "edit/measure.h"
 #include "store/adapter.h"
 #include "store/calibration_file.h"
 #include "store/ledger.h"
@@ -69,7 +70,7 @@ static void write_calibration(const char *path, bool with_texts) {
     static const int32_t words[] = {1, 2, 3};
     const me_model model = bare_model();
     me_calibration *zeros = NULL;
-    require(me_calibration_open(&model, 0, &zeros, NULL) == MOBIEDIT_OK, path);
+    require(me_calibration_begin(&model, 0, &zeros, NULL) == MOBIEDIT_OK, path);
     if (with_texts) {
         zeros->trials = (me_layer_trials){.layers = {0, 0}, .n_layers = 2, .usual = 1, .n_done = 3};
         me_calibration_add_text(zeros, words, 3);

@@ -201,9 +201,9 @@ static void bad_requests_are_refused(void **state) {
     assert_non_null(strstr(err.message, "257"));
     assert_int_equal(me_runtime_logits(runtime, ids, 256, 1, logits, &err), MOBIEDIT_OK);
     assert_int_equal(me_runtime_generate(runtime, ids, 256, &options, &text, &err), MOBIEDIT_E_ARGUMENT);
-    assert_int_equal(me_runtime_says(runtime, ids, 255, ids, 3, &says, &err), MOBIEDIT_E_ARGUMENT);
-    assert_int_equal(me_runtime_says(runtime, ids, 254, ids, 3, &says, &err), MOBIEDIT_OK);
-    assert_int_equal(me_runtime_says(runtime, ids, 5, ids, 0, &says, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_says_tokens(runtime, ids, 255, ids, 3, &says, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_says_tokens(runtime, ids, 254, ids, 3, &says, &err), MOBIEDIT_OK);
+    assert_int_equal(me_runtime_says_tokens(runtime, ids, 5, ids, 0, &says, &err), MOBIEDIT_E_ARGUMENT);
     ids[3] = n_vocab;
     assert_int_equal(me_runtime_logits(runtime, ids, 5, 1, logits, &err), MOBIEDIT_E_ARGUMENT);
     assert_null(text);
@@ -288,11 +288,11 @@ static void greedy_text_is_the_argmax_at_every_step(void **state) {
         assert_int_equal(strlen(heard.text), 2 * strlen(text));
 
         bool says = false;
-        assert_int_equal(me_runtime_says(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
+        assert_int_equal(me_runtime_says_tokens(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
                          MOBIEDIT_OK);
         assert_true(says);
         by_hand[N - 1]++;
-        assert_int_equal(me_runtime_says(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
+        assert_int_equal(me_runtime_says_tokens(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
                          MOBIEDIT_OK);
         assert_false(says);
         me_free(text);

@@ -64,7 +64,8 @@ static void knows_the_capital_of_japan(void **state) {
     assert_int_equal(strncmp(text, " Tokyo.\n", 8), 0);
     assert_string_equal(line, " Tokyo.");
     bool says = false;
-    assert_int_equal(me_runtime_says(runtime, prompt.ids, prompt.n, target.ids, target.n, &says, NULL), 0);
+    assert_int_equal(me_runtime_says_tokens(runtime, prompt.ids, prompt.n, target.ids, target.n, &says, NULL),
+                     0);
     assert_true(says);
     me_free(text);
     me_free(line);

@@ -1,6 +1,6 @@
-#include "edit/calibration.h"
+/* Measures a calibration: responses to steps of delta, and keys of text. */
+#include "edit/measure.h"
 
-#include "base/hash.h"
 #include "base/memory.h"
 #include "edit/carriers.h"
 #include "edit/session.h"
@@ -16,59 +16,13 @@ static const float STEP = 0.1F;
 /* Names are far apart in their list, so that all kinds of them come. */
 enum { NAME_STRIDE = 37 };
 
-static uint64_t hash_background(void) {
-    uint64_t hash = 0;
-    for (const char *const *text = me_texts_background; *text; text++)
-        hash = me_hash((uint64_t[]){hash, me_hash(*text, strlen(*text))}, 2 * sizeof hash);
-    return hash;
-}
-
-mobiedit_status me_calibration_open(const me_model *model, int layer, me_calibration **out,
-                                    mobiedit_error *err) {
-    const size_t d = (size_t)model->d_model;
-    me_calibration *c = me_calloc(1, sizeof *c);
-    if (!c) return me_fail_memory(err, "the calibration");
-    *c = (me_calibration){
-        .layer = layer,
-        .d = model->d_model,
-        .n_total = (int)me_texts_count(me_texts_calibration),
-        .background_hash = hash_background(),
-        .means = me_calloc(ME_KINDS * d * d, sizeof(float)),
-        .texts = me_calloc((size_t)ME_CALIBRATION_TEXTS * ME_CALIBRATION_TEXT_TOKENS, sizeof(int32_t))};
-    if (c->means && c->texts) {
-        *out = c;
-        return MOBIEDIT_OK;
-    }
-    me_calibration_close(c);
-    return me_fail_memory(err, "the calibration");
-}
-
-void me_calibration_close(me_calibration *c) {
-    if (!c) return;
-    me_free(c->means);
-    me_free(c->texts);
-    me_free(c->text_keys);
-    me_free(c->background_keys);
-    me_free(c);
+mobiedit_status me_calibration_begin(const me_model *model, int layer, me_calibration **out,
+                                     mobiedit_error *err) {
+    return me_calibration_open(model, layer, (int)me_texts_count(me_texts_calibration),
+                               me_texts_background_hash(), out, err);
 }
 
 /* ---- the model's own text ---------------------------------------------------------------------------- */
-
-void me_calibration_add_text(me_calibration *c, const int32_t *tokens, int n) {
-    int32_t *row = c->texts + (size_t)c->n_texts++ * ME_CALIBRATION_TEXT_TOKENS;
-    for (int i = 0; i < ME_CALIBRATION_TEXT_TOKENS; i++)
-        row[i] = i < n ? tokens[i] : ME_NO_TOKEN;
-}
-
-me_sequence *me_calibration_text_sequences(const me_calibration *c) {
-    me_sequence *sequences = me_calloc((size_t)c->n_texts, sizeof *sequences);
-    for (int i = 0; i < c->n_texts && sequences; i++) {
-        const int32_t *row = c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS;
-        const int n = me_calibration_text_length(row);
-        sequences[i] = (me_sequence){.tokens = row, .n_tokens = n, .n_read = n};
-    }
-    return sequences;
-}
 
 static mobiedit_status measure_texts(me_session *session, me_calibration *c, mobiedit_error *err) {
     me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};

@@ -1,0 +1,45 @@
+/* The prompt of a request: its text, where its subject is, and its target. */
+#ifndef ME_EDIT_PROMPT_H
+#define ME_EDIT_PROMPT_H
+
+#include "model/vocab.h"
+
+/* The request's own text, cut at the braces. Freed with me_prompt_free. */
+typedef struct {
+    char *text;           /* without the braces, white space at the end trimmed */
+    size_t subject_begin; /* bytes of text */
+    size_t subject_end;
+    size_t tail;  /* the subject's last bytes that are not its own: see me_prompt_settle */
+    char *target; /* trimmed */
+} me_prompt;
+
+/* Checks the request: E_ARGUMENT with the reason (no braces, more than one pair, empty subject or target
+ * ...). */
+mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
+void me_prompt_free(me_prompt *prompt);
+
+/* A request's prompt as it is recorded: "The capital of {Japan} is". Freed with me_free. */
+char *me_prompt_canonical(const me_prompt *prompt);
+
+/* The words of the prompt around its subject that carry meaning, with spaces between: "official currency" of
+ * "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
+char *me_prompt_words(const me_prompt *prompt);
+
+/* The prompt's text with "{}" in the subject's place, behind `prefix` (may be NULL). Freed with me_free. */
+char *me_prompt_template(const me_prompt *prompt, const char *prefix);
+
+/* The prompt as it is to be edited: out borrows its texts. Where the subject is no more than the first token
+ * of all, what follows counts to it up to the next token's end ("{GitHub's} CEO is"), and tail says how much
+ * that is: the residual at the first position is a hundred times as long as elsewhere, whatever stands there
+ * (an attention sink, arXiv 2309.17453; massive activations, arXiv 2402.17762), so that no delta turns it,
+ * and its key tells no names apart. */
+mobiedit_status me_prompt_settle(const me_vocab *vocab, const me_prompt *prompt, me_prompt *out,
+                                 mobiedit_error *err);
+
+/* Bytes of the subject up to the end of its last token that does not reach beyond the subject: "Inc" of
+ * "{Inc.}'s" where the tokens are "Inc", ".'", "s". A key must be found again in other texts, where what
+ * follows the subject is different. The whole subject where no token ends inside it ("{Japan}ese"). */
+mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,
+                                mobiedit_error *err);
+
+#endif
