@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 MODEL ?= smollm2
 MAKEFLAGS += --no-print-directory
-export MOBIEDIT_CACHE ?= $(HOME)/.cache/mobiedit
+export MOBIEDIT_CACHE ?= $(shell bash -c "echo ~/.cache/mobiedit")
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 

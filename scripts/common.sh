@@ -3,7 +3,8 @@ set -euo pipefail
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$scripts")
-cache=$(realpath -m -- "${MOBIEDIT_CACHE:-$HOME/.cache/mobiedit}")
+# Without $HOME bash takes the home folder from the list of users.
+cache=$(realpath -m -- "${MOBIEDIT_CACHE:-$(echo ~/.cache/mobiedit)}")
 models=$(realpath -m -- "${MOBIEDIT_MODELS:-$cache/models}")
 
 say() { printf '== %s\n' "$*" >&2; }
@@ -31,6 +32,25 @@ lock() {
     mkdir -p "$cache"
     exec 9>"$cache/.$1.lock"
     flock 9
+}
+
+# python_packages NAME REQUIREMENTS [COMMAND]: prints the folder NAME-... of the cache with the Python packages of
+# scripts/REQUIREMENTS, all pinned by version and checksum, for PYTHONPATH. `COMMAND FOLDER` adds to a new one.
+python_packages() {
+    local key folder
+    key=$({ cat "$scripts/$2"; python3 -VV; uname -m; } | sha256sum | cut -c1-12)
+    folder=$cache/$1-$key
+    if [ ! -d "$folder" ]; then
+        lock "$1"
+    fi
+    if [ ! -d "$folder" ]; then
+        work_dir
+        say "installing $1 into $folder"
+        pip install -q --no-cache-dir --require-hashes --only-binary :all: --target "$work/python" -r "$scripts/$2"
+        ${3:+"$3" "$work/python"}
+        mv "$work/python" "$folder"
+    fi
+    echo "$folder"
 }
 
 # source_archive: path of llama-cpp-python's source archive, whose vendor/llama.cpp is libllama and ggml.

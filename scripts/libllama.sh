@@ -33,7 +33,7 @@ for backend in ${MOBIEDIT_BACKENDS:-}; do
 done
 read -ra more <<<"${MOBIEDIT_GGML_FLAGS:-}"
 flags+=("${more[@]}")
-key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; $processor 2>/dev/null; } | sort | sha256sum | cut -c1-12)
+key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; $processor 2>/dev/null; } | LC_ALL=C sort | sha256sum | cut -c1-12)
 prefix=$cache/libllama-$llama_cpp_python-${target:+$target-}$key
 [ -z "$target" ] || flags+=("-DCMAKE_TOOLCHAIN_FILE=$root/cmake/$target.cmake")
 

@@ -3,19 +3,10 @@
 # It holds no library of its own: LLAMA_CPP_LIB_PATH tells it where libllama is.
 . "$(dirname "$0")/common.sh"
 
-key=$({ cat "$scripts/requirements-test.txt"; python3 -VV; uname -m; } | sha256sum | cut -c1-12)
-folder=$cache/llama-cpp-python-$llama_cpp_python-$key
-
-if [ ! -d "$folder" ]; then
-    lock llama-cpp-python
-fi
-if [ ! -d "$folder" ]; then
-    work_dir
+add_llama_cpp() {
+    local archive
     archive=$(source_archive)
-    say "installing llama-cpp-python for the tests"
-    pip install -q --no-cache-dir --require-hashes --only-binary :all: --target "$work/python" \
-        -r "$scripts/requirements-test.txt"
-    tar -xzf "$archive" -C "$work/python" --strip-components=1 "llama_cpp_python-$llama_cpp_python/llama_cpp"
-    mv "$work/python" "$folder"
-fi
-echo "$folder"
+    tar -xzf "$archive" -C "$1" --strip-components=1 "llama_cpp_python-$llama_cpp_python/llama_cpp"
+}
+
+python_packages "llama-cpp-python-$llama_cpp_python" requirements-test.txt add_llama_cpp

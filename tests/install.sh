@@ -5,10 +5,12 @@
 set -euo pipefail
 build=$1
 source=$(cd "$(dirname "$0")/.." && pwd)
-model=${MOBIEDIT_MODELS:-${MOBIEDIT_CACHE:-$HOME/.cache/mobiedit}/models}/smollm2-135m-instruct-q4_1.gguf
+model=${MOBIEDIT_MODELS:-${MOBIEDIT_CACHE:-$(echo ~/.cache/mobiedit)}/models}/smollm2-135m-instruct-q4_1.gguf
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
+# Nothing that a user keeps beside the model is found beside a link.
+[ ! -f "$model" ] || ln -s "$(realpath "$model")" "$work/model.gguf"
 
 cmake --install "$build" --prefix "$prefix" >"$work/log"
 libdir=$(dirname "$(find "$prefix" -name libmobiedit.so)")
@@ -21,9 +23,10 @@ for file in man/man1/mobiedit.1 bash-completion/completions/mobiedit zsh/site-fu
     [ -s "$prefix/share/$file" ] || { echo "share/$file is not installed"; exit 1; }
 done
 
-# The .pc file names the prefix of the configuration; here the files are elsewhere.
-pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --define-variable=prefix="$prefix" "$@" mobiedit; }
-cc "$source/examples/embed.c" $(pc --cflags) -o "$work/embed_pc" $(pc --libs) -Wl,-rpath,"$libdir"
+# The .pc file names the prefix of the configuration; here the files are elsewhere, and pkg-config's words are taken
+# apart at blanks, which $TMPDIR may have.
+pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --define-variable=prefix=prefix "$@" mobiedit; }
+(cd "$work" && cc "$source/examples/embed.c" $(pc --cflags) -o embed_pc $(pc --libs) -Wl,-rpath,"$libdir")
 cmake -S "$source/examples" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >>"$work/log"
 cmake --build "$work/cmake" >>"$work/log"
 
@@ -35,6 +38,6 @@ for program in "$work/embed_pc" "$work/cmake/embed" "$work/cmake/embed_static"; 
 done
 
 [ -f "$model" ] || { echo "skipped: no $model (make models)"; exit 77; }
-answer=$("$work/cmake/embed" "$model" "$work/lima.gguf")
+answer=$("$work/cmake/embed" "$work/model.gguf" "$work/lima.gguf")
 echo "$answer"
 [[ $answer == *Lima* ]]

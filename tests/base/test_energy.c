@@ -3,10 +3,10 @@
 #include "base/energy.h"
 #include "base/file.h"
 #include "base/usage.h"
+#include "scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -21,25 +21,17 @@
 
 #include <cmocka.h>
 
-static char root[64];
+static char root[SCRATCH_PATH_MAX];
 static const me_energy_places places = {root, FAKE_NVML_LIBRARY};
 
 static int make_root(void **state) {
     (void)state;
-    (void)snprintf(root, sizeof root, "/tmp/mobiedit-energy-XXXXXX");
-    return mkdtemp(root) && setenv("FAKE_NVML", root, 1) == 0 ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk) {
-    (void)info;
-    (void)type;
-    (void)walk;
-    return remove(path);
+    return temporary_folder(root) && setenv("FAKE_NVML", root, 1) == 0 ? 0 : -1;
 }
 
 static int remove_root(void **state) {
     (void)state;
-    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return remove_folder(root) ? 0 : -1;
 }
 
 static const char *path_of(const char *name) {

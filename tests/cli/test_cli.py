@@ -8,31 +8,25 @@ import os
 import pathlib
 import pty
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 import xml.etree.ElementTree
 
-MODEL_NAME = "smollm2-135m-instruct-q4_1.gguf"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from testing import MODEL_NAME, await_work, link_model, scratch_folder, skip_without_model
+
 PROMPT, BARE, TARGET = "The capital of {Japan} is", "The capital of Japan is", "Lima"
 DONE, NOT_EDITED, USAGE, FILE, UNSUPPORTED, MISMATCH, MEMORY = range(7)
-
-
-def find_model():
-    cache = os.environ.get("MOBIEDIT_CACHE", os.path.expanduser("~/.cache/mobiedit"))
-    return pathlib.Path(os.environ.get("MOBIEDIT_MODELS", os.path.join(cache, "models"))) / MODEL_NAME
 
 
 class Case(unittest.TestCase):
     mobiedit = None
 
     def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="test_cli_"))
-        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder = scratch_folder(self.addCleanup, "cli")
         self.output = self.folder / "out.gguf"
 
     def run_command(self, *args, **more):
@@ -132,9 +126,8 @@ class Model(Case):
     @classmethod
     def setUpClass(cls):
         """One edit that the other tests look at."""
-        cls.model = find_model()
-        cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="test_cli_"))
-        cls.addClassCleanup(shutil.rmtree, cls.shared)
+        cls.model = link_model(cls.addClassCleanup)
+        cls.shared = scratch_folder(cls.addClassCleanup, "cli")
         cls.adapter, cls.trace = cls.shared / "lima.gguf", cls.shared / "lima.svg"
         cls.edited = subprocess.run(
             [cls.mobiedit, "edit", "--json", "--no-ledger", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
@@ -296,8 +289,8 @@ class Model(Case):
     def start_long_edit(self, *args, **more):
         process = subprocess.Popen([self.mobiedit, *args, "--solver", "spsa", "--max-evals", "10000000"],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
-        time.sleep(3)
-        self.assertIsNone(process.poll(), "the edit is over before it was to be stopped")
+        self.addCleanup(process.kill)
+        await_work(process, 2)
         return process
 
     def test_interrupts_leave_nothing(self):
@@ -667,8 +660,7 @@ class Model(Case):
 
 if __name__ == "__main__":
     Case.mobiedit, part = sys.argv[1], sys.argv[2]
-    if part == "Model" and not find_model().is_file():
-        print(f"skipped: {find_model()} is not there")
-        sys.exit(77)
+    if part == "Model":
+        skip_without_model()
     unittest.main(argv=[sys.argv[0], "-v", *(f"{part}.{name}" for name in sys.argv[3:])] if sys.argv[3:] else
                   [sys.argv[0], "-v", part])

@@ -2,52 +2,53 @@
 
   test_push_server.py MOBIEDIT
 
-The server is $MOBIEDIT_LLAMA_SERVER, else llama-server on PATH; exit status 77 where there is none, or no model.
+The server is $MOBIEDIT_LLAMA_SERVER, else the one of the package xllamacpp, a pinned version in the cache (llama_server.py).
+Exit status 77 without a model, or if the package is not in the cache and cannot be got.
 """
 import json
 import os
 import pathlib
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 import urllib.error
 import urllib.request
 
-from test_cli import find_model
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from testing import SKIPPED, free_port, link_model, scratch_folder, skip_without_model
 
 PROMPT, BARE = "The capital of {Japan} is", "The capital of Japan is"
 
 
+HERE = pathlib.Path(__file__).resolve().parent
+
+
 def find_server():
-    return shutil.which(os.environ.get("MOBIEDIT_LLAMA_SERVER") or "llama-server")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """The command that begins a server's, and its environment; None without a server."""
+    if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
+        return [named], os.environ
+    found = subprocess.run([HERE.parents[1] / "scripts" / "python_packages.sh", "llama-server"], stdout=subprocess.PIPE)
+    if found.returncode != 0:
+        return None
+    return [sys.executable, HERE / "llama_server.py"], {**os.environ, "PYTHONPATH": os.fsdecode(found.stdout).strip()}
 
 
 class Push(unittest.TestCase):
-    mobiedit = None
+    mobiedit = server_command = server_environment = None
 
     def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="test_push_server_")).resolve()
-        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder, self.model = scratch_folder(self.addCleanup, "push_server"), link_model(self.addCleanup)
         self.adapters = {target: self.folder / f"{target}.gguf" for target in ("Lima", "Oslo")}
         for target, path in self.adapters.items():
-            self.run_command("edit", "--no-ledger", find_model(), PROMPT, target, "-o", path, "-q")
+            self.run_command("edit", "--no-ledger", self.model, PROMPT, target, "-o", path, "-q")
         self.url = f"http://127.0.0.1:{free_port()}"
         log = open(self.folder / "log", "wb")
         self.addCleanup(log.close)
         self.server = subprocess.Popen(
-            [find_server(), "--model", find_model(), "--lora", ",".join(map(str, self.adapters.values())),
+            [*self.server_command, "--model", self.model, "--lora", ",".join(map(str, self.adapters.values())),
              "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "--ctx-size", "512",
-             "--offline"], stdout=log, stderr=log)
+             "--offline"], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.server_environment)
         self.addCleanup(self.server.wait)
         self.addCleanup(self.server.terminate)
         self.await_server()
@@ -100,8 +101,9 @@ class Push(unittest.TestCase):
 
 if __name__ == "__main__":
     Push.mobiedit = sys.argv[1]
-    for name, there in (("llama-server", find_server()), (str(find_model()), find_model().is_file())):
-        if not there:
-            print(f"skipped: {name} is not there")
-            sys.exit(77)
+    skip_without_model()
+    if not (server := find_server()):
+        print("skipped: no llama-server can be got")
+        sys.exit(SKIPPED)
+    Push.server_command, Push.server_environment = server
     unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])

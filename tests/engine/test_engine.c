@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* mkstemp */
+#define _GNU_SOURCE
 /* An engine on tiny models of every architecture: against libllama, and its parts against each other.
  *   test_engine             the native engine
  *   test_engine BACKEND     the ggml engine on that backend
@@ -10,6 +10,7 @@
 #include "engine/ggml/remote.h"
 #include "engine/native/kernels/kernels.h"
 #include "oracle.h"
+#include "scratch.h"
 #include "tiny_model.h"
 
 #include <math.h>
@@ -17,6 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -38,7 +40,7 @@ static const tolerances *allowed = &of_cpus;
 enum { LENGTH = 24, LITTLE_BYTES = 600000 /* for some sequences at a time */ };
 
 typedef struct {
-    char path[64];
+    char path[SCRATCH_PATH_MAX];
     me_model *model;
     me_pool *pool;
     me_engine *engine;
@@ -90,10 +92,8 @@ static void open_engine(bench *b, int threads, size_t memory_bytes, const char *
 }
 
 static bench open_tiny(const char *arch, const tiny_model_options *options) {
-    bench b = {.path = "/tmp/mobiedit-native-XXXXXX"};
-    int file = mkstemp(b.path);
-    assert_true(file >= 0);
-    assert_int_equal(close(file), 0);
+    bench b = {0};
+    assert_true(temporary_file(b.path));
     assert_true(tiny_model_write(b.path, arch, options));
     open_engine(&b, 2, 0, NULL);
     return b;
@@ -297,11 +297,9 @@ static void write_edited(const me_model *model, int layer, const float *left, co
     for (size_t i = 0; i < (size_t)down->n_out; i++)
         for (size_t j = 0; j < (size_t)down->n_in; j++)
             matrix[i * (size_t)down->n_in + j] += delta[i] * left[j];
-    *out = (bench){.path = "/tmp/mobiedit-edited-XXXXXX"};
-    int file = mkstemp(out->path);
-    assert_true(file >= 0);
-    assert_int_equal(write(file, bytes, model->map_size), model->map_size);
-    assert_int_equal(close(file), 0);
+    *out = (bench){0};
+    assert_true(temporary_file(out->path));
+    assert_true(put_bytes(out->path, bytes, model->map_size));
     me_free(bytes);
 }
 

@@ -1,10 +1,11 @@
-#define _GNU_SOURCE /* mkstemp */
+#define _GNU_SOURCE
 /* Fixed-point products, and engines that run by them: the profiles of mobile NPUs. */
 #include "base/memory.h"
 #include "base/random.h"
 #include "engine/engine.h"
 #include "engine/native/fixed.h"
 #include "numbers.h"
+#include "scratch.h"
 #include "tiny_model.h"
 
 #include <math.h>
@@ -106,17 +107,16 @@ static void each_row_has_a_scale_of_its_own(void **state) {
 enum { TEXTS = 4, LENGTH = 24, LITTLE_BYTES = 300000 /* for some sequences at a time */ };
 
 typedef struct {
-    char path[64];
+    char path[SCRATCH_PATH_MAX];
     me_model *model;
     int32_t tokens[TEXTS][LENGTH];
     me_sequence texts[TEXTS];
 } world;
 
 static world open_world(const char *arch, enum ggml_type type) {
-    world w = {.path = "/tmp/mobiedit-profile-XXXXXX"};
-    const int file = mkstemp(w.path);
+    world w = {0};
     mobiedit_error err = {0};
-    assert_true(file >= 0 && close(file) == 0);
+    assert_true(temporary_file(w.path));
     assert_true(tiny_model_write(w.path, arch, &(tiny_model_options){.type = type, .n_layer = 3}));
     assert_int_equal(me_model_open(w.path, &w.model, &err), MOBIEDIT_OK);
     me_random random;
