@@ -42,7 +42,7 @@ bench: build ## kernels, and whole edits
 format: checks-setup ## lay out all sources with clang-format
 	@scripts/lint.sh --format
 
-lint: build checks-setup ## layout, clang-tidy, shell syntax; any finding is an error
+lint: build checks-setup ## layout, clang-tidy, shell syntax, Markdown; any finding is an error
 	@scripts/lint.sh $(BUILD)
 
 sanitize: setup ## the tests and an edit under the address and undefined-behaviour sanitizers

@@ -1,5 +1,5 @@
 # make install: header, both libraries, pkg-config file, CMake package, the command with its man page and completion,
-# and, where libllama came from the cache, a copy of it that only libmobiedit uses.
+# the pages and the examples, and, if libllama came from the cache, a copy of it that only libmobiedit uses.
 include(CMakePackageConfigHelpers)
 
 set(MOBIEDIT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mobiedit)
@@ -30,7 +30,10 @@ install(FILES ${PROJECT_BINARY_DIR}/completion.bash RENAME mobiedit
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${PROJECT_BINARY_DIR}/completion.zsh RENAME _mobiedit
         DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
-install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# As they lie in the repository, so that the links of README lead to the same pages.
+install(FILES LICENSE README.md CHANGELOG.md CONTRIBUTING.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY doc DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN *.1 EXCLUDE)
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 configure_file(cmake/mobiedit.pc.in mobiedit.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/mobiedit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

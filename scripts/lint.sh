@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh BUILD     layout, clang-tidy with BUILD's compile commands, and the shell scripts' syntax
+# lint.sh BUILD     layout, clang-tidy with BUILD's compile commands, the shell scripts' syntax, and the Markdown
 # lint.sh --format  lays all sources out
 . "$(dirname "$0")/common.sh"
 
@@ -26,5 +26,8 @@ say "bash -n"
 for script in scripts/*.sh bench/*.sh tests/*.sh tests/*/*.sh .ci/run; do
     bash -n "$script"
 done
+
+say "Markdown"
+scripts/check_docs.py
 
 say "no findings"

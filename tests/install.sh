@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # install.sh BUILD: installs BUILD into a fresh folder and uses it from outside, as another project would: only
-# mobiedit_* is exported; the command runs; examples/embed.c builds through pkg-config and through CMake, shared
-# and static, starts, and edits a real model. Exit status 77 (skipped) without the model, after the rest has passed.
+# mobiedit_* is exported; the command runs; every link of the installed pages leads somewhere; examples/embed.c builds
+# through pkg-config and through CMake, shared and static, starts, and edits a real model. Exit status 77 (skipped)
+# without the model, after the rest has passed.
 set -euo pipefail
 build=$1
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -22,6 +23,9 @@ exported=$(nm -D --defined-only "$libdir/libmobiedit.so" | awk '$2 != "A" {print
 for file in man/man1/mobiedit.1 bash-completion/completions/mobiedit zsh/site-functions/_mobiedit; do
     [ -s "$prefix/share/$file" ] || { echo "share/$file is not installed"; exit 1; }
 done
+pages=$prefix/share/doc/mobiedit
+[ -s "$pages/README.md" ] || { echo "README.md is not installed"; exit 1; }
+python3 "$source/scripts/check_docs.py" --links "$pages"
 
 # The .pc file names the prefix of the configuration; here the files are elsewhere, and pkg-config's words are taken
 # apart at blanks, which $TMPDIR may have.

@@ -155,7 +155,7 @@ static mobiedit_status add_text(work *w, const me_key_set *all, int most, float 
 }
 
 /* Plain text, and what the model wrote itself where it is calibrated: each token weighs the same. With many
- * edits drift is what the solve does not know of other text (doc/experiments.md). */
+ * edits drift is what the solve does not know of other text (doc/experiments/background-text.md). */
 static mobiedit_status add_background(work *w, mobiedit_error *err) {
     me_key_set plain, generated;
     ME_TRY(me_session_background(w->session, w->layer, &plain, err));

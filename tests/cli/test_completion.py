@@ -10,8 +10,7 @@ import sys
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-MAN_PAGE, README = ROOT / "doc" / "mobiedit.1", ROOT / "README.md"
-FILES = ("README.md", "LICENSE")
+MAN_PAGE = ROOT / "doc" / "mobiedit.1"
 
 
 class Completion(unittest.TestCase):
@@ -98,9 +97,6 @@ class Completion(unittest.TestCase):
         sentence = lambda text: text if text.startswith("libllama") else text[0].upper() + text[1:]
         self.assertEqual({int(number): " ".join(text.split()) for number, text in rows},
                          {number: sentence(text) + "." for number, text in told.items()})
-        table = README.read_text().partition("| exit status |")[2].partition("\n\n")[0]  # if it has one
-        for number, text in re.findall(r"^\| (\d+) \| (.*) \|$", table, re.MULTILINE):
-            self.assertEqual(text, told[int(number)])
 
     def test_man_page_is_clean(self):
         if not shutil.which("mandoc"):
