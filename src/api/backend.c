@@ -44,12 +44,11 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
     name = resolved(name);
     if (i == N_PROFILES)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "there is no profile \"%.60s\": none, w8a16-static and w8a8-static are there",
-                       profile);
+                       "there is no profile \"%.60s\": choose none, w8a16-static or w8a8-static", profile);
     if (strcmp(name, native) == 0) return MOBIEDIT_OK;
     if (PROFILES[i].activation_bits)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "profile %s is one of the native backend's, not of %.60s's",
-                       profile, name);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "profile %s needs the native backend, not %.60s", profile,
+                       name);
     return me_devices_check(name, err);
 }
 

@@ -25,14 +25,13 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no layer %d: the model has 0 to %d",
                        options->layer, n_layer - 1);
     if (!(options->probe_step >= 0 && options->probe_step <= MAX_PROBE_STEP))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe is no longer than %g lengths of the value",
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe may be at most %g lengths of the value long",
                        (double)MAX_PROBE_STEP);
     if (options->without &
         ~(unsigned)(MOBIEDIT_WITHOUT_CONTRAST | MOBIEDIT_WITHOUT_BASIS | MOBIEDIT_WITHOUT_STOP))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no part %#x to leave out", options->without);
     if (!(options->idle_watts >= 0 && options->idle_watts <= MAX_IDLE_WATTS))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "no machine takes %g W when it is idle",
-                       options->idle_watts);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an idle machine cannot take %g W", options->idle_watts);
     if (options->max_after_tokens < 0)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the length of the texts is negative");
     return MOBIEDIT_OK;

@@ -133,10 +133,9 @@ static mobiedit_status verify_attached(const edit_job *job, me_runtime *runtime,
     ME_TRY(keep_tokens(job, runtime, after, err));
     for (size_t i = 0; i < request->n_keep; i++)
         if (before[i] != after[i])
-            return me_fail(
-                err, MOBIEDIT_E_NOT_VERIFIED,
-                "the edit changes the answer to \"%.100s\", which is to be kept; nothing was written",
-                request->keep[i]);
+            return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
+                           "the edit changes the answer to \"%.100s\", which must stay; nothing was written",
+                           request->keep[i]);
     return MOBIEDIT_OK;
 }
 

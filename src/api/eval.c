@@ -271,8 +271,8 @@ static mobiedit_status evaluate(mobiedit_model *model, const me_dataset *facts,
                                 const mobiedit_eval_options *options, mobiedit_eval_summary *summary,
                                 mobiedit_error *err) {
     if (options->n < 0 || options->skip < 0 || (size_t)options->skip >= facts->n)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "cases %d and on are asked for, the file has %zu",
-                       options->skip, facts->n);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "cannot skip %d cases: the file has %zu", options->skip,
+                       facts->n);
     evaluation e = {.model = model, .facts = facts, .options = options};
     model->n_sequences = ME_RUNTIME_MAX_SEQUENCES;
     const mobiedit_status status = run(&e, summary, err);

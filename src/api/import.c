@@ -86,8 +86,8 @@ static mobiedit_status import_facts(mobiedit_ledger *ledger, const me_dataset *f
                                     const mobiedit_import_options *options, mobiedit_import_summary *summary,
                                     mobiedit_error *err) {
     if (options->n < 0 || options->skip < 0 || (size_t)options->skip >= facts->n)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "facts %d and on are asked for, the file has %zu",
-                       options->skip, facts->n);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "cannot skip %d facts: the file has %zu", options->skip,
+                       facts->n);
     const int left = (int)facts->n - options->skip;
     const int total = options->n > 0 && options->n < left ? options->n : left;
     for (int i = 0; i < total; i++)

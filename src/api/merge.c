@@ -88,7 +88,7 @@ static mobiedit_status find_facts(merge_job *job, const char *adapter, mobiedit_
     me_free(text);
     if (status == MOBIEDIT_OK && job->n_facts == 0)
         status = me_fail(err, MOBIEDIT_E_ARGUMENT,
-                         "%s does not tell which facts it is for, so name those that are to hold", adapter);
+                         "%s does not say which facts it is for: name the facts that must hold", adapter);
     return status;
 }
 

@@ -219,8 +219,7 @@ static mobiedit_status keep(void *user, const me_edit_result *solved, const char
     ME_TRY(commit(r, solved, result, &stale, err));
     if (!stale) return MOBIEDIT_OK;
     if (last)
-        return me_fail(err, MOBIEDIT_E_IO, "the ledger %s is changed by others all the time",
-                       r->ledger->path);
+        return me_fail(err, MOBIEDIT_E_IO, "other processes keep changing the ledger %s", r->ledger->path);
     *again = true;
     return load(r, err);
 }

@@ -40,7 +40,7 @@ static mobiedit_status read_all(FILE *file, uint64_t size, size_t most, const ch
     if (fread(bytes, 1, (size_t)size, file) != size) {
         me_free(bytes);
         return me_fail(err, MOBIEDIT_E_IO, "cannot read %s: %s", path,
-                       ferror(file) ? strerror(errno) : "it became shorter meanwhile");
+                       ferror(file) ? strerror(errno) : "it became shorter while it was read");
     }
     *out = bytes;
     return MOBIEDIT_OK;

@@ -61,9 +61,9 @@ mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options
     me_runtime_options o = options ? *options : (me_runtime_options){0};
     if (o.threads < 0) return me_fail(err, MOBIEDIT_E_ARGUMENT, "threads must not be %d", o.threads);
     if (o.n_context < 0 || o.n_context > MAX_CONTEXT)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a context of %d tokens cannot be had", o.n_context);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a context of %d tokens is not possible", o.n_context);
     if (o.n_sequences < 0 || o.n_sequences > ME_RUNTIME_MAX_SEQUENCES)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d sequences at once cannot be had", o.n_sequences);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "%d sequences at once are not possible", o.n_sequences);
     me_llama_init();
     me_runtime *runtime = me_calloc(1, sizeof *runtime);
     if (!runtime) return me_fail_memory(err, "the runtime");

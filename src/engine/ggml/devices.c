@@ -104,7 +104,7 @@ mobiedit_status me_devices_check(const char *name, mobiedit_error *err) {
     if (!device)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no backend \"%s\" (see mobiedit devices)", name);
     if (!runs_models(device))
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s is an aid to the CPU: it does not run whole models",
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s only assists the CPU: it cannot run a whole model",
                        name);
     return MOBIEDIT_OK;
 }
