@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh BUILD     layout, clang-tidy with BUILD's compile commands, the shell scripts' syntax, and the Markdown
+# lint.sh BUILD     layout, clang-tidy with BUILD's compile commands, includes, shell scripts' syntax, Markdown
 # lint.sh --format  lays all sources out
 . "$(dirname "$0")/common.sh"
 
@@ -20,6 +20,24 @@ say "clang-tidy"
 python3 - "$build/compile_commands.json" <<'EOF' | xargs -0 -P "$(nproc)" -n 1 clang-tidy --quiet -p "$build"
 import json, sys
 print("\0".join(sorted({entry["file"] for entry in json.load(open(sys.argv[1])) if entry["file"].endswith(".c")})), end="")
+EOF
+
+say "includes"
+# What each folder may include stands in the table of doc/architecture.md.
+python3 - <<'EOF'
+import pathlib, re, sys
+text = pathlib.Path("doc/architecture.md").read_text()
+rows = re.findall(r"^\| `((?:src/)?\w+)/` \|((?: `\w+`)*) \|", text, re.M)
+allowed = {folder: {pathlib.Path(folder).name, *re.findall(r"\w+", names)} for folder, names in rows}
+modules = {path.name for path in pathlib.Path("src").iterdir() if path.is_dir()}
+if set(allowed) != {"cli", *(f"src/{module}" for module in modules)}:
+    sys.exit("doc/architecture.md: the table does not have a row for each folder")
+wrong = [f"{path}:{number}: {included} may not be included in {folder}"
+         for folder in allowed for path in sorted(pathlib.Path(folder).rglob("*.[ch]"))
+         for number, line in enumerate(path.read_text().splitlines(), 1)
+         for included in re.findall(r'^#\s*include "(\w+)/', line)
+         if included in modules - allowed[folder]]
+sys.exit("\n".join(wrong) or 0)
 EOF
 
 say "bash -n"
