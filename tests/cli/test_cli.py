@@ -345,7 +345,8 @@ class Model(Case):
         self.assertEqual((report["merged"], report["tensors"], report["type"]), (str(self.output), 3, report["type"]))
         self.assertIn(report["type"], ("q4_1", "f16"))
         self.assertEqual((report["facts"], report["held"], report["kept"]), (1, 1, 1))
-        self.assertLess(report["peak_rss_bytes"], 2 * self.model.stat().st_size)
+        # The model's pages and libllama's own memory are 1.9 times the model; another copy of the weights would be 2.9.
+        self.assertLess(report["peak_rss_bytes"], 2.4 * self.model.stat().st_size)
         self.assertEqual(os.listdir(self.folder), [self.output.name])
         self.assertEqual(self.output.stat().st_mode & 0o777, 0o600)
         said = self.run_command("ask", self.output, BARE, "-n", "24").stdout.decode()
