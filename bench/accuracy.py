@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """How far the native engine and libllama are from float32 logits of the same weights, on ordinary English text.
 
-  accuracy.py --dump build/bench/accuracy_dump --reference reference.py MODEL.gguf ...
+  PYTHONPATH=$(scripts/python_packages.sh reference) bench/accuracy.py --dump build/bench/accuracy_dump MODEL.gguf ...
 
 Prints one JSON line a model: mean KL(float32 || libllama) and mean KL(float32 || native) in nats over N positions, their
 ratio, and the share of positions at which two computations' greedy tokens are equal; among them libllama and libllama
 that keeps K and V in float32 instead of float16, which tells how much of a difference is just rounding. Float32 logits
-come from the Model class of the reference program (PyTorch; llama, qwen2, qwen3), and for other architectures from
-libllama on a copy of the file with all weights dequantised to F32. Needs numpy, gguf, torch and transformers.
+come from tests/reference/reference.py (PyTorch; llama, qwen2, qwen3), and for other architectures from
+libllama on a copy of the file with all weights dequantised to F32.
 """
 import argparse
-import importlib.util
 import json
 import os
 import tempfile
@@ -18,6 +17,7 @@ import tempfile
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize
 
+import float_reference
 from logits import Dumps, greedy_share, mean_kl
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -44,22 +44,20 @@ def copy_as_f32(source, path):
     writer.close()
 
 
-def reference_logits(program, model, tokens):
-    """[n][n_vocab] by the reference program's Model class."""
+def reference_logits(model, tokens):
+    """[n][n_vocab] by the reference's Model class."""
+    reference = float_reference.load()
     import torch
 
-    spec = importlib.util.spec_from_file_location("reference", program)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     with torch.no_grad():
-        reference = module.Model(model)
-        return reference.final(reference.run(tokens.tolist())["x"]).numpy()
+        exact = reference.Model(model)
+        return exact.final(exact.run(tokens.tolist())["x"]).numpy()
 
 
 def measure(model, options, folder):
     dumps = Dumps(options.dump, options.text, options.positions, folder)
     if GGUFReader(model).fields["general.architecture"].contents() in REFERENCE_ARCHITECTURES:
-        exact = reference_logits(options.reference, model, dumps.read(model, "tokens", np.int32)[:, 0])
+        exact = reference_logits(model, dumps.read(model, "tokens", np.int32)[:, 0])
         source = "reference"
     else:
         copy = os.path.join(folder, "f32.gguf")
@@ -78,7 +76,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="MODEL.gguf")
     parser.add_argument("--dump", required=True, help="the accuracy_dump program")
-    parser.add_argument("--reference", required=True, help="the float32 reference program, a Python file")
     parser.add_argument("--text", default=os.path.join(HERE, "text.txt"))
     parser.add_argument("--positions", type=int, default=500)
     options = parser.parse_args()

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Times `mobiedit edit` against a backpropagation reference, fact by fact, in one run on one machine.
 
-  edit_vs_reference.py MOBIEDIT MODEL.gguf FACTS.json REFERENCE.py --layer L [--n N] [--skip N] [--python PYTHON]
+  edit_vs_reference.py MOBIEDIT MODEL.gguf FACTS.json --layer L [--n N] [--skip N]
 
-For each fact the two run one after the other, so that both see the same machine. Of `mobiedit edit`: wall and CPU
+FACTS.json is in CounterFact's schema, as that of made_facts.py. The reference is tests/reference/reference.py. For each fact the two run one after the other, so that both see the same machine. Of `mobiedit edit`: wall and CPU
 seconds and peak resident memory of the whole process, model load and verification included. Of the reference: the
-seconds that it reports for the edit itself, load excluded, and its peak memory. REFERENCE.py takes
-MODEL FACTS --layer L --solver bp --skip I --n 1 and prints a JSON line with `seconds`, then one with `peak_mb`.
+seconds that it reports for the edit itself, load excluded, and its peak memory.
 """
 import argparse
 import json
@@ -17,12 +16,14 @@ import sys
 import tempfile
 import time
 
+import float_reference
 
-def run(command):
+
+def run(command, environment=None):
     """Runs to the end: exit status, stdout, wall seconds, CPU seconds, peak resident bytes."""
     with tempfile.TemporaryFile("w+") as out:
         begin = time.monotonic()
-        child = subprocess.Popen(command, stdout=out, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(command, stdout=out, stdin=subprocess.DEVNULL, env=environment)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - begin
@@ -41,8 +42,9 @@ def edit(options, rewrite):
 
 
 def reference(options, index):
-    status, text, _, _, _ = run([options.python, options.reference, options.model, options.facts, "--layer",
-                                 str(options.layer), "--solver", "bp", "--skip", str(index), "--n", "1"])
+    status, text, _, _, _ = run([sys.executable, float_reference.PROGRAM, options.model, options.facts, "--layer",
+                                 str(options.layer), "--solver", "bp", "--skip", str(index), "--n", "1"],
+                                {**os.environ, "PYTHONPATH": options.packages})
     if status != 0:
         sys.exit(f"the reference failed with exit status {status}")
     case, total = (json.loads(line) for line in text.strip().splitlines()[-2:])
@@ -51,13 +53,13 @@ def reference(options, index):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("mobiedit", "model", "facts", "reference"):
+    for name in ("mobiedit", "model", "facts"):
         parser.add_argument(name)
     parser.add_argument("--layer", type=int, required=True, help="the reference's layer")
     parser.add_argument("--n", type=int, default=10)
     parser.add_argument("--skip", type=int, default=0)
-    parser.add_argument("--python", default=sys.executable, help="runs the reference")
     options = parser.parse_args()
+    options.packages = float_reference.packages()
 
     with open(options.facts, encoding="utf-8") as file:
         facts = json.load(file)[: options.skip + options.n]

@@ -2,7 +2,7 @@
 # run.sh BUILD: speed of the matrix products against ggml's, of suffix evaluations against libllama's, and of whole
 # edits, with each model that is there. Nothing else should run on the machine meanwhile; it takes about ten minutes.
 # bench/profiles.py measures edits in the arithmetic of mobile NPUs.
-# bench/edit_vs_reference.py compares with backpropagation, where a reference is at hand.
+# bench/edit_vs_reference.py compares with backpropagation.
 . "$(dirname "$0")/../scripts/common.sh"
 
 build=$1

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """Suffix evaluations a second: ours, libllama's, and a float32 PyTorch reference's, in one run on one machine.
 
-  suffix_vs_reference.py BENCH_SUFFIX MODEL.gguf TEXT FACTS.json REFERENCE.py --layer L [--fact I] [--deltas N] [--rounds R]
+  suffix_vs_reference.py BENCH_SUFFIX MODEL.gguf TEXT FACTS.json --layer L [--fact I] [--deltas N] [--rounds R]
 
 Takes a fact's prompt, as the reference cuts it: so many tokens before the subject's last one, so many from it on, so
 many of the target's. All three then evaluate N deltas of that shape, in turns; `bench_suffix` says how it and libllama
-do it. The reference runs in this interpreter, which needs what it imports: REFERENCE.py has Model(path) and
-Edit(model, rewrite, layer, carriers), an edit with hidden(deltas) and nll(hidden), and CARRIERS, the bare prompt first.
+do it. FACTS.json is in CounterFact's schema, as that of made_facts.py. The reference, tests/reference/reference.py, runs in
+this interpreter.
 Medians of the rounds; ratios are those within a round.
 """
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -18,12 +17,7 @@ import subprocess
 import sys
 import time
 
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("reference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+import float_reference
 
 
 def ours(options, edit, before):
@@ -43,7 +37,7 @@ def theirs(torch, edit, deltas):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("bench_suffix", "model", "text", "facts", "reference"):
+    for name in ("bench_suffix", "model", "text", "facts"):
         parser.add_argument(name)
     parser.add_argument("--layer", type=int, required=True)
     parser.add_argument("--fact", type=int, default=0)
@@ -52,8 +46,8 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
 
-    reference = load(options.reference)
-    import torch  # not before the reference says that it is there
+    reference = float_reference.load()
+    import torch  # from the reference's packages
 
     torch.set_num_threads(options.threads)
     with open(options.facts, encoding="utf-8") as file:

@@ -46,7 +46,7 @@ python_packages() {
     if [ ! -d "$folder" ]; then
         work_dir
         say "installing $1 into $folder"
-        pip install -q --no-cache-dir --require-hashes --only-binary :all: --target "$work/python" -r "$scripts/$2"
+        pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$work/python" -r "$scripts/$2"
         ${3:+"$3" "$work/python"}
         mv "$work/python" "$folder"
     fi

@@ -1,14 +1,15 @@
 """Writes tests/data/spsa_reference.json: what the float32 reference's spsa does with our generator's directions.
 
-  spsa_reference.py REFERENCE.py MODEL.gguf OUT.json
+  PYTHONPATH=$(scripts/python_packages.sh reference) python3 tests/reference/spsa_reference.py MODEL.gguf OUT.json
 
-REFERENCE.py is the float32 PyTorch reference (classes Model and Edit, function spsa). Its own spsa runs here, unchanged, but
-for where its directions come from; every loss it asks for is written down. tests/edit/test_spsa.c repeats the runs
-on the quantized engine. Needs torch, gguf, transformers and numpy, as the reference does.
+The spsa of reference.py runs here, unchanged but for where its directions come from; every loss it asks for is written down.
+tests/edit/test_spsa_reference.c repeats the runs on the quantized engine.
 """
-import hashlib, importlib.util, json, math, os, re, sys
+import hashlib, json, math, os, re, sys
 
 import torch
+
+import reference
 
 FACT = {"prompt": "The capital city of {} is", "subject": "South Korea", "target_new": {"str": "New Delhi"}}
 LAYER, SEED, STEPS, DIRECTIONS = 13, 20250613, 20, 5
@@ -47,14 +48,7 @@ class Random:
         return out[:n]
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location("reference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def sequences(reference, model):
+def sequences(model):
     """The token sequences of reference.Edit, which keeps only what it makes of them."""
     target, carriers = model.enc(" " + FACT["target_new"]["str"]), []
     for c in reference.CARRIERS:
@@ -66,7 +60,7 @@ def sequences(reference, model):
     return target, carriers, {"tokens": ids, "edit_pos": p, "read_pos": len(ids) - 1}
 
 
-def run(reference, edit, name, h, lr):
+def run(edit, name, h, lr):
     random, losses, loss_of = Random(SEED), [], edit.loss
 
     def recorded(deltas):
@@ -98,21 +92,20 @@ def rounded(value):
 
 @torch.no_grad()
 def main():
-    reference = load(sys.argv[1])
     torch.set_num_threads(1)
-    model = reference.Model(sys.argv[2])
+    model = reference.Model(sys.argv[1])
     edit = reference.Edit(model, FACT, LAYER)
-    target, carriers, essence = sequences(reference, model)
+    target, carriers, essence = sequences(model)
     assert len(carriers) == edit.P
     # The paper's h, and one that makes |h V| about .3 |v|, which integers resolve, with a step length to match:
     # the loss falls by 3 nats.
     coarse = 0.3 * edit.v.item() / math.sqrt(model.d)
-    out = {"model": os.path.basename(sys.argv[2]),
-           "sha256": hashlib.sha256(open(sys.argv[2], "rb").read()).hexdigest(), "fact": FACT, "layer": LAYER,
+    out = {"model": os.path.basename(sys.argv[1]),
+           "sha256": hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), "fact": FACT, "layer": LAYER,
            "target": target, "carriers": carriers, "essence": essence, "value_norm": edit.v.item(),
            "directions": [float(v) for v in torch.tensor(Random(SEED).normals(SHOWN), dtype=torch.float32)],
-           "runs": [run(reference, edit, "paper", 1e-3, 5e-2), run(reference, edit, "coarse", coarse, 10.0)]}
-    with open(sys.argv[3], "w") as f:
+           "runs": [run(edit, "paper", 1e-3, 5e-2), run(edit, "coarse", coarse, 10.0)]}
+    with open(sys.argv[2], "w") as f:
         f.write(re.sub(r"\s*\n\s+(?=[-\d\]])", " ", json.dumps(rounded(out), indent=1)) + "\n")  # a list of numbers a line
 
 

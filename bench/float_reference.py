@@ -1,0 +1,22 @@
+"""The float reference, tests/reference/reference.py, with the Python packages that it needs: a pinned version of each, which
+scripts/python_packages.sh puts into the cache."""
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = ROOT / "tests" / "reference" / "reference.py"
+
+
+def packages():
+    """The folder with the packages, for PYTHONPATH."""
+    made = subprocess.run([ROOT / "scripts" / "python_packages.sh", "reference"], check=True, stdout=subprocess.PIPE)
+    return os.fsdecode(made.stdout).strip()
+
+
+def load():
+    """The reference as a module of this interpreter; torch can be imported from then on."""
+    sys.path[:0] = [packages(), str(PROGRAM.parent)]
+    return importlib.import_module("reference")
