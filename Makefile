@@ -9,7 +9,7 @@ export MOBIEDIT_CACHE ?= $(shell bash -c "echo ~/.cache/mobiedit")
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-.PHONY: help setup checks-setup models build demo test bench format lint sanitize fuzz aarch64 vulkan install clean
+.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,9 +31,22 @@ demo: build ## edit a fact of a real model; before and after
 	@scripts/get_models.sh smollm2
 	@scripts/demo.sh $(BUILD)/mobiedit
 
-test: build ## every test, on real models
+# Two at a time: each takes what processors it can use, and some only wait.
+CTEST = ctest --test-dir $(BUILD) --output-on-failure --parallel 2
+
+test: build ## the tests, on real models
 	@scripts/get_models.sh smollm2 gemma3 qwen05
-	@ctest --test-dir $(BUILD) --output-on-failure
+	@$(CTEST) --label-exclude long
+
+test-long: build ## what `make test` leaves out because it takes minutes
+	@scripts/get_models.sh smollm2 qwen15
+	@$(CTEST) --label-regex long
+
+test-all: test test-long ## every test
+
+test-tables: build ## the tests under each table of kernels that the processor has
+	@scripts/get_models.sh smollm2 gemma3 qwen05
+	@scripts/kernel_tables.sh $(BUILD)
 
 bench: build ## kernels, and whole edits
 	@scripts/get_models.sh smollm2
@@ -70,6 +83,9 @@ vulkan: ## the engines' tests and an edit on Vulkan, by a driver that needs no G
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	@cmake --install $(BUILD)
+
+dist: setup ## a source archive of the last commit, in build/
+	@scripts/dist.sh $(BUILD)
 
 clean: ## remove what was built here; the cache stays
 	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz $(BUILD)-aarch64 $(BUILD)-vulkan
