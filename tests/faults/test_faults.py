@@ -262,11 +262,14 @@ class Faults(unittest.TestCase):
 
     def test_lost_edit_is_made_longer(self):
         """It has lost just so much that the first length that is tried gives it back a delta that is known to hold."""
-        power = 1
-        while self.verify(self.weakened(self.base, power))[0]:
-            power += 1
-            self.assertLess(power, NEXT_TO_NOTHING)
-        work = self.weakened(self.base, power)
+        held, lost = 0, NEXT_TO_NOTHING
+        while lost - held > 1:
+            middle = (held + lost) // 2
+            if self.verify(self.weakened(self.base, middle))[0]:
+                held = middle
+            else:
+                lost = middle
+        work = self.weakened(self.base, lost)
         before = self.delta_ratio(work)
         self.assertEqual(self.verify(work), (False, 0))
         self.assertEqual(self.verify(work, "--repair"), (True, 1))
