@@ -90,16 +90,6 @@ static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_active_choi
     return status;
 }
 
-/* Keys of an edit that was recorded with those of another kind. */
-static mobiedit_status renew_keys(mobiedit_ledger *ledger, me_active_edits *b, int i, mobiedit_error *err) {
-    me_record *r = &b->records.items[i];
-    me_session *session;
-    ME_TRY(me_handle_session(ledger->model, &session, err));
-    me_free(r->keys);
-    r->keys = NULL;
-    return me_edit_subject_keys(session, &b->prompts[i], r->about.layer, &r->keys, &r->n_keys, err);
-}
-
 static void point_at(me_active_edits *b, int i) {
     const me_record *r = &b->records.items[i];
     b->edits[i] = (me_joint_edit){.prompt = &b->prompts[i],
@@ -124,7 +114,6 @@ static mobiedit_status read_active(mobiedit_ledger *ledger, const me_active_choi
     if (!b->prompts || !b->edits || !b->solved_anew || !b->looked_at) return me_fail_memory(err, "the edits");
     for (int i = 0; i < b->records.n; i++) {
         ME_TRY(parse(&b->records.items[i], &b->prompts[i], err));
-        if (b->records.items[i].n_keys == 0) ME_TRY(renew_keys(ledger, b, i, err));
         point_at(b, i);
         b->looked_at[i] = true;
     }

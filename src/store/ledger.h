@@ -27,8 +27,7 @@ typedef struct {
     mobiedit_record about;
     float *delta; /* [d_model] */
     float *keys;  /* [n_keys][d_model]: inputs of the layer's MLP, the bare prompt's first */
-    int n_keys;   /* 0, with keys NULL: an edit recorded before version 2 of the schema; its keys are to be
-                   * computed again from its prompt */
+    int n_keys;   /* at least 1 */
 } me_record;
 
 typedef struct {

@@ -1,6 +1,5 @@
 /* Fuzzes the reader of ledgers: any bytes are refused with one line, or give records that are whole. What can
- * be read is also opened to be changed, and the change taken back. One of an older version is brought up to
- * date by the first opening. */
+ * be read is also opened to be changed, and the change taken back. */
 #define _GNU_SOURCE
 #include "bare_model.h"
 #include "base/utf8.h"
