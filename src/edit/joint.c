@@ -1,412 +1,20 @@
-#include "edit/joint.h"
+/* Solves the edits of a ledger together, a layer at a time. */
+#include "edit/joint_samples.h"
 
 #include "base/memory.h"
-#include "edit/key.h"
 #include "edit/neuron.h"
-#include "edit/session.h"
-#include "edit/texts.h"
 #include "edit/veto.h"
 
 #include <cblas.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
-enum {
-    MAX_BACKGROUND = 1000,
-    MAX_GENERATED = 5000,
-    MAX_NAMES = 700,
-    MAX_NEAR_NAMES = 600,
-    MAX_AROUND = 500,
-    MAX_KEEP = 200,
-    MAX_ELSEWHERE = 1000
-};
-/* A key to keep that points where a subject's key does would forbid that edit. */
-static const float SAME_KEY = 0.95F;
 /* Least response of a key that is still scaled up to 1. */
 static const float MIN_RESPONSE = 0.25F;
 
-/* ---- order ------------------------------------------------------------------------------------------- */
-
-static size_t subject_length(const me_prompt *p) {
-    return p->subject_end - p->subject_begin;
-}
-
-static int compare_subjects(const me_prompt *a, const me_prompt *b) {
-    const size_t n = subject_length(a), m = subject_length(b);
-    const int order = memcmp(a->text + a->subject_begin, b->text + b->subject_begin, n < m ? n : m);
-    return order ? order : (n > m) - (n < m);
-}
-
-bool me_same_subject(const me_prompt *a, const me_prompt *b) {
-    return compare_subjects(a, b) == 0;
-}
-
-/* The text before the subject: what a key at the subject depends on. */
-static bool same_before(const me_prompt *a, const me_prompt *b) {
-    return a->subject_begin == b->subject_begin && memcmp(a->text, b->text, a->subject_begin) == 0;
-}
-
-/* Whether settled prompts have the same text around their subjects, as far as a key there knows it. */
-static bool same_surroundings(const me_prompt *a, const me_prompt *b) {
-    return same_before(a, b) && a->tail == b->tail &&
-           memcmp(a->text + a->subject_end - a->tail, b->text + b->subject_end - b->tail, a->tail) == 0;
-}
-
-bool me_same_key(const me_prompt *a, const me_prompt *b) {
-    return same_before(a, b) && me_same_subject(a, b);
-}
-
-/* An edit and its place in the caller's order. */
-typedef struct {
-    const me_joint_edit *edit;
-    int index;
-} item;
-
-static int compare_befores(const me_prompt *a, const me_prompt *b) {
-    const size_t n = a->subject_begin, m = b->subject_begin;
-    const int order = memcmp(a->text, b->text, n < m ? n : m);
-    return order ? order : (n > m) - (n < m);
-}
-
-/* By layer, subject, what stands before it, the rest of the prompt, and target: an order that does not depend
- * on the caller's. */
-static int compare_items(const void *x, const void *y) {
-    const me_joint_edit *a = ((const item *)x)->edit, *b = ((const item *)y)->edit;
-    if (a->layer != b->layer) return a->layer < b->layer ? -1 : 1;
-    int order = compare_subjects(a->prompt, b->prompt);
-    if (order == 0) order = compare_befores(a->prompt, b->prompt);
-    if (order == 0) order = strcmp(a->prompt->text, b->prompt->text);
-    return order ? order : strcmp(a->prompt->target, b->prompt->target);
-}
-
-/* ---- samples of one layer ---------------------------------------------------------------------------- */
-
-typedef struct {
-    me_session *session;
-    int layer, d;
-    const item *items; /* [n], in order */
-    int n;
-    const item *all; /* [n_all]: of every layer, these among them */
-    int n_all;
-    me_prompt *prompts; /* [n]: the edits', settled */
-    int *unit;          /* [n] */
-    int n_units;
-    me_key_group *groups;
-    int n_groups, n_samples;
-    float **owned; /* [n_owned]: keys of groups */
-    int n_owned, capacity;
-} work;
-
-static void work_free(work *w) {
-    for (int i = 0; i < w->n_owned; i++)
-        me_free(w->owned[i]);
-    me_free(w->owned);
-    me_free(w->groups);
-    me_free(w->unit);
-    me_free(w->prompts);
-}
-
-static mobiedit_status work_open(work *w, mobiedit_error *err) {
-    /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own;
-     * four groups are shared */
-    w->capacity = 5 * w->n + 4;
-    w->unit = me_calloc((size_t)w->n, sizeof *w->unit);
-    w->groups = me_calloc((size_t)w->capacity, sizeof *w->groups);
-    w->owned = me_calloc((size_t)w->capacity, sizeof *w->owned);
-    w->prompts = me_calloc((size_t)w->n, sizeof *w->prompts);
-    if (!w->unit || !w->groups || !w->owned || !w->prompts) return me_fail_memory(err, "the joint solve");
-    for (int i = 0; i < w->n; i++)
-        ME_TRY(me_prompt_settle(w->session->vocab, w->items[i].edit->prompt, &w->prompts[i], err));
-    for (int i = 0; i < w->n; i++) {
-        if (i > 0 && !me_same_key(w->items[i].edit->prompt, w->items[i - 1].edit->prompt)) w->n_units++;
-        w->unit[i] = w->n_units;
-    }
-    w->n_units++;
-    return MOBIEDIT_OK;
-}
-
-/* Takes keys over as a group of samples, at most `most` of them, evenly spread. */
-static void add_group(work *w, me_key_set set, int most, me_key_group group) {
-    const size_t d = (size_t)w->d;
-    if (!set.keys) return;
-    const int n = set.n < most ? set.n : most;
-    for (int i = 0; i < n; i++) {
-        const size_t from = (size_t)i * (size_t)set.n / (size_t)n;
-        if (from != (size_t)i) memcpy(set.keys + (size_t)i * d, set.keys + from * d, d * sizeof(float));
-    }
-    w->owned[w->n_owned++] = set.keys;
-    if (n == 0) return;
-    group.keys = set.keys;
-    group.n = n;
-    w->groups[w->n_groups++] = group;
-    w->n_samples += n;
-}
-
-/* The session's keys are not ours to thin out. */
-static mobiedit_status add_text(work *w, const me_key_set *all, int most, float weight, mobiedit_error *err) {
-    const size_t size = (size_t)all->n * (size_t)w->d;
-    me_key_set copy = {.keys = me_calloc(size, sizeof(float)), .n = all->n};
-    if (!copy.keys) return me_fail_memory(err, "keys");
-    memcpy(copy.keys, all->keys, size * sizeof(float));
-    add_group(w, copy, most, (me_key_group){.weight = weight});
-    return MOBIEDIT_OK;
-}
-
-/* Plain text, and what the model wrote itself where it is calibrated: each token weighs the same. With many
- * edits drift is what the solve does not know of other text (doc/experiments/background-text.md). */
-static mobiedit_status add_background(work *w, mobiedit_error *err) {
-    me_key_set plain, generated;
-    ME_TRY(me_session_background(w->session, w->layer, &plain, err));
-    ME_TRY(me_session_generated(w->session, w->layer, &generated, err));
-    const int n_plain = plain.n < MAX_BACKGROUND ? plain.n : MAX_BACKGROUND;
-    const int n_generated = generated.n < MAX_GENERATED ? generated.n : MAX_GENERATED;
-    const float weight = ME_KEY_TEXT_WEIGHT / (float)(n_plain + n_generated);
-    ME_TRY(add_text(w, &plain, n_plain, weight * (float)n_plain, err));
-    return n_generated ? add_text(w, &generated, n_generated, weight * (float)n_generated, err) : MOBIEDIT_OK;
-}
-
-/* ---- names ------------------------------------------------------------------------------------------- */
-
-/* Whether an earlier edit of the layer has the same text around its subject. */
-static bool surroundings_are_known(const work *w, int i) {
-    for (int j = 0; j < i; j++)
-        if (same_surroundings(&w->prompts[i], &w->prompts[j])) return true;
-    return false;
-}
-
-/* A subject that is edited is no other name. */
-static bool is_edited(const void *user, const char *name) {
-    const work *w = user;
-    for (int i = 0; i < w->n; i++) {
-        const me_prompt *p = w->items[i].edit->prompt;
-        if (i > 0 && w->unit[i] == w->unit[i - 1]) continue;
-        char subject[256];
-        const size_t n = subject_length(p) < sizeof subject - 1 ? subject_length(p) : sizeof subject - 1;
-        memcpy(subject, p->text + p->subject_begin, n);
-        subject[n] = 0;
-        if (me_names_overlap(subject, name)) return true;
-    }
-    return false;
-}
-
-/* Names that end like a subject hold part of it, so that here only the whole counts. */
-static bool is_edited_whole(const void *user, const char *name) {
-    const work *w = user;
-    const size_t n = strlen(name);
-    for (int i = 0; i < w->n; i++) {
-        const me_prompt *p = w->items[i].edit->prompt;
-        if (subject_length(p) == n && memcmp(p->text + p->subject_begin, name, n) == 0) return true;
-    }
-    return false;
-}
-
-static mobiedit_status add_names_around(work *w, const me_prompt *prompt, const me_name_choice *choice,
-                                        int n_contexts, mobiedit_error *err) {
-    me_key_set names = {0};
-    const mobiedit_status status = me_session_names(w->session, w->layer, prompt, choice, &names, err);
-    add_group(w, names, MAX_NAMES, (me_key_group){.weight = ME_KEY_NAMES_WEIGHT / (float)n_contexts});
-    return status;
-}
-
-/* Other names in each prompt. Prompts that begin alike share them; where there are many prompts, each takes
- * some of the names, and all together take all. */
-static mobiedit_status add_names(work *w, mobiedit_error *err) {
-    int n_contexts = 0, n_names = 0, context = 0;
-    for (int i = 0; i < w->n; i++)
-        n_contexts += !surroundings_are_known(w, i);
-    while (me_texts_names[n_names])
-        n_names++;
-    const int step = 1 + n_names * n_contexts / MAX_NAMES;
-    for (int i = 0; i < w->n; i++) {
-        if (surroundings_are_known(w, i)) continue;
-        const me_name_choice choice = {.first = context % step, .step = step, .skips = is_edited, .user = w};
-        context++;
-        /* Of more prompts than names that may be taken, those beyond have none of their own. */
-        if (step > n_names && context > MAX_NAMES) break;
-        ME_TRY(add_names_around(w, &w->prompts[i], &choice, n_contexts, err));
-    }
-    return MOBIEDIT_OK;
-}
-
-/* Each unit's subject with other first words, of which each takes some where there are many units. All
- * together weigh as much as those of one edit: every column answers to all of them, and where their weight
- * grows with the units, `left` grows long to be 0 on them and answers to any text. */
-static mobiedit_status add_near_names(work *w, mobiedit_error *err) {
-    const int n_words = (int)me_texts_count(me_texts_first_words);
-    const int step = 1 + n_words * w->n_units / MAX_NEAR_NAMES;
-    for (int i = 0; i < w->n; i++) {
-        if ((i > 0 && w->unit[i] == w->unit[i - 1]) || w->unit[i] >= MAX_NEAR_NAMES) continue;
-        const me_name_choice choice = {
-            .first = w->unit[i] % step, .step = step, .skips = is_edited_whole, .user = w};
-        me_key_set names = {0};
-        ME_TRY(me_session_near_names(w->session, w->layer, &w->prompts[i], &choice, &names, err));
-        add_group(w, names, n_words, (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT / (float)w->n_units});
-    }
-    return MOBIEDIT_OK;
-}
-
-/* ---- the prompts' own tokens, and what is to be kept ------------------------------------------------- */
-
-static mobiedit_status add_around(work *w, mobiedit_error *err) {
-    me_sequences bare = {0};
-    me_key_set keys = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    const int step = (w->n + MAX_AROUND - 1) / MAX_AROUND;
-    for (int i = 0; i < w->n && status == MOBIEDIT_OK; i += step)
-        status = me_session_add_prompt(w->session, w->items[i].edit->prompt, w->items[i].edit->prompt->target,
-                                       &bare, err);
-    if (status == MOBIEDIT_OK)
-        status = me_session_keys_around(w->session, w->layer, bare.items, bare.n, &keys, err);
-    me_sequences_free(&bare);
-    add_group(w, keys, MAX_AROUND, (me_key_group){.weight = 1});
-    return status;
-}
-
-static float cosine(const float *a, const float *b, int n) {
-    const float length = cblas_snrm2(n, a, 1) * cblas_snrm2(n, b, 1);
-    return length > 0 ? cblas_sdot(n, a, 1, b, 1) / length : 0;
-}
-
-/* Whether a key is that of a subject that is edited, which must not be held at 0. */
-static bool points_at_a_subject(const work *w, const float *key) {
-    for (int i = 0; i < w->n; i++)
-        for (int j = 0; j < w->items[i].edit->n_keys; j++)
-            if (cosine(key, w->items[i].edit->keys + (size_t)j * (size_t)w->d, w->d) > SAME_KEY) return true;
-    return false;
-}
-
-/* Leaves out keys that point at a subject of the layer. */
-static void drop_subjects(const work *w, me_key_set *keys) {
-    const size_t d = (size_t)w->d;
-    int kept = 0;
-    for (int j = 0; j < keys->n; j++) {
-        const float *key = keys->keys + (size_t)j * d;
-        if (!points_at_a_subject(w, key)) memmove(keys->keys + (size_t)kept++ * d, key, d * sizeof *key);
-    }
-    keys->n = kept;
-}
-
-/* The subjects that other layers' edits are about: a neuron here that stirs at one of them changes the key
- * that its own neuron, further up, reads. */
-static mobiedit_status add_elsewhere(work *w, mobiedit_error *err) {
-    me_sequences bare = {0};
-    me_key_set keys = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; i < w->n_all && status == MOBIEDIT_OK; i++)
-        if (w->all[i].edit->layer != w->layer)
-            status = me_session_add_prompt(w->session, w->all[i].edit->prompt, NULL, &bare, err);
-    if (status == MOBIEDIT_OK && bare.n) status = me_session_keys(w->session, w->layer, &bare, &keys, err);
-    me_sequences_free(&bare);
-    drop_subjects(w, &keys);
-    add_group(w, keys, MAX_ELSEWHERE, (me_key_group){.weight = (float)keys.n});
-    return status;
-}
-
-static mobiedit_status add_keep(work *w, mobiedit_error *err) {
-    for (int i = 0; i < w->n; i++) {
-        const me_joint_edit *edit = w->items[i].edit;
-        me_key_set keys = {0};
-        ME_TRY(me_session_text_keys(w->session, w->layer, edit->keep, edit->n_keep, &keys, err));
-        drop_subjects(w, &keys);
-        add_group(w, keys, MAX_KEEP / w->n + 1, (me_key_group){.weight = (float)keys.n});
-    }
-    return MOBIEDIT_OK;
-}
-
-/* ---- units ------------------------------------------------------------------------------------------- */
-
-/* Whether another unit of the subject has the key too. */
-static bool is_ambiguous(const work *w, int unit, const me_prompt *prompt, const float *key) {
-    for (int i = 0; i < w->n; i++) {
-        const me_joint_edit *other = w->items[i].edit;
-        if (w->unit[i] == unit || !me_same_subject(other->prompt, prompt)) continue;
-        for (int j = 0; j < other->n_keys; j++)
-            if (cosine(key, other->keys + (size_t)j * (size_t)w->d, w->d) > SAME_KEY) return true;
-    }
-    return false;
-}
-
-/* The keys of edits [first, last), which are one unit, without ambiguous ones; the bare prompts' stay in any
- * case. rows has room for all. Returns how many. */
-static int list_keys(const work *w, int first, int last, const float **rows) {
-    int n = 0;
-    for (int i = first; i < last; i++) {
-        const me_joint_edit *edit = w->items[i].edit;
-        for (int j = 0; j < edit->n_keys; j++) {
-            const float *key = edit->keys + (size_t)j * (size_t)w->d;
-            if (j == 0 || !is_ambiguous(w, w->unit[first], edit->prompt, key)) rows[n++] = key;
-        }
-    }
-    return n;
-}
-
-/* m rows of `total` keys: all where they are no more, else means of neighbouring ones. */
-static mobiedit_status mean_keys(const work *w, const float *const *rows, int total, int m, me_key_set *out,
-                                 mobiedit_error *err) {
-    const size_t d = (size_t)w->d;
-    float *keys = me_calloc((size_t)m * d, sizeof *keys);
-    if (!keys) return me_fail_memory(err, "keys");
-    for (int i = 0; i < m; i++) {
-        const int from = (int)((long)i * total / m), to = (int)((long)(i + 1) * total / m);
-        for (int j = from; j < to; j++)
-            cblas_saxpy(w->d, 1.0F / (float)(to - from), rows[j], 1, keys + (size_t)i * d, 1);
-    }
-    *out = (me_key_set){.keys = keys, .n = m};
-    return MOBIEDIT_OK;
-}
-
-static mobiedit_status unit_keys(const work *w, int first, int last, int most, me_key_set *out,
-                                 mobiedit_error *err) {
-    int total = 0;
-    for (int i = first; i < last; i++)
-        total += w->items[i].edit->n_keys;
-    const float **rows = me_calloc((size_t)total, sizeof *rows);
-    if (!rows) return me_fail_memory(err, "keys");
-    total = list_keys(w, first, last, rows);
-    const mobiedit_status status = mean_keys(w, rows, total, total < most ? total : most, out, err);
-    me_free(rows);
-    return status;
-}
-
-static int unit_end(const work *w, int first) {
-    int last = first + 1;
-    while (last < w->n && w->unit[last] == w->unit[first])
-        last++;
-    return last;
-}
-
-/* The bare prompt's key once more, as for one edit. */
-static void add_own_key(work *w, int first) {
-    w->groups[w->n_groups++] = (me_key_group){.keys = w->items[first].edit->keys,
-                                              .n = 1,
-                                              .target = 1,
-                                              .column = w->unit[first],
-                                              .weight = ME_KEY_OWN_WEIGHT};
-    w->n_samples++;
-}
-
-static mobiedit_status add_units(work *w, mobiedit_error *err) {
-    const int most = (ME_KEY_MAX_JOINT - w->n_samples) / w->n_units - 1;
-    if (most < 1)
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%d edits at layer %d are too many to be solved together",
-                       w->n_units, w->layer);
-    for (int first = 0, last; first < w->n; first = last) {
-        last = unit_end(w, first);
-        me_key_set keys = {0};
-        ME_TRY(unit_keys(w, first, last, most, &keys, err));
-        add_group(w, keys, most, (me_key_group){.target = 1, .column = w->unit[first], .weight = 1});
-        add_own_key(w, first);
-    }
-    return MOBIEDIT_OK;
-}
-
-/* ---- the solve --------------------------------------------------------------------------------------- */
-
 /* Scales each left so that its unit's keys and its prompt's own answer 1 in the mean, and sums the deltas up.
  */
-static void finish_units(const work *w, me_joint_layer *out) {
+static void finish_units(const me_joint_samples *w, me_joint_layer *out) {
     const size_t d = (size_t)w->d;
     for (int u = 0; u < w->n_units; u++) {
         float *left = out->left + (size_t)u * d;
@@ -417,15 +25,8 @@ static void finish_units(const work *w, me_joint_layer *out) {
         cblas_saxpy(w->d, 1, w->items[i].edit->delta, 1, out->delta + (size_t)w->unit[i] * d, 1);
 }
 
-static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *err) {
-    ME_TRY(work_open(w, err));
-    ME_TRY(add_background(w, err));
-    ME_TRY(add_names(w, err));
-    ME_TRY(add_near_names(w, err));
-    ME_TRY(add_around(w, err));
-    ME_TRY(add_keep(w, err));
-    ME_TRY(add_elsewhere(w, err));
-    ME_TRY(add_units(w, err));
+static mobiedit_status solve_work(me_joint_samples *w, me_joint_layer *out, mobiedit_error *err) {
+    ME_TRY(me_joint_samples_collect(w, err));
     *out = (me_joint_layer){.layer = w->layer,
                             .n_units = w->n_units,
                             .left = me_calloc((size_t)w->n_units * (size_t)w->d, sizeof(float)),
@@ -441,27 +42,27 @@ static mobiedit_status solve_work(work *w, me_joint_layer *out, mobiedit_error *
 }
 
 /* all [n_all] in order; [first, last) are all of one layer. */
-static mobiedit_status solve_layer(me_session *session, const item *all, int n_all, int first, int last,
-                                   int index, me_joint *joint, mobiedit_error *err) {
-    const item *items = all + first;
+static mobiedit_status solve_layer(me_session *session, const me_joint_item *all, int n_all, int first,
+                                   int last, int index, me_joint *joint, mobiedit_error *err) {
+    const me_joint_item *items = all + first;
     const int n = last - first;
-    work w = {.session = session,
-              .layer = items[0].edit->layer,
-              .d = session->engine->model->d_model,
-              .items = items,
-              .n = n,
-              .all = all,
-              .n_all = n_all};
+    me_joint_samples w = {.session = session,
+                          .layer = items[0].edit->layer,
+                          .d = session->engine->model->d_model,
+                          .items = items,
+                          .n = n,
+                          .all = all,
+                          .n_all = n_all};
     const mobiedit_status status = solve_work(&w, &joint->layers[index], err);
     for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
         joint->layer_of[items[i].index] = index;
         joint->unit_of[items[i].index] = w.unit[i];
     }
-    work_free(&w);
+    me_joint_samples_free(&w);
     return status;
 }
 
-static mobiedit_status solve_layers(me_session *session, const item *items, int n, me_joint *out,
+static mobiedit_status solve_layers(me_session *session, const me_joint_item *items, int n, me_joint *out,
                                     mobiedit_error *err) {
     for (int first = 0, last; first < n; first = last) {
         for (last = first + 1; last < n && items[last].edit->layer == items[first].edit->layer;)
@@ -477,14 +78,14 @@ mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, 
     me_joint joint = {.layers = me_calloc((size_t)n, sizeof *joint.layers),
                       .layer_of = me_calloc((size_t)n, sizeof *joint.layer_of),
                       .unit_of = me_calloc((size_t)n, sizeof *joint.unit_of)};
-    item *items = me_calloc((size_t)n, sizeof *items);
+    me_joint_item *items = me_calloc((size_t)n, sizeof *items);
     mobiedit_status status = joint.layers && joint.layer_of && joint.unit_of && items
                                  ? MOBIEDIT_OK
                                  : me_fail_memory(err, "the joint solve");
     if (status == MOBIEDIT_OK) {
         for (int i = 0; i < n; i++)
-            items[i] = (item){.edit = &edits[i], .index = i};
-        qsort(items, (size_t)n, sizeof *items, compare_items);
+            items[i] = (me_joint_item){.edit = &edits[i], .index = i};
+        qsort(items, (size_t)n, sizeof *items, me_joint_compare_items);
         status = solve_layers(session, items, n, &joint, err);
     }
     me_free(items);
