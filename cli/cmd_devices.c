@@ -6,6 +6,12 @@
 
 static const option_row TABLE[] = {OPTION_ROW_JSON, OPTION_ROW_END};
 
+static void add_kernels(cJSON *item, const char *const *kernels) {
+    cJSON *list = cJSON_AddArrayToObject(item, "kernels");
+    for (; *kernels; kernels++)
+        (void)cJSON_AddItemToArray(list, cJSON_CreateString(*kernels));
+}
+
 static int print_json(const mobiedit_device *devices, size_t n) {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "devices");
     for (size_t i = 0; i < n; i++) {
@@ -15,6 +21,7 @@ static int print_json(const mobiedit_device *devices, size_t n) {
         me_json_add_text(item, "description", devices[i].description);
         me_json_add_count(item, "memory_free_bytes", devices[i].memory_free);
         me_json_add_count(item, "memory_total_bytes", devices[i].memory_total);
+        if (devices[i].kernels) add_kernels(item, devices[i].kernels);
         (void)cJSON_AddItemToArray(list, item);
     }
     return json_print(object, list ? STATUS_DONE : STATUS_MEMORY);
@@ -23,10 +30,14 @@ static int print_json(const mobiedit_device *devices, size_t n) {
 static int print_table(const mobiedit_device *devices, size_t n) {
     const double mib = 1024.0 * 1024.0;
     (void)printf("%-12s %-15s %10s %10s  %s\n", "name", "kind", "free MiB", "of MiB", "");
-    for (size_t i = 0; i < n; i++)
-        (void)printf("%-12s %-15s %10.0f %10.0f  %s\n", devices[i].name, devices[i].kind,
+    for (size_t i = 0; i < n; i++) {
+        (void)printf("%-12s %-15s %10.0f %10.0f  %s", devices[i].name, devices[i].kind,
                      (double)devices[i].memory_free / mib, (double)devices[i].memory_total / mib,
                      devices[i].description);
+        for (const char *const *kernels = devices[i].kernels; kernels && *kernels; kernels++)
+            (void)printf("%s%s", kernels == devices[i].kernels ? ", of: " : " ", *kernels);
+        (void)printf("\n");
+    }
     return STATUS_DONE;
 }
 

@@ -66,7 +66,8 @@ typedef struct mobiedit_model mobiedit_model;
 typedef struct {
     int threads;         /* 0: one per processor */
     size_t memory_bytes; /* budget for working memory beside the mapped file; 0: the default */
-    const char *backend; /* what runs the passes of an edit. NULL or "native": our kernels on this processor;
+    const char *backend; /* what runs the passes of an edit. NULL or "native": our kernels on this processor,
+                            the fastest or those that the environment's MOBIEDIT_KERNELS names;
                             "auto": a GPU or NPU that ggml knows, else native; the name of a device, see
                             mobiedit_devices; "rpc:HOST:PORT[,HOST:PORT...]": ggml's RPC servers, which hold
                             the layers between them */
@@ -83,11 +84,14 @@ typedef struct {
 typedef struct {
     const char *name;        /* for mobiedit_model_options.backend */
     const char *kind;        /* "cpu", "gpu", "integrated gpu", "accelerator" (an aid to the cpu) */
-    const char *description; /* of native: its kernels */
+    const char *description; /* of native: the kernels that it uses */
     size_t memory_free, memory_total;
+    const char *const *kernels; /* of native: all kernels that this processor can run, slowest first, then
+                                   NULL; freed with the list. Of others: NULL */
 } mobiedit_device;
 
-/* The devices that there are, native first. *devices [*n] is freed with mobiedit_free. */
+/* The devices that there are, native first. *devices [*n] is freed with mobiedit_free. E_ARGUMENT if the
+ * environment's MOBIEDIT_KERNELS names kernels that this processor does not have. */
 MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err);
 
 /* Opens and checks the model at `path`. `options` may be NULL. Close with mobiedit_close (NULL is fine).

@@ -45,7 +45,7 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
     if (i == N_PROFILES)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "there is no profile \"%.60s\": choose none, w8a16-static or w8a8-static", profile);
-    if (strcmp(name, native) == 0) return MOBIEDIT_OK;
+    if (strcmp(name, native) == 0) return me_kernels_choose(NULL, &(const me_kernels *){NULL}, err);
     if (PROFILES[i].activation_bits)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "profile %s needs the native backend, not %.60s", profile,
                        name);
@@ -88,12 +88,32 @@ static mobiedit_device describe(ggml_backend_dev_t device) {
     return out;
 }
 
+static size_t count_kernels(void) {
+    size_t n = 0;
+    while (me_kernels_all[n])
+        n++;
+    return n;
+}
+
+/* Our own kernels on this processor. names: room for all tables and a NULL. */
+static mobiedit_device describe_native(const me_kernels *chosen, const char **names) {
+    const mobiedit_device out = {
+        .name = native, .kind = "cpu", .description = chosen->name, .kernels = names};
+    for (const me_kernels *const *table = me_kernels_all; *table; table++)
+        if ((*table)->supported()) *names++ = (*table)->name;
+    *names = NULL;
+    return out;
+}
+
 mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err) {
+    const me_kernels *chosen;
+    ME_TRY(me_kernels_choose(NULL, &chosen, err));
     me_llama_init();
     const size_t count = ggml_backend_dev_count();
-    mobiedit_device *list = me_calloc(count + 1, sizeof *list);
+    /* One block, for one mobiedit_free: the devices, then the names of kernels. */
+    mobiedit_device *list = me_calloc(1, (count + 1) * sizeof *list + (count_kernels() + 1) * sizeof(char *));
     if (!list) return me_fail_memory(err, "the devices");
-    list[0] = (mobiedit_device){.name = native, .kind = "cpu", .description = me_kernels_pick(NULL)->name};
+    list[0] = describe_native(chosen, (const char **)(list + count + 1));
     for (size_t i = 0; i < count; i++) {
         list[i + 1] = describe(ggml_backend_dev_get(i));
         if (strcmp(list[i + 1].kind, "cpu") != 0) continue;

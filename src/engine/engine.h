@@ -103,7 +103,7 @@ struct me_engine {
 typedef struct {
     size_t memory_bytes; /* budget for batches; 0 = the default. The batch shrinks to fit; E_MEMORY if one
                             column cannot */
-    const char *kernels; /* table name for tests and benchmarks; NULL = the fastest */
+    const char *kernels; /* table name for tests and benchmarks; NULL: as me_kernels_choose says */
     int activation_bits; /* 16 or 8: the arithmetic of a mobile NPU (native/profile.h); 0: the kernels' own */
     const me_sequence *calibration; /* [n_calibration], with activation_bits: texts whose activations are the
                                        largest that are represented; all their positions are read */

@@ -103,6 +103,26 @@ class CommandLine(Case):
         table = self.run_command("devices").stdout.decode().splitlines()
         self.assertEqual([line.split()[0] for line in table[1:]], [d["name"] for d in devices])
 
+    def test_kernels_are_chosen_by_the_environment(self):
+        ran = self.run_command("devices", "--json")
+        native, *others = json.loads(ran.stdout)["devices"]
+        self.assertEqual(native["kernels"][0], "scalar")
+        self.assertTrue(all("kernels" not in d for d in others))
+        for name in native["kernels"]:
+            ran = self.run_command("devices", "--json", env={**os.environ, "MOBIEDIT_KERNELS": name})
+            self.assertEqual(json.loads(ran.stdout)["devices"][0]["description"], name)
+
+    def test_kernels_that_the_processor_lacks_are_refused(self):
+        native = json.loads(self.run_command("devices", "--json").stdout)["devices"][0]
+        known = ["scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neon-dotprod", "neon-i8mm"]
+        model = self.folder / "text.gguf"
+        model.write_text("not read\n")
+        for name in ["abacus", *(k for k in known if k not in native["kernels"])]:
+            env = {**os.environ, "MOBIEDIT_KERNELS": name}
+            for args in (["devices"], ["edit", model, PROMPT, TARGET]):
+                with self.subTest(name=name, args=args):
+                    self.assert_refused(args, USAGE, "MOBIEDIT_KERNELS", f'"{name}"', *native["kernels"], env=env)
+
     def test_models_that_are_none(self):
         text, empty = self.folder / "text.gguf", self.folder / "empty.gguf"
         text.write_text("The capital of Japan is Tokyo.\n" * 100)

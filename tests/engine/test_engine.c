@@ -678,7 +678,7 @@ static void unknown_kernels_and_backends_are_refused(void **state) {
     mobiedit_error err = {0};
     me_engine *none = NULL;
     const me_native_options kernels = {.kernels = "abacus"};
-    assert_int_equal(me_native_open(b.model, b.pool, &kernels, &none, &err), MOBIEDIT_E_UNSUPPORTED);
+    assert_int_equal(me_native_open(b.model, b.pool, &kernels, &none, &err), MOBIEDIT_E_ARGUMENT);
     const me_ggml_options unknown = {.backend = "abacus"};
     assert_int_equal(me_ggml_open(b.model, &unknown, &none, &err), MOBIEDIT_E_ARGUMENT);
     assert_non_null(strstr(err.message, "abacus"));

@@ -264,11 +264,8 @@ static mobiedit_status open_parts(me_native *engine, mobiedit_error *err) {
 
 mobiedit_status me_native_open(const me_model *model, me_pool *pool, const me_native_options *options,
                                me_engine **out, mobiedit_error *err) {
-    const char *name = options ? options->kernels : NULL;
-    const me_kernels *kernels = me_kernels_pick(name);
-    if (!kernels)
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "no kernels named %s for this processor",
-                       name ? name : "any");
+    const me_kernels *kernels;
+    ME_TRY(me_kernels_choose(options ? options->kernels : NULL, &kernels, err));
     me_native *engine = me_calloc(1, sizeof *engine);
     if (!engine) return me_fail_memory(err, "the engine");
     engine->base = (me_engine){.ops = &native_ops, .model = model};

@@ -72,9 +72,12 @@ typedef struct me_kernels {
 /* All tables that were compiled in, scalar (the reference) first, fastest last; ends with NULL. */
 extern const me_kernels *const me_kernels_all[];
 
-/* The fastest table this processor supports; `name` (may be NULL) asks for one by name: NULL if it is not to
- * be had. */
+/* The table of that name, if this processor can run it; name NULL: the fastest that it can. NULL: none. */
 const me_kernels *me_kernels_pick(const char *name);
+
+/* The table to compute with: the one named; name NULL: the one that the environment's MOBIEDIT_KERNELS names,
+ * for tests and measurements; without either the fastest. E_ARGUMENT if this processor has no such table. */
+mobiedit_status me_kernels_choose(const char *name, const me_kernels **out, mobiedit_error *err);
 
 /* Whether matmul takes weights of this type. */
 bool me_kernels_type_supported(enum ggml_type type);

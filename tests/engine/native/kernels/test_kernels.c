@@ -1,5 +1,6 @@
 /* Every kernel table against the scalar reference, bit for bit; the reference against ggml's dequantisation
  * in double precision. */
+#define _GNU_SOURCE /* setenv */
 #include "base/memory.h"
 #include "engine/native/kernels/tables.h"
 
@@ -358,6 +359,65 @@ static void the_fastest_supported_table_is_picked(void **state) {
     assert_null(me_kernels_pick("abacus"));
 }
 
+/* The environment as it was is put back: the suite runs under a table of its own, too. */
+static int save_choice(void **state) {
+    const char *set = getenv("MOBIEDIT_KERNELS");
+    *state = set ? strdup(set) : NULL;
+    return set && !*state;
+}
+
+static int restore_choice(void **state) {
+    int failed = *state ? setenv("MOBIEDIT_KERNELS", *state, 1) : unsetenv("MOBIEDIT_KERNELS");
+    free(*state);
+    return failed;
+}
+
+static void the_environment_chooses_a_table(void **state) {
+    (void)state;
+    for (const me_kernels *const *table = me_kernels_all; *table; table++) {
+        const me_kernels *chosen = NULL;
+        mobiedit_error err = {0};
+        assert_int_equal(setenv("MOBIEDIT_KERNELS", (*table)->name, 1), 0);
+        mobiedit_status status = me_kernels_choose(NULL, &chosen, &err);
+        assert_int_equal(status, (*table)->supported() ? MOBIEDIT_OK : MOBIEDIT_E_ARGUMENT);
+        assert_ptr_equal(chosen, (*table)->supported() ? *table : NULL);
+        if (status != MOBIEDIT_OK) assert_non_null(strstr(err.message, (*table)->name));
+    }
+}
+
+static void a_name_goes_before_the_environment(void **state) {
+    const me_kernels *chosen = NULL;
+    (void)state;
+    assert_int_equal(setenv("MOBIEDIT_KERNELS", "abacus", 1), 0);
+    assert_int_equal(me_kernels_choose("scalar", &chosen, NULL), MOBIEDIT_OK);
+    assert_ptr_equal(chosen, &me_kernels_scalar);
+}
+
+static void without_a_choice_the_fastest_computes(void **state) {
+    const me_kernels *chosen = NULL;
+    (void)state;
+    assert_int_equal(setenv("MOBIEDIT_KERNELS", "", 1), 0);
+    assert_int_equal(me_kernels_choose(NULL, &chosen, NULL), MOBIEDIT_OK);
+    assert_ptr_equal(chosen, me_kernels_pick(NULL));
+    assert_int_equal(unsetenv("MOBIEDIT_KERNELS"), 0);
+    assert_int_equal(me_kernels_choose(NULL, &chosen, NULL), MOBIEDIT_OK);
+    assert_ptr_equal(chosen, me_kernels_pick(NULL));
+}
+
+static void unknown_tables_are_refused_with_those_that_are_there(void **state) {
+    const me_kernels *chosen = NULL;
+    mobiedit_error err = {0};
+    (void)state;
+    assert_int_equal(setenv("MOBIEDIT_KERNELS", "abacus", 1), 0);
+    assert_int_equal(me_kernels_choose(NULL, &chosen, &err), MOBIEDIT_E_ARGUMENT);
+    assert_null(chosen);
+    assert_non_null(strstr(err.message, "MOBIEDIT_KERNELS"));
+    assert_non_null(strstr(err.message, "\"abacus\""));
+    assert_non_null(strstr(err.message, "scalar"));
+    assert_int_equal(me_kernels_choose("abacus", &chosen, &err), MOBIEDIT_E_ARGUMENT);
+    assert_null(chosen);
+}
+
 static void other_types_are_refused(void **state) {
     (void)state;
     int supported = 0;
@@ -378,6 +438,11 @@ int main(void) {
         cmocka_unit_test(emulated_avxvnni_equals_the_reference),
         cmocka_unit_test(emulated_avx512vnni_equals_the_reference),
         cmocka_unit_test(the_fastest_supported_table_is_picked),
+        cmocka_unit_test_setup_teardown(the_environment_chooses_a_table, save_choice, restore_choice),
+        cmocka_unit_test_setup_teardown(a_name_goes_before_the_environment, save_choice, restore_choice),
+        cmocka_unit_test_setup_teardown(without_a_choice_the_fastest_computes, save_choice, restore_choice),
+        cmocka_unit_test_setup_teardown(unknown_tables_are_refused_with_those_that_are_there, save_choice,
+                                        restore_choice),
         cmocka_unit_test(other_types_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
