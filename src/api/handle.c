@@ -127,7 +127,7 @@ mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobi
                                         .n_sequences = handle->n_sequences};
     if (!handle->runtime) {
         /* Libllama maps the same file and has buffers of its own: what the engine holds makes room. */
-        if (handle->engine && handle->engine->ops->rest) handle->engine->ops->rest(handle->engine);
+        if (handle->engine && handle->engine->ops->release) handle->engine->ops->release(handle->engine);
         me_model_release_pages(handle->model);
         ME_TRY(me_runtime_open(handle->model->path, &options, &handle->runtime, err));
     } else {

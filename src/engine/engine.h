@@ -51,7 +51,7 @@ struct me_engine_ops {
     void (*close)(me_engine *engine);
 
     /* Gives back working memory until the next call needs it again. NULL: there is none worth it. */
-    void (*rest)(me_engine *engine);
+    void (*release)(me_engine *engine);
 
     /* Runs the sequences through all layers and keeps the prefix. All must have the same n_read. */
     mobiedit_status (*prefix)(me_engine *engine, int layer, const me_sequence *sequences, int n,

@@ -19,12 +19,12 @@ mobiedit_status me_fail_budget(const me_ggml *engine, int n_tokens, size_t bytes
                    bytes / 1024, engine->budget / 1024);
 }
 
-me_span me_whole_span(const me_sequence *sequence, int index) {
-    return (me_span){.sequence = index,
-                     .n_columns = me_sequence_columns(sequence),
-                     .edit_pos = sequence->edit_pos,
-                     .read_pos = sequence->read_pos,
-                     .n_read = sequence->n_read};
+me_ggml_span me_whole_span(const me_sequence *sequence, int index) {
+    return (me_ggml_span){.sequence = index,
+                          .n_columns = me_sequence_columns(sequence),
+                          .edit_pos = sequence->edit_pos,
+                          .read_pos = sequence->read_pos,
+                          .n_read = sequence->n_read};
 }
 
 mobiedit_status me_sequences_take(const me_ggml *engine, const me_sequence *sequences, int first, int n,

@@ -28,7 +28,7 @@ typedef struct {
     int edit_pos; /* positions in the sequence */
     int read_pos;
     int n_read;
-} me_span;
+} me_ggml_span;
 
 /* Items with as many columns each: every one of `n_sources` spans `n_repeats` times, span after span. */
 typedef struct {
@@ -38,7 +38,7 @@ typedef struct {
 } me_group;
 
 typedef struct {
-    const me_span *spans; /* [n_spans], borrowed */
+    const me_ggml_span *spans; /* [n_spans], borrowed */
     int n_spans;
     int n_base;    /* 1: every span is there once more, at the front, for the others to differ from */
     int n_repeats; /* candidates of each span */
@@ -51,7 +51,7 @@ typedef struct {
     int n_reads, n_base_reads; /* read positions of all items */
 } me_layout;
 
-mobiedit_status me_layout_open(const me_span *spans, int n_spans, int n_base, int n_repeats, int past,
+mobiedit_status me_layout_open(const me_ggml_span *spans, int n_spans, int n_base, int n_repeats, int past,
                                me_layout *out, mobiedit_error *err);
 void me_layout_close(me_layout *layout);
 int me_group_items(const me_group *group);
@@ -134,8 +134,8 @@ typedef struct {
 
 typedef struct {
     me_prefix base;
-    me_span *spans;   /* [n_sequences]: from edit_pos on */
-    int *first_state; /* [n_sequences]: rows of `states` before it */
+    me_ggml_span *spans; /* [n_sequences]: from edit_pos on */
+    int *first_state;    /* [n_sequences]: rows of `states` before it */
     int past;
     me_ggml_store stores[ME_GGML_DEVICES];
     struct ggml_tensor *states; /* [d, suffix_tokens]: the residual after `layer`; at edit_pos without that
@@ -224,7 +224,7 @@ size_t me_graph_tensors(const me_ggml *engine, const me_graph_shape *shape);
 /* ---- engine.c, suffix.c ------------------------------------------------------------------------------ */
 
 /* Spans of whole sequences. */
-me_span me_whole_span(const me_sequence *sequence, int index);
+me_ggml_span me_whole_span(const me_sequence *sequence, int index);
 
 /* How many of the sequences from `first` on fit into one batch; E_MEMORY where not even one does. */
 mobiedit_status me_sequences_take(const me_ggml *engine, const me_sequence *sequences, int first, int n,
@@ -235,7 +235,7 @@ mobiedit_status me_fail_budget(const me_ggml *engine, int n_tokens, size_t bytes
 /* A run of whole sequences: spans and layout are the run's own, the graph with its outputs is the engine's.
  */
 typedef struct {
-    me_span *spans;
+    me_ggml_span *spans;
     me_layout layout;
     me_graph *graph;
 } me_batch_run;

@@ -42,7 +42,7 @@ static void add_groups(me_layout *layout, int first, int n_repeats, int *n_sourc
     }
 }
 
-mobiedit_status me_layout_open(const me_span *spans, int n_spans, int n_base, int n_repeats, int past,
+mobiedit_status me_layout_open(const me_ggml_span *spans, int n_spans, int n_base, int n_repeats, int past,
                                me_layout *out, mobiedit_error *err) {
     size_t n = (size_t)n_spans, times = (size_t)(n_base + n_repeats);
     me_layout layout = {
@@ -99,7 +99,7 @@ void me_layout_base_rows(const me_layout *layout, int32_t *out) {
 void me_layout_read_rows(const me_layout *layout, int32_t *out) {
     for (int r = 0; r < layout->n_base + layout->n_repeats; r++)
         for (int i = 0; i < layout->n_spans; i++) {
-            const me_span *span = &layout->spans[i];
+            const me_ggml_span *span = &layout->spans[i];
             for (int t = 0; t < span->n_read; t++)
                 *out++ = first_row(layout, r, i) + span->read_pos + t - span->start;
         }
@@ -117,7 +117,7 @@ void me_layout_edit_rows(const me_layout *layout, int32_t *out) {
 
 /* One column's row of a mask: positions (last - window, last] of those that are known, and of its own item's.
  */
-static void mask_row(const me_span *span, int past, int column, int window, float *out) {
+static void mask_row(const me_ggml_span *span, int past, int column, int window, float *out) {
     int last = span->start + column, first = window > 0 && last >= window ? last - window + 1 : 0;
     for (int i = 0; i < past; i++)
         out[i] = i < span->start && i >= first ? 0.0f : -INFINITY;
@@ -135,7 +135,8 @@ void me_layout_mask(const me_layout *layout, const me_group *group, int window, 
 
 void me_layout_select(const me_layout *layout, const me_group *group, float *out) {
     for (int item = 0; item < me_group_items(group); item++, out += group->n_columns) {
-        const me_span *span = &layout->spans[layout->sources[group->first_source + item / group->n_repeats]];
+        const me_ggml_span *span =
+            &layout->spans[layout->sources[group->first_source + item / group->n_repeats]];
         for (int c = 0; c < group->n_columns; c++)
             out[c] = c == span->edit_pos - span->start ? 1.0f : 0.0f;
     }

@@ -55,7 +55,7 @@ static mobiedit_status allocate(const me_engine *engine, const me_sequence *sequ
         return me_fail_memory(err, "a prefix");
     for (int i = 0; i < base->n_sequences; i++) {
         const me_sequence *s = &sequences[i];
-        me_span span = me_whole_span(s, i);
+        me_ggml_span span = me_whole_span(s, i);
         span.start = s->edit_pos;
         span.n_columns -= s->edit_pos;
         prefix->spans[i] = span;
@@ -136,7 +136,7 @@ static void keep_rms(collection *c, const me_layout *layout, const me_later *lat
 }
 
 /* Read positions that the mean of attention is over: those behind edit_pos. */
-static int readers(const me_span *span) {
+static int readers(const me_ggml_span *span) {
     return span->n_read - (span->read_pos > span->edit_pos ? 0 : 1);
 }
 
@@ -148,7 +148,7 @@ static void keep_attention(collection *c, const me_layout *layout, const me_late
         const me_group *group = &layout->groups[g];
         me_tensor_take(later->focus[g], c->scratch); /* [items][n_head][n_columns] */
         for (int item = 0; item < group->n_sources; item++) {
-            const me_span *span = &layout->spans[layout->sources[group->first_source + item]];
+            const me_ggml_span *span = &layout->spans[layout->sources[group->first_source + item]];
             int end = span->read_pos + span->n_read;
             for (int head = 0; head < n_head; head++)
                 for (int p = end - readers(span); p < end; p++)
@@ -166,7 +166,7 @@ static void keep_layer(collection *c, const me_layout *layout, const me_graph *g
     me_tensor_take(graph->value, base->values + (size_t)first * d);
     me_tensor_take(graph->after, c->scratch);
     for (int i = 0; i < layout->n_spans; i++) {
-        const me_span *span = &c->prefix->spans[first + i];
+        const me_ggml_span *span = &c->prefix->spans[first + i];
         size_t row = (size_t)(layout->first_row[i] + span->edit_pos);
         memcpy(c->states + (size_t)c->prefix->first_state[first + i] * d, c->scratch + row * d,
                (size_t)span->n_columns * d * sizeof(float));

@@ -17,7 +17,7 @@ typedef struct {
     int first_delta, n_deltas, first_which, n_spans;
 } job;
 
-static const me_span *span_of(const job *j, int which) {
+static const me_ggml_span *span_of(const job *j, int which) {
     return &j->prefix->spans[j->which[which]];
 }
 
@@ -30,7 +30,7 @@ static void put_rows(const me_layout *layout, const me_ggml_prefix *prefix, me_g
     int times = layout->n_base + layout->n_repeats, n_items = times * layout->n_spans;
     for (int pass = 0; pass < 2; pass++) {
         for (int item = 0; item < n_items; item++) {
-            const me_span *span = &layout->spans[item % layout->n_spans];
+            const me_ggml_span *span = &layout->spans[item % layout->n_spans];
             for (int c = 0; c < span->n_columns; c++)
                 scratch[layout->first_row[item] + c] = pass == 0 ? prefix->first_state[span->sequence] + c
                                                        : c == 0  ? item
@@ -97,7 +97,7 @@ static mobiedit_status run_layout(const job *j, const me_layout *layout, mobiedi
 
 static mobiedit_status run_batch(const job *j, mobiedit_error *err) {
     me_layout layout;
-    me_span *spans = me_calloc((size_t)j->n_spans, sizeof *spans);
+    me_ggml_span *spans = me_calloc((size_t)j->n_spans, sizeof *spans);
     if (!spans) return me_fail_memory(err, "a batch");
     for (int i = 0; i < j->n_spans; i++)
         spans[i] = *span_of(j, j->first_which + i);
@@ -118,14 +118,14 @@ static mobiedit_status take_spans(job *j, int *n_deltas, mobiedit_error *err) {
     size_t times = j->base ? 2 : 1, bytes = 0, limit = j->engine->budget;
     j->n_spans = 0;
     while (j->first_which + j->n_spans < j->n_which) {
-        const me_span *span = span_of(j, j->first_which + j->n_spans);
+        const me_ggml_span *span = span_of(j, j->first_which + j->n_spans);
         size_t more = me_item_bytes(j->engine, span->n_columns, j->prefix->past);
         if (more > (limit - bytes) / times) break;
         bytes += times * more;
         j->n_spans++;
     }
     if (j->n_spans == 0) {
-        const me_span *span = span_of(j, j->first_which);
+        const me_ggml_span *span = span_of(j, j->first_which);
         return me_fail_budget(j->engine, span->start + span->n_columns,
                               times * me_item_bytes(j->engine, span->n_columns, j->prefix->past), err);
     }

@@ -1,4 +1,6 @@
-#include "engine/native/native.h"
+#include "engine/native/attention.h"
+
+#include "engine/native/vector.h"
 
 #include <math.h>
 

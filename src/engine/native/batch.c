@@ -1,4 +1,4 @@
-#include "engine/native/native.h"
+#include "engine/native/batch.h"
 
 #include "base/memory.h"
 
@@ -140,7 +140,7 @@ static mobiedit_status reserve_scores(me_native *engine, int n_positions, mobied
 mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions, mobiedit_error *err) {
     if (n_columns > engine->batch.capacity) ME_TRY(allocate(engine, n_columns, err));
     ME_TRY(reserve_scores(engine, n_positions, err));
-    ME_TRY(me_ropes_reserve(engine, n_positions, err));
+    ME_TRY(me_ropes_reserve(&engine->ropes, n_positions, err));
     engine->batch.n_columns = engine->batch.n_rows = 0;
     engine->batch.n_spans = engine->batch.n_reads = 0;
     engine->batch.varied = false;

@@ -1,4 +1,25 @@
-#include "engine/native/native.h"
+/* What a layer does to each row of the batch. Buffers are batch.h's, [..] is what only some models have; "q8"
+ * marks an h that is quantised, since the next product reads it (kernels.h).
+ *
+ *   me_layer_attention  h    = norm(x) * attn_norm                    q8
+ *                       wide = q, k, v = Wq h [+ bq], Wk h [+ bk], Wv h [+ bv]
+ *                       q, k = rope([norm] of each head of q, k)
+ *                       h    = softmax(attn_scale * q . k) v          q8; over past and own columns
+ *                       out  = Wo h [+ bo]
+ *                       x   += [norm of] out                          post_attn_norm
+ *                       h    = norm(x) * ffn_norm                     q8; the MLP's input
+ *   me_layer_key        wide = gate, up = Wgate h [+ gate_b], Wup h [+ up_b]
+ *                       h    = activation(gate) * up                  q8; the key
+ *   me_layer_value      out  = Wdown h [+ down_b]                     the value: a delta is added to it
+ *   me_layer_residual   x   += [norm of] out                          post_ffn_norm
+ *
+ * With `narrow`, k and v are those of all columns; then only the rows at read positions stay, and q and all
+ * that follows are theirs. */
+#include "engine/native/layer.h"
+
+#include "engine/native/attention.h"
+#include "engine/native/product.h"
+#include "engine/native/vector.h"
 
 /* A layer's step over rows of the batch. */
 typedef struct {
@@ -28,7 +49,7 @@ static void normalise_rows(const step *s, const float *weight, int first, int la
     for (int row = first; row < last; row++)
         me_rms_norm(engine->batch.x + (size_t)row * d, weight, (int)d, engine->base.model->norm_eps,
                     engine->batch.h + (size_t)row * d);
-    me_act_done(engine, first, last);
+    me_act_quantize(engine, first, last);
 }
 
 static void attention_input_rows(void *context, int first, int last, int thread) {
@@ -46,7 +67,7 @@ static void finish_heads(const step *s, float *heads, int n_heads, const float *
     for (int i = 0; i < n_heads; i++) {
         float *head = heads + (size_t)i * head_dim;
         if (norm) me_rms_norm(head, norm, model->head_dim, model->norm_eps, head);
-        me_rope_head(&s->engine->ropes[s->engine->rope_of[s->index]], position, head);
+        me_rope_head(&s->engine->ropes, s->index, position, head);
     }
 }
 
@@ -86,7 +107,7 @@ static void attention_rows(void *context, int first, int last, int thread) {
     me_native *engine = s->engine;
     me_attention(engine, s->index, s->focus, first, last,
                  engine->scores + (size_t)thread * engine->scores_width);
-    me_act_done(engine, first, last);
+    me_act_quantize(engine, first, last);
 }
 
 /* x += out behind its norm, if any */
@@ -138,7 +159,7 @@ static void key_rows(void *context, int first, int last, int thread) {
         add_bias(up, s->vectors->up_b, d_ff);
         me_gated(model->activation, gate, up, model->d_ff, engine->batch.h + (size_t)row * d_ff);
     }
-    me_act_done(engine, first, last);
+    me_act_quantize(engine, first, last);
 }
 
 void me_layer_key(me_native *engine, int index) {
@@ -184,4 +205,15 @@ static void residual_rows(void *context, int first, int last, int thread) {
 void me_layer_residual(me_native *engine, int index) {
     step s = step_of(engine, index);
     me_for_rows(engine, engine->batch.n_rows, residual_rows, &s);
+}
+
+void me_layer_mlp(me_native *engine, int index) {
+    me_layer_key(engine, index);
+    me_layer_value(engine, index);
+    me_layer_residual(engine, index);
+}
+
+void me_layer_run(me_native *engine, int index, bool narrow, float *focus) {
+    me_layer_attention(engine, index, narrow, focus);
+    me_layer_mlp(engine, index);
 }

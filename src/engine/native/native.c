@@ -1,7 +1,9 @@
-#include "engine/native/native.h"
-
 #include "base/memory.h"
+#include "engine/native/layer.h"
+#include "engine/native/prefix.h"
+#include "engine/native/product.h"
 #include "engine/native/profile.h"
+#include "engine/native/vector.h"
 
 #include <math.h>
 #include <string.h>
@@ -84,7 +86,7 @@ static void native_close(me_engine *base) {
         free_layer_vectors(&engine->vectors[i]);
     me_free(engine->vectors);
     me_free(engine->output_norm);
-    me_ropes_close(engine);
+    me_ropes_close(&engine->ropes);
     me_free(engine->kernel_scratch);
     me_free(engine->scores);
     me_profile_close(engine->profile);
@@ -105,12 +107,8 @@ static mobiedit_status read_mlp(me_native *engine, int layer, bool behind, const
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
         int shared = me_common_prefix(sequences + first, taken);
         ME_TRY(me_batch_embed(engine, sequences + first, taken, shared, err));
-        for (int i = 0; i < layer; i++) {
-            me_layer_attention(engine, i, false, NULL);
-            me_layer_key(engine, i);
-            me_layer_value(engine, i);
-            me_layer_residual(engine, i);
-        }
+        for (int i = 0; i < layer; i++)
+            me_layer_run(engine, i, false, NULL);
         me_layer_attention(engine, layer, true, NULL);
         if (behind) me_layer_key(engine, layer);
         size_t count = (size_t)engine->batch.n_rows * width;
@@ -141,7 +139,7 @@ static void take_inputs(void *context, int first, int last, int thread) {
     (void)thread;
     memcpy(job->engine->batch.h + (size_t)first * d, job->keys + (size_t)first * d,
            (size_t)(last - first) * d * sizeof(float));
-    me_act_done(job->engine, first, last);
+    me_act_quantize(job->engine, first, last);
 }
 
 static int one_column(const void *context, int i) {
@@ -176,12 +174,8 @@ static mobiedit_status native_forward(me_engine *base, const me_sequence *sequen
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
         ME_TRY(me_batch_embed(engine, sequences + first, taken, 0, err));
-        for (int i = 0; i <= last; i++) {
-            me_layer_attention(engine, i, i == last, NULL);
-            me_layer_key(engine, i);
-            me_layer_value(engine, i);
-            me_layer_residual(engine, i);
-        }
+        for (int i = 0; i <= last; i++)
+            me_layer_run(engine, i, i == last, NULL);
         size_t count = (size_t)engine->batch.n_rows * d;
         memcpy(hidden, engine->batch.x, count * sizeof *hidden);
         hidden += count;
@@ -205,7 +199,7 @@ static void output_norm_rows(void *context, int first, int last, int thread) {
     for (int row = first; row < last; row++)
         me_rms_norm(job->hidden + (size_t)row * d, engine->output_norm, (int)d, engine->base.model->norm_eps,
                     engine->batch.h + (size_t)row * d);
-    me_act_done(engine, first, last);
+    me_act_quantize(engine, first, last);
 }
 
 static void softcap_rows(void *context, int first, int last, int thread) {
@@ -236,14 +230,14 @@ static mobiedit_status native_logits(me_engine *base, const float *hidden, int n
     return MOBIEDIT_OK;
 }
 
-static void native_rest(me_engine *base) {
+static void native_release(me_engine *base) {
     me_batch_free(&((me_native *)base)->batch);
 }
 
 static const struct me_engine_ops native_ops = {
     .name = "native",
     .close = native_close,
-    .rest = native_rest,
+    .release = native_release,
     .prefix = me_native_prefix,
     .prefix_free = me_native_prefix_free,
     .suffix = me_native_suffix,
@@ -258,7 +252,7 @@ static const struct me_engine_ops native_ops = {
 static mobiedit_status open_parts(me_native *engine, mobiedit_error *err) {
     me_batch_plan(engine);
     ME_TRY(load_vectors(engine, err));
-    ME_TRY(me_ropes_open(engine, err));
+    ME_TRY(me_ropes_open(engine->base.model, &engine->ropes, err));
     return plan_kernels(engine, err);
 }
 

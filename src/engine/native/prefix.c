@@ -1,6 +1,8 @@
-#include "engine/native/native.h"
+#include "engine/native/prefix.h"
 
 #include "base/memory.h"
+#include "engine/native/layer.h"
+#include "engine/native/vector.h"
 
 #include <math.h>
 #include <string.h>
@@ -150,24 +152,34 @@ static void average_attention(const me_model *model, native_prefix *prefix) {
         base->attention[i] /= (float)readers;
 }
 
-/* Runs the batch, sequences from `first` on, through all layers. */
+/* Runs the batch, sequences from `first` on, through the edited layer. */
+static void run_edited_layer(me_native *engine, native_prefix *prefix, int first) {
+    int layer = prefix->base.layer;
+    me_layer_attention(engine, layer, false, NULL);
+    me_layer_key(engine, layer);
+    me_layer_value(engine, layer);
+    keep_values(engine, prefix, first);
+    me_layer_residual(engine, layer);
+    keep_states(engine, prefix, first);
+}
+
+/* K and V stay in the batch only until the MLP. */
+static void run_later_layer(me_native *engine, native_prefix *prefix, int index, int first, float *focus) {
+    keep_rms(engine, prefix, index);
+    me_layer_attention(engine, index, index == engine->base.model->n_layer - 1, focus);
+    keep_past(engine, prefix, index, first);
+    keep_attention(engine, prefix, index, focus);
+    me_layer_mlp(engine, index);
+}
+
 static void run_layers(me_native *engine, native_prefix *prefix, int first, float *focus) {
-    int last = engine->base.model->n_layer - 1, layer = prefix->base.layer;
-    for (int i = 0; i <= last; i++) {
-        bool later = i > layer;
-        if (later) keep_rms(engine, prefix, i);
-        me_layer_attention(engine, i, later && i == last, later ? focus : NULL);
-        if (later) {
-            keep_past(engine, prefix, i, first);
-            keep_attention(engine, prefix, i, focus);
-        }
-        me_layer_key(engine, i);
-        me_layer_value(engine, i);
-        if (i == layer) keep_values(engine, prefix, first);
-        me_layer_residual(engine, i);
-        if (i == layer) keep_states(engine, prefix, first);
-    }
-    if (layer == last) me_batch_narrow(engine);
+    int n_layer = engine->base.model->n_layer, layer = prefix->base.layer;
+    for (int i = 0; i < layer; i++)
+        me_layer_run(engine, i, false, NULL);
+    run_edited_layer(engine, prefix, first);
+    for (int i = layer + 1; i < n_layer; i++)
+        run_later_layer(engine, prefix, i, first, focus);
+    if (layer == n_layer - 1) me_batch_narrow(engine);
 }
 
 static mobiedit_status fill(me_native *engine, native_prefix *prefix, const me_sequence *sequences,
@@ -286,12 +298,8 @@ static mobiedit_status begin_suffix(suffix_job *job, int n_items, mobiedit_error
 
 static void run_later_layers(me_native *engine, int layer) {
     int last = engine->base.model->n_layer - 1;
-    for (int i = layer + 1; i <= last; i++) {
-        me_layer_attention(engine, i, i == last, NULL);
-        me_layer_key(engine, i);
-        me_layer_value(engine, i);
-        me_layer_residual(engine, i);
-    }
+    for (int i = layer + 1; i <= last; i++)
+        me_layer_run(engine, i, i == last, NULL);
     if (layer == last) me_batch_narrow(engine);
 }
 

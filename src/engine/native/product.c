@@ -1,5 +1,7 @@
-#include "engine/native/native.h"
+#include "engine/native/product.h"
+
 #include "engine/native/profile.h"
+#include "engine/native/vector.h"
 
 void me_act_shape(me_native *engine, int64_t n_in, int n_rows) {
     me_activations *act = &engine->batch.act;
@@ -13,7 +15,7 @@ static bool as_differences(const me_native *engine) {
     return engine->batch.varied && !engine->profile;
 }
 
-void me_act_done(me_native *engine, int first, int last) {
+void me_act_quantize(me_native *engine, int first, int last) {
     /* Variations need their base's row, which another thread may still be writing; a profile needs to know
      * what they are multiplied with. */
     if (!as_differences(engine) && !me_profile_computes(engine))

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "engine/native/fixed.h"
+#include "engine/native/vector.h"
 
 #include <math.h>
 

@@ -6,7 +6,7 @@
 #ifndef ME_NATIVE_PROFILE_H
 #define ME_NATIVE_PROFILE_H
 
-#include "engine/native/native.h"
+#include "engine/native/batch.h"
 
 /* Runs the calibration with the engine's own arithmetic, then turns all weights to fixed point, which takes a
  * byte for each. From then on all products are the profile's. E_ARGUMENT for other bits than 16 and 8, or

@@ -1,4 +1,4 @@
-#include "engine/native/native.h"
+#include "engine/native/rope.h"
 
 #include "base/memory.h"
 
@@ -12,27 +12,26 @@ static bool same_rope(const me_rope *a, const me_rope *b) {
            a->n_ctx_orig == b->n_ctx_orig && a->freq_factors == b->freq_factors;
 }
 
-mobiedit_status me_ropes_open(me_native *engine, mobiedit_error *err) {
-    const me_model *model = engine->base.model;
-    engine->ropes = me_calloc((size_t)model->n_layer, sizeof *engine->ropes);
-    engine->rope_of = me_calloc((size_t)model->n_layer, sizeof *engine->rope_of);
-    if (!engine->ropes || !engine->rope_of) return me_fail_memory(err, "the rope tables");
+mobiedit_status me_ropes_open(const me_model *model, me_ropes *ropes, mobiedit_error *err) {
+    ropes->tables = me_calloc((size_t)model->n_layer, sizeof *ropes->tables);
+    ropes->of_layer = me_calloc((size_t)model->n_layer, sizeof *ropes->of_layer);
+    if (!ropes->tables || !ropes->of_layer) return me_fail_memory(err, "the rope tables");
     for (int layer = 0; layer < model->n_layer; layer++) {
         const me_rope *rope = &model->layers[layer].rope;
         int i = 0;
-        while (i < engine->n_ropes && !same_rope(engine->ropes[i].rope, rope))
+        while (i < ropes->n && !same_rope(ropes->tables[i].rope, rope))
             i++;
-        if (i == engine->n_ropes) engine->ropes[engine->n_ropes++].rope = rope;
-        engine->rope_of[layer] = i;
+        if (i == ropes->n) ropes->tables[ropes->n++].rope = rope;
+        ropes->of_layer[layer] = i;
     }
     return MOBIEDIT_OK;
 }
 
-void me_ropes_close(me_native *engine) {
-    for (int i = 0; i < engine->n_ropes; i++)
-        me_free(engine->ropes[i].angles);
-    me_free(engine->ropes);
-    me_free(engine->rope_of);
+void me_ropes_close(me_ropes *ropes) {
+    for (int i = 0; i < ropes->n; i++)
+        me_free(ropes->tables[i].angles);
+    me_free(ropes->tables);
+    me_free(ropes->of_layer);
 }
 
 /* The dimension whose wave turns `turns` times in the original context (YaRN, arXiv 2309.00071). */
@@ -83,13 +82,14 @@ static mobiedit_status reserve_table(me_rope_table *table, int n_positions, mobi
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_ropes_reserve(me_native *engine, int n_positions, mobiedit_error *err) {
-    for (int i = 0; i < engine->n_ropes; i++)
-        ME_TRY(reserve_table(&engine->ropes[i], n_positions, err));
+mobiedit_status me_ropes_reserve(me_ropes *ropes, int n_positions, mobiedit_error *err) {
+    for (int i = 0; i < ropes->n; i++)
+        ME_TRY(reserve_table(&ropes->tables[i], n_positions, err));
     return MOBIEDIT_OK;
 }
 
-void me_rope_head(const me_rope_table *table, int position, float *head) {
+void me_rope_head(const me_ropes *ropes, int layer, int position, float *head) {
+    const me_rope_table *table = &ropes->tables[ropes->of_layer[layer]];
     size_t half = (size_t)table->rope->dims / 2;
     const float *angles = table->angles + (size_t)position * half * 2;
     size_t step = table->rope->neox ? 1 : 2;

@@ -1,19 +1,19 @@
-/* The native engine's inside: a batch of columns and the steps of one layer over it.
+/* The native engine's state, and its batch of columns.
  *
- * A column is one token of one sequence. All sequences of a batch go through a layer together, so that every
- * weight is unpacked once for all of them. Steps work on the batch's buffers in place:
+ * A column is one token of one sequence. All sequences of a batch go through a layer together (layer.h), so
+ * that every weight is unpacked once for all of them. Steps work on the batch's buffers in place:
  *
- *   x    residual                             [row][d_model]
- *   h    input of the next matrix product     [row][n_in of that product]
- *   wide outputs: q, k, v; later gate, up     [row][wide_stride]
- *   out  output of wo or of down              [row][out_stride]
+ *   x     residual                             [row][d_model]
+ *   h     input of the next matrix product     [row][n_in of that product]
+ *   wide  outputs: q, k, v; later gate, up     [row][wide_stride]
+ *   out   output of wo or of down              [row][out_stride]
  */
-#ifndef ME_NATIVE_H
-#define ME_NATIVE_H
+#ifndef ME_NATIVE_BATCH_H
+#define ME_NATIVE_BATCH_H
 
 #include "engine/engine.h"
 #include "engine/native/kernels/kernels.h"
-#include "engine/native/vector.h"
+#include "engine/native/rope.h"
 #include "engine/sequences.h"
 
 /* Neighbouring columns of one sequence, at positions n_past, n_past + 1, ... */
@@ -55,12 +55,12 @@ typedef struct {
     float *bq, *bk, *bv, *bo, *gate_b, *up_b, *down_b;
 } me_layer_vectors;
 
-/* Cosines and sines of one rope definition: [n_positions][dims / 2][2]. */
+/* y[row * ldy + i] = weight's row i . h of that row */
 typedef struct {
-    const me_rope *rope;
-    int n_positions;
-    float *angles;
-} me_rope_table;
+    const me_tensor *weight;
+    float *y;
+    size_t ldy;
+} me_product;
 
 typedef struct {
     me_engine base;
@@ -71,9 +71,7 @@ typedef struct {
     size_t wide_stride, out_stride, h_width;
     me_layer_vectors *vectors; /* [n_layer] */
     float *output_norm;        /* [d_model] */
-    me_rope_table *ropes;      /* [n_ropes]: the model's different ropes */
-    int n_ropes;
-    int *rope_of; /* [n_layer]: index into ropes */
+    me_ropes ropes;
     size_t kernel_scratch_bytes;
     unsigned char *kernel_scratch; /* [threads][kernel_scratch_bytes] */
     size_t scores_width;
@@ -81,8 +79,6 @@ typedef struct {
     struct me_profile *profile; /* NULL: the kernels' arithmetic */
     me_batch batch;
 } me_native;
-
-/* ---- batch.c ----------------------------------------------------------------------------------------- */
 
 /* Bytes of buffers that one column needs; sets the strides. */
 void me_batch_plan(me_native *engine);
@@ -128,65 +124,5 @@ enum { ME_TASKS_PER_THREAD = 6 };
 /* Calls fn for ranges of [0, n) on all threads. */
 typedef void (*me_rows_fn)(void *context, int first, int last, int thread);
 void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context);
-
-/* ---- product.c --------------------------------------------------------------------------------------- */
-
-/* The batch's h now holds inputs of n_in values for n_rows rows. */
-void me_act_shape(me_native *engine, int64_t n_in, int n_rows);
-
-/* Rows [first, last) of h are complete: quantises them for the products to come. */
-void me_act_done(me_native *engine, int first, int last);
-
-/* y[row * ldy + i] = weight's row i . h of that row */
-typedef struct {
-    const me_tensor *weight;
-    float *y;
-    size_t ldy;
-} me_product;
-
-/* In a batch of variations, h does not survive: only the difference from the base's row goes through the
- * weights, quantised at its own scale, and the base's outputs are added. Rounding errors are then in
- * proportion to the difference, not to h. Under a profile variations are rows like all others. */
-void me_products(me_native *engine, const me_product *products, int n);
-
-/* ---- rope.c, attention.c ------------------------------------------------------------------------------ */
-
-mobiedit_status me_ropes_open(me_native *engine, mobiedit_error *err);
-void me_ropes_close(me_native *engine);
-mobiedit_status me_ropes_reserve(me_native *engine, int n_positions, mobiedit_error *err);
-void me_rope_head(const me_rope_table *table, int position, float *head);
-
-/* Attention of rows [first, last) at layer `index` into h. focus (may be NULL): [n_reads][n_head], filled
- * with the weight that read positions pay to their span's edit_pos. */
-void me_attention(me_native *engine, int index, float *focus, int first, int last, float *scores);
-
-/* ---- layer.c: one layer, in this order --------------------------------------------------------------- */
-
-/* x += attention(norm(x)), h = ffn norm of x, quantised. With `narrow`, K and V are computed for all columns
- * and the rest for read positions only. K and V of the columns stay in `wide` until me_layer_key. */
-void me_layer_attention(me_native *engine, int index, bool narrow, float *focus);
-
-/* h = activation(gate) * up, the key: input of the down projection, [n_rows][d_ff]. */
-void me_layer_key(me_native *engine, int index);
-
-/* out = down projection of h. */
-void me_layer_value(me_native *engine, int index);
-
-/* x += out, behind the post norm where the model has one. */
-void me_layer_residual(me_native *engine, int index);
-
-/* The same for one row given by itself: x[d] += post norm of out[d]; out is overwritten. */
-void me_residual_row(me_native *engine, int index, float *x, float *out);
-
-/* ---- prefix.c ---------------------------------------------------------------------------------------- */
-
-mobiedit_status me_native_prefix(me_engine *base, int layer, const me_sequence *sequences, int n,
-                                 me_prefix **out, mobiedit_error *err);
-void me_native_prefix_free(me_engine *engine, me_prefix *base);
-mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const float *deltas, int n_deltas,
-                                 const int *which, int n_which, float *hidden, mobiedit_error *err);
-mobiedit_status me_native_responses(me_engine *engine, const me_prefix *prefix, const float *base,
-                                    const float *deltas, int n_deltas, const int *which, int n_which,
-                                    float *responses, mobiedit_error *err);
 
 #endif
