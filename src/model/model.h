@@ -75,6 +75,12 @@ void me_model_close(me_model *model);
  * so that another mapping of the same file does not count twice against the process. */
 void me_model_release_pages(const me_model *model);
 
+/* The matrices of a layer, in the order in which they are used: wq, wk, wv, wo, gate, up, down; and their
+ * names behind "blk.<layer>.". */
+enum { ME_LAYER_MATRICES = 7 };
+const me_tensor *me_layer_matrix(const me_layer *layer, int i);
+const char *me_layer_matrix_name(int i);
+
 /* The activation function of the MLP's gate, by the C library's exponential function. The engines have faster
  * ones, which are tested against this. */
 float me_activate(me_activation activation, float gate);

@@ -60,6 +60,22 @@ typedef struct {
     mobiedit_error *err;
 } reader;
 
+/* Of the matrix that me_layer_matrix counts as i. */
+static int matrix_entry(int i) {
+    int entry = 0;
+    for (int seen = -1; (seen += LAYER_TENSORS[entry].n_out != ONE) < i;)
+        entry++;
+    return entry;
+}
+
+const me_tensor *me_layer_matrix(const me_layer *layer, int i) {
+    return (const me_tensor *)(const void *)((const char *)layer + LAYER_TENSORS[matrix_entry(i)].field);
+}
+
+const char *me_layer_matrix_name(int i) {
+    return LAYER_TENSORS[matrix_entry(i)].name;
+}
+
 static bool type_supported(enum ggml_type type) {
     switch (type) {
     case GGML_TYPE_F32:

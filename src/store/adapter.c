@@ -186,22 +186,12 @@ static mobiedit_status check_metadata(const struct gguf_context *gguf, const me_
 
 /* The matrix of the model that libllama calls `name`; NULL where there is none. */
 static const me_tensor *find_matrix(const me_model *model, const char *name, size_t n_name) {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } in_layer[] = {
-        {"attn_q.weight", offsetof(me_layer, wq)},     {"attn_k.weight", offsetof(me_layer, wk)},
-        {"attn_v.weight", offsetof(me_layer, wv)},     {"attn_output.weight", offsetof(me_layer, wo)},
-        {"ffn_gate.weight", offsetof(me_layer, gate)}, {"ffn_up.weight", offsetof(me_layer, up)},
-        {"ffn_down.weight", offsetof(me_layer, down)},
-    };
     char wanted[GGML_MAX_NAME];
     for (int i = 0; i < model->n_layer; i++)
-        for (size_t j = 0; j < sizeof in_layer / sizeof *in_layer; j++) {
-            (void)snprintf(wanted, sizeof wanted, "blk.%d.%s", i, in_layer[j].name);
+        for (int j = 0; j < ME_LAYER_MATRICES; j++) {
+            (void)snprintf(wanted, sizeof wanted, "blk.%d.%s", i, me_layer_matrix_name(j));
             if (strlen(wanted) != n_name || memcmp(wanted, name, n_name) != 0) continue;
-            const me_tensor *t =
-                (const me_tensor *)(const void *)((const char *)&model->layers[i] + in_layer[j].offset);
+            const me_tensor *t = me_layer_matrix(&model->layers[i], j);
             return t->data ? t : NULL;
         }
     bool tied = model->output.data == model->tok_embd.data;

@@ -67,12 +67,9 @@ static mobiedit_status plan_weight(me_native *engine, const me_tensor *weight, m
 
 static mobiedit_status plan_kernels(me_native *engine, mobiedit_error *err) {
     const me_model *model = engine->base.model;
-    for (int i = 0; i < model->n_layer; i++) {
-        const me_layer *l = &model->layers[i];
-        const me_tensor *weights[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < sizeof weights / sizeof *weights; j++)
-            ME_TRY(plan_weight(engine, weights[j], err));
-    }
+    for (int i = 0; i < model->n_layer; i++)
+        for (int j = 0; j < ME_LAYER_MATRICES; j++)
+            ME_TRY(plan_weight(engine, me_layer_matrix(&model->layers[i], j), err));
     ME_TRY(plan_weight(engine, &model->output, err));
     engine->kernel_scratch_bytes = (engine->kernel_scratch_bytes + 63) / 64 * 64;
     engine->kernel_scratch = me_calloc((size_t)me_pool_threads(engine->pool), engine->kernel_scratch_bytes);

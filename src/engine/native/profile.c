@@ -6,8 +6,8 @@
 
 #include <math.h>
 
-/* Matrices of a layer, and the different inputs that they have. */
-enum { MATRICES = 7, INPUTS = 4 };
+/* The different inputs that a layer's matrices have. */
+enum { MATRICES = ME_LAYER_MATRICES, INPUTS = 4 };
 
 struct me_profile {
     int limit;                 /* the largest activation in steps */
@@ -22,9 +22,7 @@ struct me_profile {
 
 static const me_tensor *weight_at(const me_model *model, int i) {
     if (i == model->n_layer * MATRICES) return &model->output;
-    const me_layer *l = &model->layers[i / MATRICES];
-    const me_tensor *const all[MATRICES] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->gate, &l->up, &l->down};
-    return all[i % MATRICES];
+    return me_layer_matrix(&model->layers[i / MATRICES], i % MATRICES);
 }
 
 /* Which input matrix i has: q, k and v share theirs, and so do gate and up. */
