@@ -221,7 +221,7 @@ void me_graph_build(const me_ggml *engine, me_graph *graph, const me_layout *lay
 /* At least as many tensors as that makes. */
 size_t me_graph_tensors(const me_ggml *engine, const me_graph_shape *shape);
 
-/* ---- engine.c, suffix.c ------------------------------------------------------------------------------ */
+/* ---- batch.c, suffix.c ------------------------------------------------------------------------------- */
 
 /* Spans of whole sequences. */
 me_ggml_span me_whole_span(const me_sequence *sequence, int index);
