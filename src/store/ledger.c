@@ -260,20 +260,6 @@ mobiedit_status me_ledger_last(me_ledger *l, mobiedit_record_state state, int64_
 
 /* ---- changes ----------------------------------------------------------------------------------------- */
 
-mobiedit_status me_ledger_begin(me_ledger *l, mobiedit_error *err) {
-    return me_sql_run(l, "BEGIN IMMEDIATE", err);
-}
-
-mobiedit_status me_ledger_commit(me_ledger *l, mobiedit_error *err) {
-    const mobiedit_status status = me_sql_run(l, "COMMIT", err);
-    if (status != MOBIEDIT_OK) me_ledger_rollback(l);
-    return status;
-}
-
-void me_ledger_rollback(me_ledger *l) {
-    if (!sqlite3_get_autocommit(l->db)) (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-}
-
 /* Raises the generation by one. The adapter is another one from now on: whether edits hold in it is not
  * known. */
 static mobiedit_status next_serial(me_ledger *l, int64_t *serial, mobiedit_error *err) {

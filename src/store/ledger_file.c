@@ -87,6 +87,22 @@ void me_sql_bind_number(sqlite3_stmt *statement, int at, double value) {
     (void)sqlite3_bind_double(statement, at, isfinite(value) ? value : 0);
 }
 
+/* ---- transactions ------------------------------------------------------------------------------------ */
+
+mobiedit_status me_ledger_begin(me_ledger *l, mobiedit_error *err) {
+    return me_sql_run(l, "BEGIN IMMEDIATE", err);
+}
+
+mobiedit_status me_ledger_commit(me_ledger *l, mobiedit_error *err) {
+    const mobiedit_status status = me_sql_run(l, "COMMIT", err);
+    if (status != MOBIEDIT_OK) me_ledger_rollback(l);
+    return status;
+}
+
+void me_ledger_rollback(me_ledger *l) {
+    if (!sqlite3_get_autocommit(l->db)) (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------- */
 
 /* SQLite makes files as the umask says; ours are private. Its journal files take the mode of the database. */
