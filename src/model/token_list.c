@@ -1,18 +1,11 @@
 #include "model/model_private.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <string.h>
 
 enum { MAX_VOCAB = 1 << 24 };
-
-/* FNV-1a (Fowler, Noll, Vo), 64 bits. */
-static uint64_t hash(const char *text) {
-    uint64_t h = 0xCBF29CE484222325;
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 0x100000001B3;
-    return h;
-}
 
 /* Open addressing: slots [n_slots], a power of two over twice the tokens, hold a token's number + 1 or 0.
  * Empty tokens are left out: libllama gives them names of their own. */
@@ -21,7 +14,7 @@ static mobiedit_status find_twin(const me_metadata *meta, int64_t id, uint32_t *
     size_t n = gguf_get_arr_n(meta->gguf, id);
     for (size_t i = 0; i < n; i++) {
         const char *text = gguf_get_arr_str(meta->gguf, id, i);
-        size_t at = (size_t)hash(text) & (n_slots - 1);
+        size_t at = (size_t)me_hash(text, strlen(text)) & (n_slots - 1);
         if (text[0] == '\0') continue;
         for (; slots[at]; at = (at + 1) & (n_slots - 1))
             if (strcmp(gguf_get_arr_str(meta->gguf, id, slots[at] - 1), text) == 0)

@@ -36,7 +36,7 @@ static size_t count_b(const me_model *model, const me_adapter_part *part) {
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
 
-static bool all_finite(const float *x, size_t n) {
+bool me_all_finite(const float *x, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i])) return false;
     return true;
@@ -53,7 +53,7 @@ static mobiedit_status check_part(const me_model *model, const me_adapter_part *
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "an MLP has no matrix %d", (int)part->matrix);
     if (part->rank < 1 || part->rank > model->d_ff)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "an adapter of rank %d", part->rank);
-    if (!all_finite(part->a, count_a(model, part)) || !all_finite(part->b, count_b(model, part)))
+    if (!me_all_finite(part->a, count_a(model, part)) || !me_all_finite(part->b, count_b(model, part)))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the edit of layer %d is not finite", part->layer);
     return MOBIEDIT_OK;
 }
@@ -407,7 +407,7 @@ static mobiedit_status read_contents(const adapter_file *f, const me_model *mode
         part->b = b;
         next = b + count_b(model, part);
     }
-    if (!all_finite(out->values, n_values))
+    if (!me_all_finite(out->values, n_values))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
     return MOBIEDIT_OK;
 }

@@ -84,12 +84,6 @@ static bool fold_open(fold *f, int n_threads) {
 
 /* ---- one row ----------------------------------------------------------------------------------------- */
 
-static bool all_finite(const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 bool me_edited_row(const me_tensor *matrix, const me_adapter_part *edit, int64_t row, float *out) {
     const size_t n_in = (size_t)matrix->n_in;
     bool changes = false;
@@ -198,7 +192,7 @@ static void feed_back(const fold *f, scratch *s, uint8_t *row) {
 static void judge(const fold *f, scratch *s, int64_t row_number, const uint8_t *row) {
     const size_t n = (size_t)f->samples->n, n_in = (size_t)f->matrix->n_in;
     find_error(f, s, row);
-    if (!all_finite(s->error, n_in)) s->overflow = true;
+    if (!me_all_finite(s->error, n_in)) s->overflow = true;
     look(f, s);
     for (size_t k = 0; k < n; k++)
         s->squares_error += (double)s->seen[k] * s->seen[k];
@@ -221,7 +215,7 @@ static void fold_row(void *context, size_t task, int thread) {
         memcpy(row, (const uint8_t *)f->matrix->data + task * f->row_bytes, f->row_bytes);
         return;
     }
-    if (!all_finite(s->target, (size_t)f->matrix->n_in)) {
+    if (!me_all_finite(s->target, (size_t)f->matrix->n_in)) {
         s->overflow = true;
         return;
     }
