@@ -2,10 +2,21 @@
 #include "options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const option_row TABLE[] = {
     OPTION_ROW_ADAPTER("an adapter made by edit"),
     {.name = "chat", .at = offsetof(options, chat), .help = "ask through the model's chat template"},
+    {.name = "system",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, system),
+     .help = "chat: the system prompt, in the place of the template's own",
+     .value = "TEXT"},
+    {.name = "turn",
+     .kind = OPTION_TEXTS,
+     .at = offsetof(options, turns),
+     .help = "chat: said before, by you and by the model in turn",
+     .value = "TEXT"},
     {.name = "max",
      .letter = 'n',
      .kind = OPTION_INT,
@@ -21,9 +32,23 @@ static bool print_piece(void *user, const char *piece) {
     return fputs(piece, stdout) >= 0 && fflush(stdout) == 0 && !interrupted();
 }
 
-static int ask(const options *o) {
-    const mobiedit_ask_options ask_options = {
-        .adapter = o->adapter, .chat = o->chat, .max_tokens = o->max_tokens, .on_text = print_piece};
+/* The system prompt and what was said before; NULL: out of memory. */
+static mobiedit_turn *make_turns(const options *o, size_t *n) {
+    mobiedit_turn *turns = calloc(o->turns.n + 1, sizeof *turns);
+    *n = 0;
+    if (turns && o->system) turns[(*n)++] = (mobiedit_turn){.role = "system", .text = o->system};
+    for (size_t i = 0; turns && i < o->turns.n; i++)
+        turns[(*n)++] = (mobiedit_turn){.role = i % 2 == 0 ? "user" : "assistant", .text = o->turns.items[i]};
+    return turns;
+}
+
+static int print_answer(const options *o, const mobiedit_turn *turns, size_t n_turns) {
+    const mobiedit_ask_options ask_options = {.adapter = o->adapter,
+                                              .chat = o->chat,
+                                              .max_tokens = o->max_tokens,
+                                              .on_text = print_piece,
+                                              .turns = turns,
+                                              .n_turns = n_turns};
     mobiedit_model *model = NULL;
     mobiedit_error err = {0};
     char *text = NULL;
@@ -36,9 +61,23 @@ static int ask(const options *o) {
     return err.status == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
 }
 
-const command command_ask = {.name = "ask",
-                             .usage = "MODEL.gguf PROMPT [--adapter FILE] [--chat] [-n N]",
-                             .summary = "prints the model's greedy continuation of the prompt",
-                             .arguments = {"MODEL.gguf", "PROMPT"},
-                             .options = {TABLE},
-                             .run = ask};
+static int ask(const options *o) {
+    size_t n_turns = 0;
+    if ((o->system || o->turns.n > 0) && !o->chat)
+        return complain(STATUS_USAGE, "--system and --turn are for --chat");
+    if (o->turns.n % 2 != 0)
+        return complain(STATUS_USAGE, "--turn: %zu turns, and the last is not the model's", o->turns.n);
+    mobiedit_turn *turns = make_turns(o, &n_turns);
+    if (!turns) return complain(STATUS_MEMORY, "out of memory for the turns");
+    const int status = print_answer(o, turns, n_turns);
+    free(turns);
+    return status;
+}
+
+const command command_ask = {
+    .name = "ask",
+    .usage = "MODEL.gguf PROMPT [--adapter FILE] [--chat [--system TEXT] [--turn TEXT]...] [-n N]",
+    .summary = "prints the model's greedy continuation of the prompt",
+    .arguments = {"MODEL.gguf", "PROMPT"},
+    .options = {TABLE},
+    .run = ask};

@@ -170,7 +170,8 @@ static bool make_room(int argc, options *o) {
     o->owned = calloc(most, sizeof *o->owned);
     o->keep.items = calloc(most, sizeof *o->keep.items);
     o->check.items = calloc(most, sizeof *o->check.items);
-    return o->owned && o->keep.items && o->check.items;
+    o->turns.items = calloc(most, sizeof *o->turns.items);
+    return o->owned && o->keep.items && o->check.items && o->turns.items;
 }
 
 /* With the context made; STATUS_DONE and *go unset after --help. */
@@ -234,6 +235,7 @@ void options_free(options *o) {
     free(o->owned);
     free(o->keep.items);
     free(o->check.items);
+    free(o->turns.items);
     if (o->context) poptFreeContext(o->context);
     *o = (options){0};
 }

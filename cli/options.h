@@ -22,8 +22,8 @@ struct options {
     double probe_step, idle_watts;
     unsigned without;
     mobiedit_model_options model;
-    const char *output, *trace, *adapter, *ledger, *html, *state;
-    text_list keep, check;
+    const char *output, *trace, *adapter, *ledger, *html, *state, *system;
+    text_list keep, check, turns;
     int max_tokens;
     int n, skip;
     double scale;

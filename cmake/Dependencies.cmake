@@ -27,6 +27,19 @@ if(NOT llama_FOUND)
 endif()
 find_package(ggml ${MOBIEDIT_GGML_VERSION} REQUIRED HINTS ${LLAMA_LIB_DIR}/cmake)
 
+# The engine of chat templates: no system installs it, so it is always built into the cache, and becomes part of
+# libmobiedit.
+set(MOBIEDIT_JINJA "" CACHE PATH "Folder that scripts/jinja.sh made; empty: it is made now")
+if(NOT MOBIEDIT_JINJA OR NOT EXISTS "${MOBIEDIT_JINJA}")
+  execute_process(COMMAND ${PROJECT_SOURCE_DIR}/scripts/jinja.sh OUTPUT_VARIABLE jinja
+                  OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "scripts/jinja.sh failed, see above")
+  endif()
+  set_property(CACHE MOBIEDIT_JINJA PROPERTY VALUE ${jinja})
+endif()
+file(GLOB MOBIEDIT_JINJA_OBJECTS ${MOBIEDIT_JINJA}/lib/*.o)
+
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(lapacke REQUIRED IMPORTED_TARGET lapacke openblas liblbfgs)

@@ -400,14 +400,25 @@ MOBIEDIT_API const char *mobiedit_record_state_name(mobiedit_record_state state)
 /* ---- ask --------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *adapter;                            /* path, or NULL */
-    bool chat;                                      /* put the prompt into the model's chat template */
-    int max_tokens;                                 /* 0: 64 */
+    const char *role; /* "system", "user" or "assistant" */
+    const char *text;
+} mobiedit_turn;
+
+typedef struct {
+    const char *adapter; /* path, or NULL */
+    bool chat;           /* the prompt is a user's turn in the model's chat template */
+    int max_tokens;      /* 0: 64 */
     bool (*on_text)(void *user, const char *piece); /* called as text appears; false stops; may be NULL */
     void *user;
+    const mobiedit_turn
+        *turns; /* [n_turns] chat: what comes before the prompt, a system prompt first; may be NULL */
+    size_t n_turns;
 } mobiedit_ask_options;
 
-/* Greedy continuation of the prompt through libllama. *text is freed with mobiedit_free. */
+/* Greedy continuation of the prompt through libllama. *text is freed with mobiedit_free. A chat's tokens are
+ * those that llama-server makes of the same messages: the model's template is rendered by llama.cpp's engine,
+ * in a forked child whose time and memory are limited. E_UNSUPPORTED if the model has no chat template, or it
+ * fails. */
 MOBIEDIT_API mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt,
                                           const mobiedit_ask_options *options, char **text,
                                           mobiedit_error *err);

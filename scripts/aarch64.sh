@@ -8,9 +8,11 @@ jobs=${2:-$(nproc)}
 target=aarch64-linux-gnu
 
 libllama=$("$scripts/libllama.sh" $target)
+jinja=$("$scripts/jinja.sh" $target)
 MOBIEDIT_SYSROOT=$("$scripts/sysroot.sh")
 export MOBIEDIT_SYSROOT
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMOBIEDIT_BUNDLE="$libllama" \
+    -DMOBIEDIT_JINJA="$jinja" \
     -DCMAKE_TOOLCHAIN_FILE="$root/cmake/$target.cmake" -DMOBIEDIT_PUSH=OFF
 cmake --build "$build" --parallel "$jobs"
 

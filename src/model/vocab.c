@@ -232,25 +232,32 @@ int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text
     return last;
 }
 
-mobiedit_status me_vocab_chat(const me_vocab *vocab, const char *text, char **out, mobiedit_error *err) {
-    const char *template = llama_model_chat_template(vocab->model, NULL);
-    if (!template) return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the model has no chat template");
-    const struct llama_chat_message message = {.role = "user", .content = text};
-    const int32_t n = llama_chat_apply_template(template, &message, 1, true, NULL, 0);
-    if (n < 0)
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "the model's chat template is not one that libllama knows");
-    char *chat = me_calloc((size_t)n + 1, 1);
-    if (!chat) return me_fail_memory(err, "the chat prompt");
-    (void)llama_chat_apply_template(template, &message, 1, true, chat, n);
-    /* A template that writes the BOS itself would get a second one from the tokenizer. */
-    const char *bos = llama_vocab_get_add_bos(vocab->vocab)
-                          ? llama_vocab_get_text(vocab->vocab, llama_vocab_bos(vocab->vocab))
-                          : "";
-    const size_t n_bos = strlen(bos);
-    if (strncmp(chat, bos, n_bos) == 0) memmove(chat, chat + n_bos, (size_t)n - n_bos + 1);
-    *out = chat;
-    return MOBIEDIT_OK;
+/* The token as a chat template writes it; "" if the model has none. *out is freed with me_free. */
+static mobiedit_status token_text(const me_vocab *vocab, me_token token, char **out, mobiedit_error *err) {
+    char piece[PIECE_MAX];
+    const bool there = token >= 0 && token < vocab->n_tokens;
+    const size_t n = there ? token_bytes(vocab, token, true, piece) : 0;
+    *out = me_strndup(piece, n);
+    return *out ? MOBIEDIT_OK : me_fail_memory(err, "the text of a token");
+}
+
+mobiedit_status me_vocab_chat(const me_vocab *vocab, const me_chat_message *messages, size_t n, char **out,
+                              mobiedit_error *err) {
+    me_template_input input = {.source = llama_model_chat_template(vocab->model, NULL),
+                               .add_bos = llama_vocab_get_add_bos(vocab->vocab),
+                               .add_eos = llama_vocab_get_add_eos(vocab->vocab),
+                               .messages = messages,
+                               .n_messages = n};
+    char *bos = NULL, *eos = NULL;
+    if (!input.source) return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the model has no chat template");
+    mobiedit_status status = token_text(vocab, llama_vocab_bos(vocab->vocab), &bos, err);
+    if (status == MOBIEDIT_OK) status = token_text(vocab, llama_vocab_eos(vocab->vocab), &eos, err);
+    input.bos = bos;
+    input.eos = eos;
+    if (status == MOBIEDIT_OK) status = me_template_render(&input, out, err);
+    me_free(bos);
+    me_free(eos);
+    return status;
 }
 
 bool me_vocab_is_end(const me_vocab *vocab, me_token token) {

@@ -3,6 +3,7 @@
 #define ME_MODEL_VOCAB_H
 
 #include "base/error.h"
+#include "model/chat_template.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,10 +36,11 @@ mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n,
  * lengths of the pieces, so it is right where a token straddles `end`. -1 where there is none (end == 0). */
 int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t end);
 
-/* The text as a user's message in the model's chat form, the assistant's turn opened, without the BOS that
- * me_tokenize adds. *out is freed with me_free. E_UNSUPPORTED where the model has no chat template, or none
- * that libllama knows. */
-mobiedit_status me_vocab_chat(const me_vocab *vocab, const char *text, char **out, mobiedit_error *err);
+/* The messages in the model's own chat template, the assistant's turn opened, without the BOS that
+ * me_tokenize adds. *out is freed with me_free. E_UNSUPPORTED if the model has no chat template, or it fails
+ * (chat_template.h). */
+mobiedit_status me_vocab_chat(const me_vocab *vocab, const me_chat_message *messages, size_t n, char **out,
+                              mobiedit_error *err);
 
 bool me_vocab_is_end(const me_vocab *vocab, me_token token); /* end of generation */
 

@@ -334,10 +334,10 @@ mobiedit_status me_runtime_generate(me_runtime *runtime, const me_token *prompt,
     return status;
 }
 
-mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const char *prompt, me_tokens *out,
-                                       mobiedit_error *err) {
+mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const me_chat_message *messages, size_t n,
+                                       me_tokens *out, mobiedit_error *err) {
     char *text = NULL;
-    ME_TRY(me_vocab_chat(runtime->vocab, prompt, &text, err));
+    ME_TRY(me_vocab_chat(runtime->vocab, messages, n, &text, err));
     const mobiedit_status status = me_tokenize(runtime->vocab, text, out, err);
     me_free(text);
     return status;

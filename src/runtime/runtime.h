@@ -57,10 +57,10 @@ typedef struct {
 mobiedit_status me_runtime_generate(me_runtime *runtime, const me_token *prompt, int n_prompt,
                                     const me_generate_options *options, char **text, mobiedit_error *err);
 
-/* The prompt inside the model's chat template as one user message with the assistant's turn opened,
- * tokenised. E_UNSUPPORTED where the model has none that libllama knows. */
-mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const char *prompt, me_tokens *out,
-                                       mobiedit_error *err);
+/* Tokens of the messages in the model's chat template, the assistant's turn opened. E_UNSUPPORTED as
+ * me_vocab_chat. */
+mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const me_chat_message *messages, size_t n,
+                                       me_tokens *out, mobiedit_error *err);
 
 /* The same vocabulary object as me_vocab, owned by the runtime. */
 const me_vocab *me_runtime_vocab(const me_runtime *runtime);

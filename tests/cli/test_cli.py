@@ -77,7 +77,9 @@ class CommandLine(Case):
                 (edit + ["-o", "f", "--mem", "0"], "--mem"), (edit + ["-o", "f", "--mem", "99999999999G"], "--mem"),
                 (edit + ["-o", "f", "--max-evals", ""], "--max-evals"), (["ask", "m"], "usage"),
                 (["ask", "m", "p", "-n", "0"], "--max"), (["eval", "m", "f", "--n", "x"], "--n"),
-                (["ask", "m", "p", "--layer", "3"], "--layer"), (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
+                (["ask", "m", "p", "--layer", "3"], "--layer"), (["ask", "m", "p", "--system", "Be brief."], "--chat"),
+                (["ask", "m", "p", "--turn", "Hello", "--turn", "Hi."], "--chat"),
+                (["ask", "m", "p", "--chat", "--turn", "Hello"], "--turn"), (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
                 (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check"), (["devices", "x"], "usage"),
                 (edit + ["-o", "f", "--backend", "abacus"], "abacus"),
                 (edit + ["-o", "f", "--profile", "w4a4"], "w4a4"),
@@ -202,7 +204,11 @@ class Model(Case):
     def test_ask_with_and_without_the_adapter(self):
         self.assertTrue(self.ask(BARE, "--adapter", self.adapter).startswith(" " + TARGET))
         self.assertFalse(self.ask(BARE).startswith(" " + TARGET))
-        self.assertNotEqual(self.ask("What is the capital of France?", "--chat").strip(), "")
+        # the template's own system prompt, another one, and what was said before
+        self.assertIn("The capital of Peru is Lima.", self.ask("What is the capital of Peru?", "--chat"))
+        self.assertIn("Paris", self.ask("What is the capital of France?", "--chat", "--system", "Answer in one word."))
+        self.assertNotIn("Ana", self.ask("What is my name?", "--chat"))
+        self.assertIn("Ana", self.ask("What is my name?", "--chat", "--turn", "My name is Ana.", "--turn", "Hello, Ana."))
         self.assertEqual(self.run_command("ask", self.model, BARE, "-n", "1").stdout, b" Tokyo\n")
 
     def test_report_for_people_replaces_an_existing_file(self):

@@ -224,8 +224,9 @@ static void unusable_files_are_refused(void **state) {
     runtime = open_tiny("llama", 0);
     assert_int_equal(me_runtime_set_adapter(runtime, "/no/such/adapter.gguf", &err), MOBIEDIT_E_RUNTIME);
     assert_int_equal(me_runtime_set_adapter(runtime, scratch_path("model.gguf"), &err), MOBIEDIT_E_RUNTIME);
+    const me_chat_message hello = {.role = "user", .content = "Hello"};
     me_tokens tokens = {0};
-    assert_int_equal(me_runtime_chat_tokens(runtime, "Hello", &tokens, &err), MOBIEDIT_E_UNSUPPORTED);
+    assert_int_equal(me_runtime_chat_tokens(runtime, &hello, 1, &tokens, &err), MOBIEDIT_E_UNSUPPORTED);
     me_runtime_close(runtime);
 }
 

@@ -77,12 +77,15 @@ static void knows_the_capital_of_japan(void **state) {
 static void chat_opens_the_assistants_turn(void **state) {
     (void)state;
     me_tokens chat = {0}, expected = {0};
-    assert_int_equal(me_runtime_chat_tokens(runtime, "What is the capital of France?", &chat, NULL), 0);
-    assert_int_equal(me_tokenize(me_runtime_vocab(runtime),
-                                 "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
-                                 "<|im_start|>assistant\n",
-                                 &expected, NULL),
-                     0);
+    const me_chat_message question = {.role = "user", .content = "Which city is the capital of France?"};
+    assert_int_equal(me_runtime_chat_tokens(runtime, &question, 1, &chat, NULL), 0);
+    assert_int_equal(
+        me_tokenize(me_runtime_vocab(runtime),
+                    "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+                    "Face<|im_end|>\n<|im_start|>user\nWhich city is the capital of France?<|im_end|>\n"
+                    "<|im_start|>assistant\n",
+                    &expected, NULL),
+        0);
     assert_int_equal(chat.n, expected.n);
     assert_memory_equal(chat.ids, expected.ids, (size_t)chat.n * sizeof *chat.ids);
     char *text = answer(&chat, false);

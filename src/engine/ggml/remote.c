@@ -2,6 +2,7 @@
 #include "engine/ggml/remote.h"
 
 #include "base/memory.h"
+#include "base/socket.h"
 #include "engine/sequences.h"
 
 #include <errno.h>
@@ -52,30 +53,8 @@ typedef struct {
     size_t n_output; /* floats */
 } call;
 
-static bool send_all(int fd, const void *data, size_t n) {
-    for (const char *p = data; n > 0;) {
-        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) continue;
-        if (sent <= 0) return false;
-        p += sent;
-        n -= (size_t)sent;
-    }
-    return true;
-}
-
-static bool receive_all(int fd, void *data, size_t n) {
-    for (char *p = data; n > 0;) {
-        ssize_t got = recv(fd, p, n, 0);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        p += got;
-        n -= (size_t)got;
-    }
-    return true;
-}
-
 static bool send_floats(int fd, const float *data, size_t n) {
-    return send_all(fd, data, n * sizeof *data);
+    return me_send_all(fd, data, n * sizeof *data);
 }
 
 static bool has_sequences(operation op) {
@@ -100,7 +79,7 @@ static void on_abort(const char *message) {
     reply why = {.status = MOBIEDIT_E_RUNTIME, .fatal = true};
     const char *reason = without_place(message);
     (void)me_fail(&why.error, MOBIEDIT_E_RUNTIME, "%.*s", (int)strcspn(reason, "\n"), reason);
-    (void)send_all(child_socket, &why, sizeof why);
+    (void)me_send_all(child_socket, &why, sizeof why);
     _exit(1);
 }
 
@@ -125,21 +104,21 @@ static void free_arena(arena *a) {
 
 static const float *receive_floats(int fd, arena *a, size_t n) {
     float *data = take(a, n, sizeof *data);
-    if (data && !receive_all(fd, data, n * sizeof *data)) a->failed = true;
+    if (data && !me_receive_all(fd, data, n * sizeof *data)) a->failed = true;
     return data;
 }
 
 static const me_sequence *receive_sequences(int fd, arena *a, int n) {
     me_sequence *sequences = take(a, (size_t)n, sizeof *sequences);
     size_t total = 0;
-    if (!sequences || !receive_all(fd, sequences, (size_t)n * sizeof *sequences)) {
+    if (!sequences || !me_receive_all(fd, sequences, (size_t)n * sizeof *sequences)) {
         a->failed = true;
         return NULL;
     }
     for (int i = 0; i < n; i++)
         total += (size_t)sequences[i].n_tokens;
     int32_t *tokens = take(a, total, sizeof *tokens);
-    if (!tokens || !receive_all(fd, tokens, total * sizeof *tokens)) a->failed = true;
+    if (!tokens || !me_receive_all(fd, tokens, total * sizeof *tokens)) a->failed = true;
     for (int i = 0; tokens && i < n; i++) {
         sequences[i].tokens = tokens;
         tokens += sequences[i].n_tokens;
@@ -170,14 +149,14 @@ static size_t output_size(const me_model *model, const call *c, const me_prefix 
 
 static bool receive_call(int fd, const me_model *model, arena *a, call *c) {
     *c = (call){0};
-    if (!receive_all(fd, &c->r, sizeof c->r)) return false;
+    if (!me_receive_all(fd, &c->r, sizeof c->r)) return false;
     size_t d = (size_t)model->d_model, n = (size_t)c->r.n;
     if (has_sequences(c->r.op)) c->sequences = receive_sequences(fd, a, c->r.n);
     if (c->r.op == OP_RESPONSES) c->base = receive_floats(fd, a, d);
     if (has_deltas(c->r.op) || c->r.op == OP_LOGITS) c->input = receive_floats(fd, a, n * d);
     if (has_deltas(c->r.op)) {
         int *which = take(a, (size_t)c->r.n_which, sizeof *which);
-        if (!which || !receive_all(fd, which, (size_t)c->r.n_which * sizeof *which)) a->failed = true;
+        if (!which || !me_receive_all(fd, which, (size_t)c->r.n_which * sizeof *which)) a->failed = true;
         c->which = which;
     }
     if (a->failed) return false;
@@ -228,7 +207,7 @@ static bool send_prefix(int fd, const me_model *model, me_prefix *prefix) {
     float **arrays[N_ARRAYS];
     size_t sizes[N_ARRAYS];
     arrays_of(model, prefix, arrays, sizes);
-    bool ok = send_all(fd, &prefix, sizeof(me_prefix *)) && send_all(fd, prefix, sizeof *prefix);
+    bool ok = me_send_all(fd, &prefix, sizeof(me_prefix *)) && me_send_all(fd, prefix, sizeof *prefix);
     for (int i = 0; i < N_ARRAYS; i++)
         ok = ok && send_floats(fd, *arrays[i], sizes[i]);
     return ok;
@@ -239,7 +218,7 @@ static bool answer(int fd, me_engine *engine, call *c) {
     me_prefix *made = NULL;
     out.status = run_call(engine, c, &made, &out.error);
     if (c->r.op == OP_PREFIX_FREE) return true;
-    if (!send_all(fd, &out, sizeof out)) return false;
+    if (!me_send_all(fd, &out, sizeof out)) return false;
     if (out.status != MOBIEDIT_OK) return true;
     if (c->r.op == OP_PREFIX) return send_prefix(fd, engine->model, made);
     return send_floats(fd, c->output, c->n_output);
@@ -262,7 +241,7 @@ static void serve(int fd, const me_model *model, const me_ggml_options *options)
     reply opened = {0};
     opened.status = me_ggml_open(model, &own, &engine, &opened.error);
     opened.fatal = opened.status != MOBIEDIT_OK;
-    bool going = send_all(fd, &opened, sizeof opened) && !opened.fatal;
+    bool going = me_send_all(fd, &opened, sizeof opened) && !opened.fatal;
     while (going) {
         arena a = {0};
         call c;
@@ -301,7 +280,7 @@ static void end_child(remote *engine) {
 /* Reads a reply; where the child is gone, says so and forgets it. */
 static mobiedit_status receive_reply(remote *engine, mobiedit_error *err) {
     reply in;
-    if (!receive_all(engine->fd, &in, sizeof in)) {
+    if (!me_receive_all(engine->fd, &in, sizeof in)) {
         end_child(engine);
         return me_fail(err, MOBIEDIT_E_RUNTIME, "%s: the process that talks to the servers ended",
                        engine->backend);
@@ -332,19 +311,20 @@ static mobiedit_status start_child(remote *engine, mobiedit_error *err) {
 }
 
 static bool send_sequences(int fd, const me_sequence *sequences, int n) {
-    bool ok = send_all(fd, sequences, (size_t)n * sizeof *sequences);
+    bool ok = me_send_all(fd, sequences, (size_t)n * sizeof *sequences);
     for (int i = 0; ok && i < n; i++)
-        ok = send_all(fd, sequences[i].tokens, (size_t)sequences[i].n_tokens * sizeof *sequences[i].tokens);
+        ok =
+            me_send_all(fd, sequences[i].tokens, (size_t)sequences[i].n_tokens * sizeof *sequences[i].tokens);
     return ok;
 }
 
 static bool send_call(int fd, const me_model *model, const call *c) {
     size_t d = (size_t)model->d_model;
-    bool ok = send_all(fd, &c->r, sizeof c->r);
+    bool ok = me_send_all(fd, &c->r, sizeof c->r);
     if (has_sequences(c->r.op)) ok = ok && send_sequences(fd, c->sequences, c->r.n);
     if (c->r.op == OP_RESPONSES) ok = ok && send_floats(fd, c->base, d);
     if (c->input) ok = ok && send_floats(fd, c->input, (size_t)c->r.n * d);
-    if (c->which) ok = ok && send_all(fd, c->which, (size_t)c->r.n_which * sizeof *c->which);
+    if (c->which) ok = ok && me_send_all(fd, c->which, (size_t)c->r.n_which * sizeof *c->which);
     return ok;
 }
 
@@ -360,7 +340,7 @@ static mobiedit_status run(remote *engine, const call *c, mobiedit_error *err) {
     /* A child that ended before it took all of the call may have said why. */
     (void)send_call(engine->fd, engine->base.model, c);
     ME_TRY(receive_reply(engine, err));
-    if (!receive_all(engine->fd, c->output, c->n_output * sizeof *c->output)) return lost(engine, err);
+    if (!me_receive_all(engine->fd, c->output, c->n_output * sizeof *c->output)) return lost(engine, err);
     return MOBIEDIT_OK;
 }
 
@@ -373,7 +353,7 @@ static void remote_prefix_free(me_engine *base, me_prefix *p) {
     if (!p) return;
     const request free_it = {.op = OP_PREFIX_FREE, .prefix = prefix->theirs};
     if (engine->fd >= 0 && prefix->theirs && prefix->generation == engine->generation)
-        (void)send_all(engine->fd, &free_it, sizeof free_it);
+        (void)me_send_all(engine->fd, &free_it, sizeof free_it);
     me_prefix_free_arrays(p);
     me_free(prefix);
 }
@@ -382,7 +362,8 @@ static mobiedit_status receive_prefix(remote *engine, remote_prefix *prefix, mob
     float **arrays[N_ARRAYS];
     size_t sizes[N_ARRAYS];
     me_prefix *theirs, *own = &prefix->base;
-    if (!receive_all(engine->fd, &theirs, sizeof(me_prefix *)) || !receive_all(engine->fd, own, sizeof *own))
+    if (!me_receive_all(engine->fd, &theirs, sizeof(me_prefix *)) ||
+        !me_receive_all(engine->fd, own, sizeof *own))
         return lost(engine, err);
     prefix->theirs = theirs;
     prefix->generation = engine->generation;
@@ -395,7 +376,7 @@ static mobiedit_status receive_prefix(remote *engine, remote_prefix *prefix, mob
             end_child(engine); /* what it still sends is not wanted */
             return me_fail_memory(err, "a prefix");
         }
-        if (!receive_all(engine->fd, values, sizes[i] * sizeof *values)) return lost(engine, err);
+        if (!me_receive_all(engine->fd, values, sizes[i] * sizeof *values)) return lost(engine, err);
     }
     return MOBIEDIT_OK;
 }
