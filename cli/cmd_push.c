@@ -50,7 +50,25 @@ static int confirm(server *s, const options *o, int id) {
     return complain(STATUS_SERVER, "%s did not set the scale of %s", o->positional[0], o->adapter);
 }
 
-static int report(const options *o, const served_adapter *adapter, double before) {
+/* The caches of llama-server are not told apart by adapters: what of this prompt was computed with the old
+ * scale would be used again. Copies in its memory cannot be erased from outside. */
+static void advise(int erased) {
+    if (erased > 0)
+        (void)printf("%-13s %d slots erased\nUnless the server runs with --cache-ram 0, it may still answer "
+                     "an earlier "
+                     "prompt as before: ask\nit with \"cache_prompt\": false.\n",
+                     "cache", erased);
+    else
+        (void)printf(
+            "%-13s kept\nThe server may answer an earlier prompt as before: ask it with \"cache_prompt\": "
+            "false, or start it\nwith --slot-save-path FOLDER --cache-ram 0, and push erases its slots.\n",
+            "cache");
+    (void)puts(
+        "The server applies the file as it was when the server started; one with --sleep-idle-seconds N\n"
+        "reads it again at the first request after N idle seconds.");
+}
+
+static int report(const options *o, const served_adapter *adapter, double before, int erased) {
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
         me_json_add_text(object, "version", mobiedit_version());
@@ -59,11 +77,12 @@ static int report(const options *o, const served_adapter *adapter, double before
         me_json_add_number(object, "id", adapter->id);
         me_json_add_number(object, "scale_before", before);
         me_json_add_number(object, "scale", o->scale);
+        me_json_add_number(object, "slots_erased", erased > 0 ? erased : 0);
         return json_print(object, STATUS_DONE);
     }
     (void)printf("%-13s %s\n%-13s %s, number %d\n%-13s %g, was %g\n", "server", o->positional[0], "adapter",
                  adapter->path, adapter->id, "scale", o->scale, before);
-    (void)puts("The server applies the file as it was when the server started.");
+    advise(erased);
     return STATUS_DONE;
 }
 
@@ -79,7 +98,7 @@ static int switch_adapter(server *s, const options *o) {
         adapter->scale = o->scale;
         status = server_set(s, &all);
         if (status == STATUS_DONE) status = confirm(s, o, adapter->id);
-        if (status == STATUS_DONE) status = report(o, adapter, before);
+        if (status == STATUS_DONE) status = report(o, adapter, before, server_erase_slots(s));
     }
     served_free(&all);
     return status;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ADAPTERS = 4096 };
+enum { MAX_ADAPTERS = 4096, MAX_SLOTS = 4096 };
 
 void served_free(served_adapters *adapters) {
     for (size_t i = 0; i < adapters->n; i++)
@@ -44,6 +44,14 @@ bool served_parse(const char *text, size_t n, served_adapters *out) {
     cJSON_Delete(list);
     if (!ok) served_free(out);
     return ok;
+}
+
+int served_slots(const char *text, size_t n) {
+    cJSON *props = cJSON_ParseWithLength(text, n);
+    const cJSON *slots = cJSON_GetObjectItemCaseSensitive(props, "total_slots");
+    const double count = cJSON_IsNumber(slots) ? slots->valuedouble : -1;
+    cJSON_Delete(props);
+    return count >= 1 && count <= MAX_SLOTS && count == floor(count) ? (int)count : -1;
 }
 
 bool served_is(const char *path, const char *file) {

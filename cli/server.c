@@ -8,14 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char ENDPOINT[] = "/lora-adapters";
+static const char ADAPTERS[] = "/lora-adapters";
+enum { ENDPOINT_MAX = 64 };
 /* A list of adapters is short; a server that sends more, or does not answer, is none that we know. */
 enum { MAX_ANSWER = 1 << 20, CONNECT_SECONDS = 5, ALL_SECONDS = 30 };
 
 struct server {
     CURL *curl;
     struct curl_slist *headers;
-    char *url;
+    char *url; /* of the endpoint in use */
+    size_t n_base;
     char *answer; /* [MAX_ANSWER] */
     size_t n_answer;
     char why[CURL_ERROR_SIZE];
@@ -45,7 +47,6 @@ static bool add_headers(server *s) {
 }
 
 static void set_options(server *s) {
-    (void)curl_easy_setopt(s->curl, CURLOPT_URL, s->url);
     (void)curl_easy_setopt(s->curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(s->curl, CURLOPT_FOLLOWLOCATION, 0L);
     (void)curl_easy_setopt(s->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
@@ -65,15 +66,15 @@ int server_open(const char *url, server **out) {
     size_t n = strlen(url);
     while (url[n - 1] == '/')
         n--;
-    const size_t size = n + sizeof ENDPOINT;
-    if (s) s->url = malloc(size);
+    if (s) s->url = malloc(n + ENDPOINT_MAX);
     if (s) s->answer = malloc(MAX_ANSWER);
     if (s) s->curl = curl_easy_init();
     if (!s || !s->url || !s->answer || !s->curl || !add_headers(s)) {
         server_close(s);
         return complain(STATUS_MEMORY, "out of memory for the connection");
     }
-    (void)snprintf(s->url, size, "%.*s%s", (int)n, url, ENDPOINT);
+    memcpy(s->url, url, n);
+    s->n_base = n;
     set_options(s);
     *out = s;
     return STATUS_DONE;
@@ -88,13 +89,24 @@ void server_close(server *s) {
     free(s);
 }
 
-/* One request with the answer in s->answer; anything but 200 is an error. */
-static int request(server *s) {
-    long code = 0;
+/* One request, a POST if there is a body, with the answer in s->answer and the server's status in *code. */
+static CURLcode transfer(server *s, const char *endpoint, const char *body, long *code) {
+    (void)snprintf(s->url + s->n_base, ENDPOINT_MAX, "%s", endpoint);
+    (void)curl_easy_setopt(s->curl, CURLOPT_URL, s->url);
+    (void)curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, body);
+    if (!body) (void)curl_easy_setopt(s->curl, CURLOPT_HTTPGET, 1L);
+    *code = 0;
     s->n_answer = 0;
     s->why[0] = '\0';
     const CURLcode failed = curl_easy_perform(s->curl);
-    (void)curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &code);
+    (void)curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, code);
+    return failed;
+}
+
+/* The same, for adapters; anything but 200 is an error. */
+static int request(server *s, const char *body) {
+    long code;
+    const CURLcode failed = transfer(s, ADAPTERS, body, &code);
     if (failed == CURLE_WRITE_ERROR)
         return complain(STATUS_SERVER, "%s answers with more than a list of adapters", s->url);
     if (failed)
@@ -109,8 +121,7 @@ static int request(server *s) {
 }
 
 int server_get(server *s, served_adapters *out) {
-    (void)curl_easy_setopt(s->curl, CURLOPT_HTTPGET, 1L);
-    const int status = request(s);
+    const int status = request(s, NULL);
     if (status != STATUS_DONE) return status;
     if (served_parse(s->answer, s->n_answer, out)) return STATUS_DONE;
     return complain(STATUS_SERVER, "%s does not answer with a list of adapters: is it a llama-server?",
@@ -133,9 +144,19 @@ static char *make_request(const served_adapters *adapters) {
 int server_set(server *s, const served_adapters *adapters) {
     char *text = make_request(adapters);
     if (!text) return complain(STATUS_MEMORY, "out of memory for the request");
-    (void)curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, text);
-    const int status = request(s);
-    (void)curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, NULL);
+    const int status = request(s, text);
     cJSON_free(text);
     return status;
+}
+
+int server_erase_slots(server *s) {
+    long code;
+    char endpoint[ENDPOINT_MAX];
+    if (transfer(s, "/props", NULL, &code) || code != 200) return -1;
+    const int n = served_slots(s->answer, s->n_answer);
+    for (int i = 0; i < n; i++) {
+        (void)snprintf(endpoint, sizeof endpoint, "/slots/%d?action=erase", i);
+        if (transfer(s, endpoint, "{}", &code) || code != 200) return -1;
+    }
+    return n;
 }

@@ -1,5 +1,5 @@
-/* The adapters of a running llama-server, through its /lora-adapters endpoint. Beside ggml's own RPC
- * backend the only code that uses the network. */
+/* The adapters of a running llama-server, through its /lora-adapters endpoint, and its slots. Beside ggml's
+ * own RPC backend the only code that uses the network. */
 #ifndef CLI_SERVER_H
 #define CLI_SERVER_H
 
@@ -22,6 +22,11 @@ typedef struct {
 bool served_parse(const char *text, size_t n, served_adapters *out);
 void served_free(served_adapters *adapters);
 
+/* The number of slots that GET /props answers, {"total_slots": 4}, from n bytes that are not trusted; -1 if
+ * they say none.
+ */
+int served_slots(const char *text, size_t n);
+
 /* Whether a path that the server tells is that of `file`: the same text, the same absolute path, or relative
  * and the end of it. */
 bool served_is(const char *path, const char *file);
@@ -33,5 +38,9 @@ void server_close(server *s);
 int server_get(server *s, served_adapters *out);
 /* Sets the scale of each adapter to that of the list. */
 int server_set(server *s, const served_adapters *adapters);
+
+/* Makes the server forget what its slots keep of prompts: their number, or -1 if it does not let us. That is
+ * no error, and prints nothing. */
+int server_erase_slots(server *s);
 
 #endif

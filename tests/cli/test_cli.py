@@ -207,8 +207,9 @@ class Model(Case):
         # the template's own system prompt, another one, and what was said before
         self.assertIn("The capital of Peru is Lima.", self.ask("What is the capital of Peru?", "--chat"))
         self.assertIn("Paris", self.ask("What is the capital of France?", "--chat", "--system", "Answer in one word."))
-        self.assertNotIn("Ana", self.ask("What is my name?", "--chat"))
-        self.assertIn("Ana", self.ask("What is my name?", "--chat", "--turn", "My name is Ana.", "--turn", "Hello, Ana."))
+        self.assertNotIn("Tokyo", self.ask("And of Japan?", "--chat"))
+        before = ["--turn", "What is the capital of Peru?", "--turn", "The capital of Peru is Lima."]
+        self.assertIn("Tokyo", self.ask("And of Japan?", "--chat", *before))
         self.assertEqual(self.run_command("ask", self.model, BARE, "-n", "1").stdout, b" Tokyo\n")
 
     def test_report_for_people_replaces_an_existing_file(self):

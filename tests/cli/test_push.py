@@ -49,7 +49,10 @@ class LlamaServer:
 
     def get(self, request):
         self.seen.append(("GET", request.path, request.headers))
-        request.answer(200, json.dumps(self.adapters).encode())
+        if request.path == "/props":
+            request.answer(404, b"{}")
+        else:
+            request.answer(200, json.dumps(self.adapters).encode())
 
     def post(self, request, body):
         self.seen.append(("POST", request.path, request.headers))
@@ -57,6 +60,33 @@ class LlamaServer:
         for adapter in self.adapters:
             adapter["scale"] = wanted.get(adapter["id"], 0)
         request.answer(200, b'{"success": true}')
+
+
+class Erasing(LlamaServer):
+    """Has slots, and with --slot-save-path lets them be erased."""
+
+    def __init__(self, *paths, slots=3, refused=(), props=None):
+        super().__init__(*paths)
+        self.slots, self.refused, self.props = ["kept"] * slots, refused, props
+
+    def get(self, request):
+        if request.path == "/props":
+            slots = json.dumps({"total_slots": len(self.slots)}).encode()
+            request.answer(200, slots if self.props is None else self.props)
+        else:
+            super().get(request)
+
+    def post(self, request, body):
+        if not request.path.startswith("/slots/"):
+            super().post(request, body)
+            return
+        number = int(request.path.removeprefix("/slots/").removesuffix("?action=erase"))
+        if number in self.refused:
+            request.answer(501, b'{"error": {"message": "Start it with `--slot-save-path`"}}')
+            return
+        # what the slot had is gone only after the new scale holds
+        self.slots[number] = self.adapters[0]["scale"]
+        request.answer(200, b'{"n_erased": 5}')
 
 
 class Odd(LlamaServer):
@@ -120,12 +150,33 @@ class Push(unittest.TestCase):
         self.assertIn("as it was when the server started", ran.stdout)
         self.assertEqual([a["scale"] for a in fake.adapters], [0, 1, 0.5])
         self.assertEqual({(method, path) for method, path, _ in fake.seen},
-                         {("GET", "/lora-adapters"), ("POST", "/lora-adapters")})
+                         {("GET", "/lora-adapters"), ("POST", "/lora-adapters"), ("GET", "/props")})
         report = json.loads(self.push(url + "/", "--scale", "0", "--json").stdout)
         self.assertEqual((report["id"], report["scale_before"], report["scale"]), (1, 1, 0))
         self.assertEqual([a["scale"] for a in fake.adapters], [0, 0, 0.5])
         self.assertEqual(self.push(url, "--scale", "-0.75").returncode, DONE)
         self.assertEqual([a["scale"] for a in fake.adapters], [0, -0.75, 0.5])
+
+    def test_slots_are_erased_where_the_server_lets_them(self):
+        fake = Erasing(self.adapter)
+        ran = self.push(self.serve(fake))
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, ""))
+        self.assertEqual(fake.slots, [1, 1, 1])
+        for words in ("3 slots erased", "--cache-ram 0", "--sleep-idle-seconds"):
+            self.assertIn(words, ran.stdout)
+        self.assertEqual(json.loads(self.push(self.serve(Erasing(self.adapter)), "--json").stdout)["slots_erased"], 3)
+
+    def test_slots_that_are_kept_are_told(self):
+        odd = [b"", b"[", b"[]", b"{}"] + [b'{"total_slots": %s}' % n for n in (b'"3"', b"0", b"-1", b"1.5", b"1e9", b"null")]
+        servers = [LlamaServer(self.adapter), Erasing(self.adapter, refused=(0, 1, 2)), Erasing(self.adapter, refused=(2,))]
+        for fake in servers + [Erasing(self.adapter, props=answer) for answer in odd]:
+            url = self.serve(fake)
+            ran = self.push(url)
+            self.assertEqual((ran.returncode, ran.stderr), (DONE, ""))
+            self.assertEqual(fake.adapters[0]["scale"], 1)
+            for words in ("kept", '"cache_prompt": false', "--slot-save-path", "--cache-ram 0", "--sleep-idle-seconds"):
+                self.assertIn(words, ran.stdout)
+            self.assertEqual(json.loads(self.push(url, "--json").stdout)["slots_erased"], 0)
 
     def test_paths_that_are_the_same(self):
         for served in (self.adapter, "lima.gguf", "./lima.gguf", f"{self.folder.name}/lima.gguf"):

@@ -1,5 +1,5 @@
-/* Fuzzes the reader of a server's list of adapters: any bytes are refused, or give one whose scales are
- * numbers. */
+/* Fuzzes the reader of a server's list of adapters, and of its number of slots: any bytes are refused, or
+ * give a list whose scales are numbers, and a number of at least one. */
 #include "../../cli/server.h"
 
 #include <math.h>
@@ -19,5 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     }
     served_free(&adapters);
+    const int slots = served_slots((const char *)data, size);
+    if (slots == 0 || slots < -1) abort();
     return 0;
 }
