@@ -1,3 +1,4 @@
+/* What the commands share: one-line errors, interruption, exit statuses, flushed output. */
 #define _XOPEN_SOURCE 700
 #include "command.h"
 

@@ -1,3 +1,4 @@
+/* Prints a JSON result and maps the outcome to an exit status. */
 #include "json.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Reads a command's line by its table of options, and checks what belongs together. */
 #include "options.h"
 
 #include "values.h"

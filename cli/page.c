@@ -1,3 +1,4 @@
+/* Writes pages of HTML, with histograms and bars in SVG. */
 #define _POSIX_C_SOURCE 200809L
 #include "page.h"
 

@@ -1,3 +1,4 @@
+/* The progress line: stage, share done, time left. */
 #define _POSIX_C_SOURCE 200809L
 #include "progress.h"
 

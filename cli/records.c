@@ -1,3 +1,4 @@
+/* Prints the ledger's records and changes, as text and as JSON. */
 #define _POSIX_C_SOURCE 200809L
 #include "records.h"
 

@@ -1,3 +1,4 @@
+/* Prints what an edit or a merge comes to, as text and as JSON. */
 #include "report.h"
 
 #include "records.h"

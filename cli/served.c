@@ -1,3 +1,4 @@
+/* Reads what a llama-server answers: its adapters and its slots. */
 #define _XOPEN_SOURCE 700
 #include "server.h"
 

@@ -1,3 +1,4 @@
+/* Talks to a llama-server over HTTP: lists its adapters, sets their scales, erases its slots. */
 #include "server.h"
 
 #include "command.h"

@@ -1,3 +1,4 @@
+/* Opens the model and its ledger for a command, and explains a ledger that cannot be opened. */
 #include "session.h"
 
 #include <stdio.h>

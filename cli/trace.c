@@ -1,3 +1,4 @@
+/* Draws an edit's loss against its prompt evaluations as SVG. */
 #include "trace.h"
 
 #include "page.h"

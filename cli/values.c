@@ -1,3 +1,4 @@
+/* Reads the text behind an option into its member of struct options, within its bounds. */
 #include "values.h"
 
 #include <stdio.h>

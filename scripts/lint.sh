@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# lint.sh BUILD     layout, clang-tidy with BUILD's compile commands, includes, shell scripts' syntax, Markdown
+# lint.sh BUILD     layout, header comments, clang-tidy with BUILD's compile commands, includes, shell syntax, Markdown
 # lint.sh --format  lays all sources out
 . "$(dirname "$0")/common.sh"
 
 cd "$root"
-lay_out() { find include src cli tests bench examples -name '*.[ch]' -print0 | xargs -0 clang-format "$@"; }
+lay_out() { find include src cli tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -print0 | xargs -0 clang-format "$@"; }
 
 if [ "$1" = --format ]; then
     lay_out -i
@@ -14,6 +14,11 @@ build=$1
 
 say "clang-format"
 lay_out --dry-run -Werror
+
+say "header comments"
+# The first line of a source tells a reader what the file is for.
+find src cli \( -name '*.[ch]' -o -name '*.cpp' \) -exec awk '
+    FNR == 1 && !/^\/[*\/] / { print FILENAME ": the first line is not a comment"; bad = 1 } END { exit bad }' {} +
 
 say "clang-tidy"
 # Only what the build compiles: another processor's kernels have no compile command here.

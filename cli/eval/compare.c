@@ -1,3 +1,4 @@
+/* mobiedit eval --compare: two results side by side, as text, JSON or a page. */
 #include "compare.h"
 
 #include "html.h"

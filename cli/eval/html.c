@@ -1,3 +1,4 @@
+/* Writes an evaluation, or a comparison of two, as a page of tables and plots. */
 #include "html.h"
 
 #include "base/names.h"

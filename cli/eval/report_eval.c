@@ -1,3 +1,4 @@
+/* Prints an evaluation: its cases as they finish, its summary, or all of it as JSON. */
 #include "report_eval.h"
 
 #include "report.h"

@@ -1,3 +1,4 @@
+/* Metrics as people read them: percent, nats, bits, and changes of each. */
 #include "units.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* The active edits of a ledger: read, solved together, written as one adapter, checked, repaired. */
 #include "api/active_edits.h"
 
 #include "api/neuron_adapter.h"

@@ -1,3 +1,4 @@
+/* mobiedit_ask: the model's answer to a prompt or to the turns of a chat. */
 #include "api/handle.h"
 #include "base/memory.h"
 #include "base/utf8.h"

@@ -1,3 +1,4 @@
+/* Opens the engine that a backend's name stands for, and lists the devices. */
 #include "api/backend.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Lets the model write the texts that its calibration is measured on. */
 #include "api/generated_text.h"
 
 #include "base/memory.h"

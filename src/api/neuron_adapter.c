@@ -1,3 +1,4 @@
+/* Writes an edit's neurons as a LoRA adapter. */
 #include "api/neuron_adapter.h"
 
 #include "base/memory.h"

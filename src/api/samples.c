@@ -1,3 +1,4 @@
+/* Collects the inputs that a merged matrix is judged on, by running facts and background text. */
 #include "api/samples.h"
 
 #include "base/memory.h"

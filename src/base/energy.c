@@ -1,3 +1,4 @@
+/* Reads the machine's energy counters: RAPL, batteries, GPUs. */
 #define _GNU_SOURCE
 #include "base/energy.h"
 

@@ -1,3 +1,4 @@
+/* Fills a mobiedit_error, and tells the library's version. */
 #include "base/error.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* Reads files with checks, and writes all bytes. */
 #define _GNU_SOURCE
 #include "base/file.h"
 

@@ -1,3 +1,4 @@
+/* FNV-1a over bytes and over files. */
 #include "base/hash.h"
 
 #include "base/file.h"

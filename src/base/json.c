@@ -1,3 +1,4 @@
+/* Parses JSON strictly, and adds numbers and texts to objects. */
 #include "base/json.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Argmax, log-sum-exp and KL divergence of next-token logits. */
 #include "base/logits.h"
 
 #include <math.h>

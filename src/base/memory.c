@@ -1,3 +1,4 @@
+/* Checked allocation, sizes that cannot overflow, and copies of strings. */
 #include "base/memory.h"
 
 #include <stdint.h>

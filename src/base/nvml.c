@@ -1,3 +1,4 @@
+/* Loads NVIDIA's management library and reads the GPUs' energy counters. */
 #include "base/nvml.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Output files under a temporary name beside their own, synced and renamed at the end. */
 #define _GNU_SOURCE
 #include "base/pending.h"
 

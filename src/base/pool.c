@@ -1,3 +1,4 @@
+/* A fixed set of threads that share the tasks of a loop. */
 #define _GNU_SOURCE
 #include "base/pool.h"
 

@@ -1,3 +1,4 @@
+/* xoshiro256** and what is drawn with it: bits, uniforms, normals. */
 #include "base/random.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Sends and receives whole messages over a stream socket. */
 #define _GNU_SOURCE
 #include "base/socket.h"
 

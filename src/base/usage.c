@@ -1,3 +1,4 @@
+/* Wall time, processor time and peak memory of the process. */
 #define _GNU_SOURCE
 #include "base/usage.h"
 

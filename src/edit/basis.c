@@ -1,3 +1,4 @@
+/* Finds the probe basis: directions of delta that later layers read, strongest first. */
 #include "edit/basis.h"
 
 #include "base/memory.h"

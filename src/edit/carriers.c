@@ -1,3 +1,4 @@
+/* Makes an edit's carriers: its prompt as it is, behind prefixes, and in other wordings. */
 #include "edit/carriers.h"
 
 #include "base/memory.h"

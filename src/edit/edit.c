@@ -1,3 +1,4 @@
+/* From a request to delta and the keys that its neuron fires at and is silent at. */
 #include "edit/edit.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Minimises the probe solver's inner problem: the edit's loss with hidden states linear in delta. */
 #include "edit/inner.h"
 
 #include "base/logits.h"

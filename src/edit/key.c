@@ -1,3 +1,4 @@
+/* Solves the key side of an edit: the vector that is 1 on the subject and about 0 on all else. */
 #include "edit/key.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Makes neurons of an MLP out of keys and deltas. */
 #include "edit/neuron.h"
 
 #include "base/hash.h"

@@ -1,3 +1,4 @@
+/* The probe solver: measures responses along a basis, solves the inner problem, steps, repeats. */
 #include "edit/probe.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* The value problem of one edit: delta on the carriers, losses and responses, counted and budgeted. */
 #include "edit/problem.h"
 
 #include "base/logits.h"

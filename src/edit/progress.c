@@ -1,3 +1,4 @@
+/* Tells the caller how far an edit is, and keeps the curve of its loss. */
 #include "edit/progress.h"
 
 #include "base/memory.h"

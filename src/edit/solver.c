@@ -1,3 +1,4 @@
+/* The table of solvers. */
 #include "edit/solver.h"
 
 #include <string.h>

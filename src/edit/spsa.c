@@ -1,3 +1,4 @@
+/* The SPSA solver, MobiEdit's estimator: sees only the value of the loss. */
 #include "edit/spsa.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* The texts that are compiled in: prefixes, wordings of each kind of prompt, names, background sentences. */
 #include "edit/texts.h"
 
 #include "base/hash.h"

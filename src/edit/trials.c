@@ -1,3 +1,4 @@
+/* Chooses the layer that edits of a model are made at, by trial edits. */
 #include "edit/trials.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Solves the second factor of an edit's neuron, against the tokens that open its gate by mistake. */
 #include "edit/veto.h"
 
 #include "base/memory.h"

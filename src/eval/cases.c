@@ -1,3 +1,4 @@
+/* Keeps the finished cases of an evaluation; writes them as JSON and reads them back. */
 #include "eval/cases.h"
 
 #include "base/json.h"

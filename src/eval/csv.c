@@ -1,3 +1,4 @@
+/* Reads facts from CSV (RFC 4180) with a header. */
 #include "eval/csv.h"
 
 #include "base/file.h"

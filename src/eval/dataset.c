@@ -1,3 +1,4 @@
+/* Reads a data set of facts, and gives the prompts of each. */
 #include "eval/dataset.h"
 
 #include "base/file.h"

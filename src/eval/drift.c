@@ -1,3 +1,4 @@
+/* Measures how far an edit moves the next-token distributions of unrelated text. */
 #include "eval/drift.h"
 
 #include "base/logits.h"

@@ -1,3 +1,4 @@
+/* The unrelated texts that drift is measured on. */
 #include "eval/drift.h"
 
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Reads the fields of a case with checks: texts, lists, questions. */
 #include "eval/fields.h"
 
 #include "base/memory.h"

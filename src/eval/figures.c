@@ -1,3 +1,4 @@
+/* The table of metrics, and their means with bootstrap intervals. */
 #include "eval/figures.h"
 
 #include "base/memory.h"

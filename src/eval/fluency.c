@@ -1,3 +1,4 @@
+/* The n-gram entropy of a text: how varied its words are. */
 #include "eval/fluency.h"
 
 #include "base/memory.h"

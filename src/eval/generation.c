@@ -1,3 +1,4 @@
+/* Lets the runtime go on after a fact's prompts, and collects what is said. */
 #include "eval/generation.h"
 
 #include "base/memory.h"

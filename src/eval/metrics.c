@@ -1,3 +1,4 @@
+/* Measures a fact's metrics, on the unedited model and with an adapter. */
 #include "eval/metrics.h"
 
 #include "base/logits.h"

@@ -1,3 +1,4 @@
+/* Reads the results of two evaluations and compares them fact by fact. */
 #include "eval/results.h"
 
 #include "base/file.h"

@@ -1,3 +1,4 @@
+/* Reads one case of a data set in the schemas that dataset.h lists. */
 #include "eval/schemas.h"
 
 #include "base/memory.h"

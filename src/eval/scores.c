@@ -1,3 +1,4 @@
+/* Asks the runtime everything about a fact at once: how likely answers are, and which are said. */
 #include "eval/scores.h"
 
 #include "base/logits.h"

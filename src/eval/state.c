@@ -1,3 +1,4 @@
+/* Keeps an evaluation's state in a file, a finished case a line, and goes on from it. */
 #define _GNU_SOURCE
 #include "eval/state.h"
 

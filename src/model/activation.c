@@ -1,3 +1,4 @@
+/* The activation functions of an MLP, one value at a time. */
 #include "model/model.h"
 
 #include <math.h>

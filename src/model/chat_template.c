@@ -1,3 +1,4 @@
+/* Renders a model's chat template in a process with limits of its own. */
 #define _GNU_SOURCE
 #include "model/chat_template.h"
 

@@ -1,3 +1,4 @@
+/* Reads a model's hyperparameters from its metadata, and refuses variants that are not supported. */
 #include "model/model_private.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Starts ggml and libllama, once and silently. */
 #define _GNU_SOURCE
 #include "model/llama_init.h"
 

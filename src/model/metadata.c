@@ -1,3 +1,4 @@
+/* Typed, checked access to the key-value pairs of a GGUF file. */
 #include "model/metadata.h"
 
 #include <limits.h>

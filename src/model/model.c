@@ -1,3 +1,4 @@
+/* Opens a GGUF model: maps its file and checks what is read from it. */
 #define _GNU_SOURCE
 #include "model/model.h"
 

@@ -1,3 +1,4 @@
+/* Finds a model's tensors in the mapped file, and checks their types, shapes and places. */
 #include "model/model_private.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Checks a model's list of tokens: how many, and none twice. */
 #include "model/model_private.h"
 
 #include "base/hash.h"

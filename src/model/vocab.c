@@ -1,3 +1,4 @@
+/* Tokens through libllama's vocabulary. */
 #include "model/vocab_internal.h"
 
 #include "base/memory.h"

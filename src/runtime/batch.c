@@ -1,3 +1,4 @@
+/* Evaluates many sequences at once by a trie: what they have in common is evaluated once. */
 #include "runtime/batch.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* libllama as the runtime that serves an edit: logits, next tokens, generation. */
 #include "runtime/runtime.h"
 
 #include "base/logits.h"

@@ -1,3 +1,4 @@
+/* Text that grows by pieces cut anywhere, and is given out in whole characters. */
 #include "runtime/text.h"
 
 #include "base/memory.h"

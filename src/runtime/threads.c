@@ -1,3 +1,4 @@
+/* Halves the number of threads when other programs crowd them. */
 #include "runtime/threads.h"
 
 enum { PATIENCE = 2 };

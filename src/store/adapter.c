@@ -1,3 +1,4 @@
+/* Writes and reads LoRA adapters in GGUF, with every size and type checked. */
 #define _POSIX_C_SOURCE 200809L
 #include "store/adapter.h"
 

@@ -1,3 +1,4 @@
+/* Writes and reads a model's calibration as a GGUF file. */
 #define _POSIX_C_SOURCE 200809L
 #include "store/calibration_file.h"
 

@@ -1,3 +1,4 @@
+/* Hashes the names, types, shapes and bytes of a model's tensors. */
 #include "store/fingerprint.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Folds an edit into a quantised matrix, row by row, with errors fed back by what the matrix reads. */
 #include "store/fold.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* A row of a quantised tensor as integers that can be changed and put back. */
 #include "store/grid.h"
 
 #include "model/blocks.h"

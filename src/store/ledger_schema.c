@@ -1,3 +1,4 @@
+/* The SQL of the ledger's tables. */
 #include "store/ledger_schema.h"
 
 /* serial: the ledger's generation when the record came into its state, which gives the last one its name;

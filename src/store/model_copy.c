@@ -1,3 +1,4 @@
+/* Writes a copy of the model's file with some matrices replaced. */
 #include "store/model_copy.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* The devices that ggml knows, and RPC servers that are added to them. */
 #include "engine/ggml/devices.h"
 
 #include "engine/ggml/ggml_engine.h"

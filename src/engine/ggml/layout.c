@@ -1,3 +1,4 @@
+/* Lays the rows of a suffix graph out: groups of items, positions, masks, rows to read. */
 #include "engine/ggml/ggml_engine.h"
 
 #include "base/memory.h"

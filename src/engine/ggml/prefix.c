@@ -1,3 +1,4 @@
+/* Fills a prefix: the states, keys and values that later passes of a suffix start from. */
 #include "engine/ggml/ggml_engine.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Runs an engine in a process of its own, and passes each call through a socket. */
 #define _GNU_SOURCE
 #include "engine/ggml/remote.h"
 

@@ -1,3 +1,4 @@
+/* Runs suffixes from a filled prefix, with deltas: hidden vectors and responses. */
 #include "engine/ggml/ggml_engine.h"
 
 #include "base/memory.h"

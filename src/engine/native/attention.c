@@ -1,3 +1,4 @@
+/* Attention of the batch's rows over their own columns and the prefix's. */
 #include "engine/native/attention.h"
 
 #include "engine/native/vector.h"

@@ -1,3 +1,4 @@
+/* Attention of the batch's rows. */
 #ifndef ME_NATIVE_ATTENTION_H
 #define ME_NATIVE_ATTENTION_H
 

@@ -1,3 +1,4 @@
+/* The batch of columns: its buffers, its rows, and loops over them by many threads. */
 #include "engine/native/batch.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Fixed-point matrices: rounding to int8 and int16, and exact products. */
 #include "engine/native/fixed.h"
 
 #include "base/memory.h"

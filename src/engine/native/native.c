@@ -1,3 +1,4 @@
+/* The native engine's operations on whole sequences, and its opening. */
 #include "base/memory.h"
 #include "engine/native/layer.h"
 #include "engine/native/prefix.h"

@@ -1,3 +1,4 @@
+/* The native engine's prefixes and suffixes. */
 #include "engine/native/prefix.h"
 
 #include "base/memory.h"

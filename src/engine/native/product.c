@@ -1,3 +1,4 @@
+/* Quantises activations and multiplies them with a layer's matrices, by many threads. */
 #include "engine/native/product.h"
 
 #include "engine/native/profile.h"

@@ -1,3 +1,4 @@
+/* Runs products in the arithmetic of mobile NPUs: calibrates scales, converts weights, rounds inputs. */
 #include "engine/native/profile.h"
 
 #include "base/memory.h"

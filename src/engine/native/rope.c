@@ -1,3 +1,4 @@
+/* Rotary position embedding: tables of angles, and their use on a head. */
 #include "engine/native/rope.h"
 
 #include "base/memory.h"

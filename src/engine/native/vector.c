@@ -1,3 +1,4 @@
+/* Float arithmetic over vectors: products, norms, exponentials, gated activations. */
 #include "engine/native/vector.h"
 
 #include "engine/native/clones.h"

@@ -1,3 +1,4 @@
+/* Picks the table of kernels for this processor. */
 #include "engine/native/kernels/tables.h"
 
 #include <stdio.h>
