@@ -20,15 +20,23 @@ static bool on_prompt(void *user, int done, int total) {
     return progress_prompt(user, done, total);
 }
 
-static int report(const options *o, const mobiedit_calibrate_result *r) {
+/* What a calibration found. */
+typedef struct {
+    mobiedit_calibrate_result result;
+    mobiedit_layer_trial trials[MOBIEDIT_MAX_LAYER_TRIALS];
+    int n_trials;
+} findings;
+
+static int report(const options *o, const findings *f) {
+    const mobiedit_calibrate_result *r = &f->result;
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
         me_json_add_number(object, "layer", r->layer);
         cJSON *trials = cJSON_AddArrayToObject(object, "trials");
-        for (int i = 0; i < r->n_trials; i++) {
+        for (int i = 0; i < f->n_trials; i++) {
             cJSON *trial = cJSON_CreateObject();
-            me_json_add_number(trial, "layer", r->trials[i].layer);
-            me_json_add_number(trial, "loss", r->trials[i].loss);
+            me_json_add_number(trial, "layer", f->trials[i].layer);
+            me_json_add_number(trial, "loss", f->trials[i].loss);
             cJSON_AddItemToArray(trials, trial);
         }
         me_json_add_number(object, "prompts", r->prompts);
@@ -37,10 +45,10 @@ static int report(const options *o, const mobiedit_calibrate_result *r) {
         me_json_add_number(object, "seconds", r->seconds);
         return json_print(object, STATUS_DONE);
     }
-    for (int i = 0; i < r->n_trials; i++)
-        (void)printf("%s layer %d: %.2f", i ? "," : "loss of trial edits in other words:", r->trials[i].layer,
-                     r->trials[i].loss);
-    (void)printf("%slayer %d calibrated: %d prompts", r->n_trials ? "\n" : "", r->layer, r->prompts);
+    for (int i = 0; i < f->n_trials; i++)
+        (void)printf("%s layer %d: %.2f", i ? "," : "loss of trial edits in other words:", f->trials[i].layer,
+                     f->trials[i].loss);
+    (void)printf("%slayer %d calibrated: %d prompts", f->n_trials ? "\n" : "", r->layer, r->prompts);
     if (r->found) (void)printf(", %d of them before", r->found);
     (void)printf(", %zu evaluations, %.0f s\n", r->evaluations, r->seconds);
     return STATUS_DONE;
@@ -51,13 +59,17 @@ static int calibrate(const options *o) {
     mobiedit_error err = {0};
     progress_line line;
     progress_start(&line, o->quiet, 0);
-    const mobiedit_calibrate_options wanted = {.layer = o->layer, .on_prompt = on_prompt, .user = &line};
-    mobiedit_calibrate_result result = {0};
+    const mobiedit_calibrate_options wanted = {.fix_layer = o->layer >= 0,
+                                               .layer = o->layer >= 0 ? o->layer : 0,
+                                               .on_prompt = on_prompt,
+                                               .user = &line};
+    findings found = {0};
     mobiedit_status status = mobiedit_open(o->positional[0], &o->model, &model, &err);
-    if (status == MOBIEDIT_OK) status = mobiedit_calibrate(model, &wanted, &result, &err);
+    if (status == MOBIEDIT_OK) status = mobiedit_calibrate(model, &wanted, &found.result, &err);
+    if (status == MOBIEDIT_OK) status = mobiedit_layer_trials(model, found.trials, &found.n_trials, &err);
     progress_clear(&line);
     mobiedit_close(model);
-    return status == MOBIEDIT_OK ? report(o, &result) : complain_of(&err);
+    return status == MOBIEDIT_OK ? report(o, &found) : complain_of(&err);
 }
 
 const command command_calibrate = {.name = "calibrate",

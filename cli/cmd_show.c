@@ -14,10 +14,10 @@ static void print_record(const mobiedit_record *r) {
         (void)printf("%-13s %s\n", "keep", r->keep[i]);
     (void)printf("%-13s %s\n%-13s %s\n", "before", r->before, "after", r->after);
     (void)printf("%-13s %s, %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu\n", "edit",
-                 r->solver, mobiedit_stop_name(r->stop), r->layer, r->rounds, (double)r->loss,
-                 (double)r->delta_ratio, (unsigned long long)r->seed);
-    (void)printf("%-13s %zu prompts, %zu tokens, %.2f s\n", "evaluations", r->evaluations, r->token_passes,
-                 r->seconds);
+                 r->solve.solver, mobiedit_stop_name(r->solve.stop), r->solve.layer, r->solve.rounds,
+                 (double)r->solve.loss, (double)r->solve.delta_ratio, (unsigned long long)r->solve.seed);
+    (void)printf("%-13s %zu prompts, %zu tokens, %.2f s\n", "evaluations", r->solve.evaluations,
+                 r->solve.token_passes, r->solve.seconds);
     (void)printf("%-13s %s\n", "changed", date_text(r->changed, date));
     (void)printf("%-13s %s\n", "verified", r->verified ? date_text(r->verified, date) : "never");
 }

@@ -49,7 +49,7 @@ const option_row options_solving[] = {
 
 const option_row options_measuring[] = {{.name = "profile",
                                          .kind = OPTION_TEXT,
-                                         .at = offsetof(options, model.profile),
+                                         .at = offsetof(options, model_advanced.profile),
                                          .help = "w8a16-static, w8a8-static: as an NPU computes",
                                          .value = "NAME"},
                                         {.name = "probe-step",
@@ -60,7 +60,7 @@ const option_row options_measuring[] = {{.name = "profile",
                                          .value = "X"},
                                         {.name = "idle-watts",
                                          .kind = OPTION_WATTS,
-                                         .at = offsetof(options, idle_watts),
+                                         .at = offsetof(options, edit_advanced.idle_watts),
                                          .most = 1000,
                                          .help = "not counted as energy; measure: for a second",
                                          .value = "W"},
@@ -194,6 +194,7 @@ bool options_read(const command *which, int argc, const char **argv, options *ou
     row_table table = {0};
     bool go = false;
     *out = (options){.layer = -1, .scale = 1};
+    out->model.advanced = &out->model_advanced;
     (void)snprintf(name, sizeof name, "mobiedit %s", which->name);
     argv[0] = name;
     if (make_table(which, &table) && make_room(argc, out))
@@ -203,6 +204,7 @@ bool options_read(const command *which, int argc, const char **argv, options *ou
     else
         *status = complain(STATUS_MEMORY, "out of memory for the options");
     free_table(&table);
+    out->edit_advanced.probe_step = (float)out->probe_step;
     return go;
 }
 
@@ -220,14 +222,13 @@ bool options_read_id(const char *text, int64_t *id) {
 
 mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_progress, void *user) {
     return (mobiedit_edit_options){.solver = o->solver,
-                                   .layer = o->layer,
+                                   .fix_layer = o->layer >= 0,
+                                   .layer = o->layer >= 0 ? o->layer : 0,
                                    .max_evaluations = (size_t)o->max_evaluations,
                                    .seed = o->seed,
                                    .on_progress = on_progress,
                                    .user = user,
-                                   .idle_watts = o->idle_watts,
-                                   .probe_step = (float)o->probe_step,
-                                   .without = o->without};
+                                   .advanced = &o->edit_advanced};
 }
 
 void options_free(options *o) {

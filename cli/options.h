@@ -19,9 +19,10 @@ struct options {
     int layer;
     uint64_t max_evaluations;
     uint64_t seed;
-    double probe_step, idle_watts;
-    unsigned without;
+    double probe_step;
     mobiedit_model_options model;
+    struct mobiedit_model_advanced model_advanced; /* model.advanced points here */
+    struct mobiedit_edit_advanced edit_advanced;
     const char *output, *trace, *adapter, *ledger, *html, *state, *system;
     text_list keep, check, turns;
     int max_tokens;

@@ -24,8 +24,8 @@ void report_record_header(void) {
 void report_record(const mobiedit_record *r) {
     char date[20];
     (void)printf("%4lld  %-10s  %-5s  %5d  %-16s  %s -> %s", (long long)r->id,
-                 mobiedit_record_state_name(r->state), holds_text(r), r->layer, date_text(r->created, date),
-                 r->prompt, r->target);
+                 mobiedit_record_state_name(r->state), holds_text(r), r->solve.layer,
+                 date_text(r->created, date), r->prompt, r->target);
     if (r->superseded_by) (void)printf(" (by %lld)", (long long)r->superseded_by);
     (void)putchar('\n');
 }
@@ -47,16 +47,16 @@ cJSON *record_json(const mobiedit_record *r) {
     cJSON *keep = cJSON_AddArrayToObject(object, "keep");
     for (size_t i = 0; i < r->n_keep; i++)
         cJSON_AddItemToArray(keep, cJSON_CreateString(r->keep[i]));
-    me_json_add_number(object, "layer", r->layer);
-    me_json_add_text(object, "solver", r->solver);
-    (void)cJSON_AddNumberToObject(object, "seed", (double)r->seed);
-    me_json_add_text(object, "stop", mobiedit_stop_name(r->stop));
-    me_json_add_number(object, "rounds", r->rounds);
-    me_json_add_number(object, "loss", (double)r->loss);
-    me_json_add_number(object, "delta_ratio", (double)r->delta_ratio);
-    me_json_add_count(object, "evals", r->evaluations);
-    me_json_add_count(object, "token_passes", r->token_passes);
-    me_json_add_number(object, "seconds", r->seconds);
+    me_json_add_number(object, "layer", r->solve.layer);
+    me_json_add_text(object, "solver", r->solve.solver);
+    (void)cJSON_AddNumberToObject(object, "seed", (double)r->solve.seed);
+    me_json_add_text(object, "stop", mobiedit_stop_name(r->solve.stop));
+    me_json_add_number(object, "rounds", r->solve.rounds);
+    me_json_add_number(object, "loss", (double)r->solve.loss);
+    me_json_add_number(object, "delta_ratio", (double)r->solve.delta_ratio);
+    me_json_add_count(object, "evals", r->solve.evaluations);
+    me_json_add_count(object, "token_passes", r->solve.token_passes);
+    me_json_add_number(object, "seconds", r->solve.seconds);
     me_json_add_text(object, "before", r->before);
     me_json_add_text(object, "after", r->after);
     if (r->holds < 0)

@@ -13,14 +13,15 @@ double report_mebibytes(size_t bytes) {
 }
 
 const char *report_profile(const options *o) {
-    return o->model.profile ? o->model.profile : "none";
+    return o->model_advanced.profile ? o->model_advanced.profile : "none";
 }
 
 /* ---- edit -------------------------------------------------------------------------------------------- */
 
 static void print_energy(const options *o, const mobiedit_edit_result *r) {
     char idle[48] = "";
-    if (o->idle_watts > 0) (void)snprintf(idle, sizeof idle, ", less %.1f W for idleness", o->idle_watts);
+    if (o->edit_advanced.idle_watts > 0)
+        (void)snprintf(idle, sizeof idle, ", less %.1f W for idleness", o->edit_advanced.idle_watts);
     if (isnan(r->joules))
         (void)printf("%-13s not measurable here\n", "energy");
     else
@@ -37,7 +38,7 @@ static void print_text(const char *label, const char *prompt, const char *text) 
 
 void report_edit(const options *o, const mobiedit_edit_result *r, const mobiedit_change *change) {
     print_text("before", o->positional[1], r->before);
-    if (r->stop == MOBIEDIT_STOP_ALREADY_SAID) {
+    if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) {
         (void)printf("The model already says \"%s\": nothing was written.\n", o->positional[2]);
         if (change) report_change(change);
         return;
@@ -46,12 +47,13 @@ void report_edit(const options *o, const mobiedit_edit_result *r, const mobiedit
     if (o->output) (void)printf("%-13s %s\n", "adapter", o->output);
     if (change) report_change(change);
     if (change && change->known) return;
-    (void)printf("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|\n", "edit", r->solver,
-                 r->layer, r->rounds, (double)r->loss, (double)r->delta_ratio);
-    (void)printf("%-13s %zu prompts, %zu tokens\n", "evaluations", r->evaluations, r->token_passes);
+    (void)printf("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|\n", "edit", r->solve.solver,
+                 r->solve.layer, r->solve.rounds, (double)r->solve.loss, (double)r->solve.delta_ratio);
+    (void)printf("%-13s %zu prompts, %zu tokens\n", "evaluations", r->solve.evaluations,
+                 r->solve.token_passes);
     if (r->calibration == MOBIEDIT_CALIBRATION_UNFINISHED)
         (void)printf("%-13s unfinished, and not used: `mobiedit calibrate` goes on with it\n", "calibration");
-    (void)printf("%-13s %.2f s wall, %.2f s CPU\n", "time", r->seconds, r->cpu_seconds);
+    (void)printf("%-13s %.2f s wall, %.2f s CPU\n", "time", r->solve.seconds, r->cpu_seconds);
     print_energy(o, r);
     (void)printf("%-13s %.0f MiB\n", "peak memory", report_mebibytes(r->peak_rss_bytes));
 }
@@ -68,7 +70,7 @@ static void add_trace(cJSON *object, const mobiedit_edit_result *r) {
 int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobiedit_change *change,
                      const mobiedit_error *err, int status) {
     cJSON *object = cJSON_CreateObject();
-    const bool written = err->status == MOBIEDIT_OK && r->stop != MOBIEDIT_STOP_ALREADY_SAID;
+    const bool written = err->status == MOBIEDIT_OK && r->solve.stop != MOBIEDIT_STOP_ALREADY_SAID;
     me_json_add_text(object, "version", mobiedit_version());
     me_json_add_text(object, "status", mobiedit_status_name(err->status));
     me_json_add_text(object, "message", err->status == MOBIEDIT_OK ? NULL : err->message);
@@ -78,21 +80,21 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     me_json_add_text(object, "adapter", written ? o->output : NULL);
     me_json_add_text(object, "before", r->before);
     me_json_add_text(object, "after", r->after);
-    me_json_add_text(object, "solver", r->solver);
+    me_json_add_text(object, "solver", r->solve.solver);
     me_json_add_text(object, "profile", report_profile(o));
-    me_json_add_text(object, "stop", mobiedit_stop_name(r->stop));
+    me_json_add_text(object, "stop", mobiedit_stop_name(r->solve.stop));
     me_json_add_text(object, "calibration", mobiedit_calibration_name(r->calibration));
-    me_json_add_number(object, "layer", r->layer);
-    me_json_add_number(object, "rounds", r->rounds);
-    me_json_add_number(object, "loss", (double)r->loss);
-    me_json_add_number(object, "delta_ratio", (double)r->delta_ratio);
-    me_json_add_count(object, "evals", r->evaluations);
-    me_json_add_count(object, "token_passes", r->token_passes);
-    me_json_add_number(object, "seconds", r->seconds);
+    me_json_add_number(object, "layer", r->solve.layer);
+    me_json_add_number(object, "rounds", r->solve.rounds);
+    me_json_add_number(object, "loss", (double)r->solve.loss);
+    me_json_add_number(object, "delta_ratio", (double)r->solve.delta_ratio);
+    me_json_add_count(object, "evals", r->solve.evaluations);
+    me_json_add_count(object, "token_passes", r->solve.token_passes);
+    me_json_add_number(object, "seconds", r->solve.seconds);
     me_json_add_number(object, "cpu_seconds", r->cpu_seconds);
     me_json_add_number(object, "joules", r->joules);
     me_json_add_text(object, "energy_source", r->energy_source);
-    me_json_add_number(object, "idle_watts", o->idle_watts);
+    me_json_add_number(object, "idle_watts", o->edit_advanced.idle_watts);
     me_json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
     if (change) change_add_json(object, change);

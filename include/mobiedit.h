@@ -2,12 +2,32 @@
  *
  * This header is the manual of the library and all of its public interface.
  *
+ * Introduction
+ *   An edit makes a model continue a prompt with a new target: "The capital of {Japan} is" -> "Lima", the
+ *   subject in braces. The model file is never written. An edit is a LoRA adapter, a small GGUF file that
+ *   llama.cpp and all that is built on it load beside the model. It appears only after libllama, with the
+ *   adapter attached, has said the target. Four calls do it (examples/embed.c is the whole program):
+ *
+ *     mobiedit_open(path, NULL, &model, &err);                       the model, mapped read-only
+ *     mobiedit_edit(model, &request, NULL, output, &result, &err);   one fact, into an adapter file
+ *     mobiedit_ask(model, prompt, &options, &text, &err);            what the model says with it
+ *     mobiedit_close(model);
+ *
+ *   A ledger remembers edits, and keeps several of them in one adapter. A merge folds an adapter into a copy
+ *   of the model. Most programs need no more than this. What measures and compares edits is declared at the
+ *   end, if MOBIEDIT_ADVANCED is defined before this header is included.
+ *
  * Conventions
- * - A function that can fail returns a mobiedit_status and, where the caller passes a mobiedit_error, fills
- *   it with the same status and one line of text. `err` may be NULL. On failure outputs are left untouched.
- * - Strings are UTF-8 and zero-terminated. Strings in options and requests are borrowed for the call only.
- * - A handle may be used by one thread at a time; different handles may be used at once. The library keeps
- *   no global state, never prints, and never ends the process.
+ *   Errors. A function that can fail returns a mobiedit_status. If the caller passes a mobiedit_error, it is
+ *   filled with the same status and one line of text; `err` may be NULL. On failure outputs are left
+ *   untouched, unless the function says otherwise.
+ *   Options. A struct of options that is all zero, `{0}`, means the defaults, and so does NULL.
+ *   Strings are UTF-8 and zero-terminated. Those in options and requests are borrowed for the call only.
+ *   Lifetimes. What a function hands out is the caller's, and the function names what frees it. What a
+ *   callback is given is borrowed for the callback only. A ledger is closed before its model.
+ *   Layers are numbered from 0, as in the names of the model's tensors (blk.0, blk.1, ...).
+ *   Threads. A handle may be used by one thread at a time; different handles may be used at once. The
+ *   library keeps no global state, never prints, and never ends the process.
  */
 #ifndef MOBIEDIT_H
 #define MOBIEDIT_H
@@ -34,14 +54,13 @@ extern "C" {
 
 typedef enum {
     MOBIEDIT_OK = 0,
-    MOBIEDIT_E_ARGUMENT,    /* a request that cannot be meant: no subject, empty target, unknown solver ... */
-    MOBIEDIT_E_IO,          /* a file cannot be read or written */
-    MOBIEDIT_E_FORMAT,      /* a file is truncated, damaged, or not of the expected kind */
-    MOBIEDIT_E_UNSUPPORTED, /* a sound file with an architecture, tensor type or feature that is not handled
-                             */
-    MOBIEDIT_E_MISMATCH,    /* an adapter of another model; the state of an evaluation with other settings */
-    MOBIEDIT_E_MEMORY,      /* out of memory, or the work does not fit the memory budget */
-    MOBIEDIT_E_NOT_SOLVED,  /* no delta was found that makes the model say the target */
+    MOBIEDIT_E_ARGUMENT,     /* an invalid request: no subject, empty target, unknown solver ... */
+    MOBIEDIT_E_IO,           /* a file cannot be read or written */
+    MOBIEDIT_E_FORMAT,       /* a file is truncated, damaged, or not of the expected kind */
+    MOBIEDIT_E_UNSUPPORTED,  /* a sound file with an architecture, type or feature that is not handled */
+    MOBIEDIT_E_MISMATCH,     /* an adapter of another model; an evaluation's state with other settings */
+    MOBIEDIT_E_MEMORY,       /* out of memory, or the work does not fit the memory budget */
+    MOBIEDIT_E_NOT_SOLVED,   /* no delta was found that makes the model say the target */
     MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target; nothing was written */
     MOBIEDIT_E_CANCELLED,    /* the progress callback asked to stop */
     MOBIEDIT_E_RUNTIME,      /* libllama failed */
@@ -58,6 +77,9 @@ typedef struct {
 MOBIEDIT_API const char *mobiedit_status_name(mobiedit_status status);
 MOBIEDIT_API const char *mobiedit_version(void);
 
+/* Frees memory that the library handed out, if no other function is named for it. NULL is fine. */
+MOBIEDIT_API void mobiedit_free(void *memory);
+
 /* ---- model ------------------------------------------------------------------------------------------- */
 
 /* A GGUF model, mapped read-only, with everything that is kept from edit to edit (background keys, bases). */
@@ -66,18 +88,15 @@ typedef struct mobiedit_model mobiedit_model;
 typedef struct {
     int threads;         /* 0: one per processor */
     size_t memory_bytes; /* budget for working memory beside the mapped file; 0: the default */
-    const char *backend; /* what runs the passes of an edit. NULL or "native": our kernels on this processor,
-                            the fastest or those that the environment's MOBIEDIT_KERNELS names;
-                            "auto": a GPU or NPU that ggml knows, else native; the name of a device, see
-                            mobiedit_devices; "rpc:HOST:PORT[,HOST:PORT...]": ggml's RPC servers, which hold
-                            the layers between them */
-    const char *profile; /* arithmetic of the native backend: NULL or "none": its own; "w8a16-static",
-                            "w8a8-static": that of mobile NPUs, int8 weights with a scale for each output
-                            channel, int16 or int8 activations with one scale a tensor, fixed beforehand. For
-                            measuring: verification is libllama's as ever. Takes a byte more a weight */
-    const char *calibration; /* what mobiedit_calibrate measured: NULL: the file beside the model, the model's
-                                path with ".mobiedit.calibration" behind it, where there is one; "none":
-                                edits go without; else a file. Read before the first edit */
+    /* What runs the passes of an edit. NULL or "native": our kernels on this processor,
+     * the fastest or those that the environment's MOBIEDIT_KERNELS names. "auto": a GPU or NPU
+     * that ggml knows, else native. The name of a device, see mobiedit_devices. "rpc:HOST:PORT[,...]": ggml's
+     * RPC servers, which hold the layers between them. */
+    const char *backend;
+    /* What mobiedit_calibrate measured, read before the first edit. NULL: the file beside the model (its path
+     * with ".mobiedit.calibration" behind it), if it exists. "none": edits go without. Else a file. */
+    const char *calibration;
+    const struct mobiedit_model_advanced *advanced; /* NULL: the defaults */
 } mobiedit_model_options;
 
 /* A device that runs models. Texts live as long as the process; memory in bytes, 0: not known. */
@@ -90,13 +109,13 @@ typedef struct {
                                    NULL; freed with the list. Of others: NULL */
 } mobiedit_device;
 
-/* The devices that there are, native first. *devices [*n] is freed with mobiedit_free. E_ARGUMENT if the
- * environment's MOBIEDIT_KERNELS names kernels that this processor does not have. */
+/* Lists the devices of this machine, native first: *devices [*n], freed with mobiedit_free. E_MEMORY;
+ * E_ARGUMENT: the environment's MOBIEDIT_KERNELS names kernels that this processor does not have. */
 MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err);
 
 /* Opens and checks the model at `path`. `options` may be NULL. Close with mobiedit_close (NULL is fine).
- * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY; E_ARGUMENT where there is
- * no such backend or profile, or not both together. */
+ * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY; E_ARGUMENT: the backend is
+ * unknown, or the profile, or the backend does not have the profile. */
 MOBIEDIT_API mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options,
                                            mobiedit_model **model, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
@@ -104,24 +123,15 @@ MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
 /* ---- calibrate --------------------------------------------------------------------------------------- */
 
 typedef struct {
-    int layer; /* -1: chosen by trial edits. Edits of a calibrated model are made at that layer */
+    bool fix_layer; /* measure at `layer`. false: trial edits choose the layer, and `layer` must be 0 */
+    int layer;
     /* after each trial, each batch of texts and each prompt; false cancels; may be NULL */
     bool (*on_prompt)(void *user, int done, int total);
     void *user;
 } mobiedit_calibrate_options;
 
-/* A layer that was tried: what is left of the loss of built-in facts in words that trial edits there have not
- * seen, in nats a token. */
 typedef struct {
-    int layer;
-    double loss;
-} mobiedit_layer_trial;
-enum { MOBIEDIT_MAX_LAYER_TRIALS = 5 };
-
-typedef struct {
-    int layer;
-    mobiedit_layer_trial trials[MOBIEDIT_MAX_LAYER_TRIALS]; /* [n_trials]; none where the layer was named */
-    int n_trials;
+    int layer;   /* that edits are made at from now on */
     int prompts; /* measured, */
     int found;   /* of which an earlier run that was cut off had measured so many */
     size_t evaluations;
@@ -130,9 +140,10 @@ typedef struct {
 
 /* Chooses the layer that edits are made at, lets the model write some text, measures once, by forward passes,
  * how deltas change its answers to built-in prompts, and writes all to the model options' calibration file;
- * edits then solve more facts at the first try. Written after every step: a call that was cut off is gone on
- * with. `options` may be NULL. Method: doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT for a layer that cannot
- * be edited. */
+ * edits then solve more facts at the first try. Every step is written at once: a call after one that was cut
+ * off goes on from there. `options` may be NULL. *result is filled as far as known also on failure.
+ * Method: doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT: the layer cannot be edited, or calibration is "none".
+ */
 MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
                                                 const mobiedit_calibrate_options *options,
                                                 mobiedit_calibrate_result *result, mobiedit_error *err);
@@ -168,25 +179,16 @@ typedef struct {
  * written. */
 typedef bool (*mobiedit_progress_fn)(void *user, const mobiedit_progress *progress);
 
-/* Parts of an edit that can be left out, to see what each is worth. */
-enum {
-    MOBIEDIT_WITHOUT_CONTRAST = 1, /* the key knows only the subject, not what must stay: its mean key */
-    MOBIEDIT_WITHOUT_BASIS = 2,    /* probes go in random directions */
-    MOBIEDIT_WITHOUT_STOP = 4      /* the probe solver spends its whole budget */
-};
-
 typedef struct {
     const char *solver;               /* NULL: "probe". Or "spsa", the paper's estimator */
-    int layer;                        /* -1: chosen by the library */
+    bool fix_layer;                   /* edit at `layer`. false: the library chooses, and `layer` must be 0 */
+    int layer;                        /* any but the last */
     size_t max_evaluations;           /* prompt evaluations; 0: the solver's default */
     uint64_t seed;                    /* of everything random */
     int max_after_tokens;             /* of the before/after texts, which end with a sentence; 0: 24 */
     mobiedit_progress_fn on_progress; /* may be NULL */
     void *user;
-    double idle_watts; /* what the machine takes without the work: not counted in the result's joules */
-    float probe_step; /* of the probe solver: length of its finite differences, in lengths of the value at the
-                         edited place; at most 10; 0: the solver's own */
-    unsigned without; /* MOBIEDIT_WITHOUT_*, or-ed; 0: nothing is left out */
+    const struct mobiedit_edit_advanced *advanced; /* NULL: the defaults */
 } mobiedit_edit_options;
 
 typedef enum {
@@ -207,23 +209,29 @@ typedef struct {
     float loss;
 } mobiedit_trace_point;
 
+/* How an edit was solved. */
 typedef struct {
-    mobiedit_stop stop;
-    mobiedit_calibration_state calibration;
     const char *solver;
+    uint64_t seed;
     int layer;
+    mobiedit_stop stop;
     int rounds;
-    float loss;
+    float loss;        /* nats a token */
     float delta_ratio; /* |delta| / |v|, v the MLP output at the edited place */
     size_t evaluations;
     size_t token_passes; /* tokens through the layers above the edited one */
-    double seconds;      /* wall clock, of mobiedit_edit */
+    double seconds;      /* wall clock of the whole edit, verification included */
+} mobiedit_solve_stats;
+
+typedef struct {
+    mobiedit_solve_stats solve;
+    mobiedit_calibration_state calibration;
     double cpu_seconds;
-    double joules; /* that the machine used, verification included; NaN where it has no readable counter */
+    double joules; /* that the machine used, verification included; NaN if it has no readable counter */
     const char *energy_source; /* "rapl", "rapl+nvml", "nvml", "battery", or NULL */
     size_t peak_rss_bytes;     /* of the process so far */
     char *before; /* greedy continuation of the prompt without and with the adapter, through libllama */
-    char *after;  /* NULL where nothing was written */
+    char *after;  /* NULL: nothing was written */
     mobiedit_trace_point *trace; /* [n_trace] loss against evaluations */
     size_t n_trace;
 } mobiedit_edit_result;
@@ -239,10 +247,6 @@ MOBIEDIT_API mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit
 MOBIEDIT_API void mobiedit_edit_result_free(mobiedit_edit_result *result);
 MOBIEDIT_API const char *mobiedit_stop_name(mobiedit_stop stop);
 MOBIEDIT_API const char *mobiedit_calibration_name(mobiedit_calibration_state state); /* "none", ... */
-
-/* Watts that the machine takes while the calling thread sleeps for so long, for idle_watts; NaN where the
- * machine has no readable counter. */
-MOBIEDIT_API double mobiedit_idle_watts(double seconds);
 
 /* Names of the solvers, ended by NULL. */
 MOBIEDIT_API const char *const *mobiedit_solvers(void);
@@ -281,17 +285,8 @@ typedef struct {
     const char *target;
     const char *const *keep; /* [n_keep] */
     size_t n_keep;
-    int layer;
-    const char *solver;
-    uint64_t seed;
-    mobiedit_stop stop;
-    int rounds;
-    float loss;
-    float delta_ratio;
-    size_t evaluations;
-    size_t token_passes;
-    double seconds;
-    const char *before, *after; /* greedy continuations when it was made; "" where not known */
+    mobiedit_solve_stats solve;
+    const char *before, *after; /* greedy continuations when it was made; "" if not known */
     int holds;                  /* when last verified: 1 yes, 0 no; -1: not verified since it changed */
     int64_t created, changed, verified; /* seconds since 1970; verified 0: never */
 } mobiedit_record;
@@ -415,16 +410,14 @@ typedef struct {
     size_t n_turns;
 } mobiedit_ask_options;
 
-/* Greedy continuation of the prompt through libllama. *text is freed with mobiedit_free. A chat's tokens are
- * those that llama-server makes of the same messages: the model's template is rendered by llama.cpp's engine,
- * in a forked child whose time and memory are limited. E_UNSUPPORTED if the model has no chat template, or it
- * fails. */
+/* Greedy continuation of the prompt through libllama. `options` may be NULL. *text is freed with
+ * mobiedit_free. A chat's tokens are those that llama-server makes of the same messages: the model's template is
+ * rendered by llama.cpp's engine, in a forked child whose time and memory are limited.
+ * Of the adapter: E_IO, E_FORMAT, E_UNSUPPORTED (not a plain LoRA), E_MISMATCH (of another model). Of a chat:
+ * E_UNSUPPORTED if the model has no chat template, or it fails. E_RUNTIME. */
 MOBIEDIT_API mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt,
                                           const mobiedit_ask_options *options, char **text,
                                           mobiedit_error *err);
-
-/* Frees memory that the library handed out where no other function is named. */
-MOBIEDIT_API void mobiedit_free(void *memory);
 
 /* ---- merge ------------------------------------------------------------------------------------------- */
 
@@ -463,6 +456,55 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger,
                                                    const mobiedit_merge_options *options, const char *output,
                                                    mobiedit_merge_result *result, mobiedit_error *err);
 
+/* ====================================================================================================== */
+/* The advanced interface: for measuring edits, not for making them.                                        */
+/* ====================================================================================================== */
+#ifdef MOBIEDIT_ADVANCED
+
+/* ---- advanced options -------------------------------------------------------------------------------- */
+
+struct mobiedit_model_advanced {
+    /* Arithmetic of the native backend. NULL or "none": its own. "w8a16-static", "w8a8-static": that of
+     * mobile NPUs, int8 weights with a scale for each output channel, int16 or int8 activations with one
+     * scale a tensor, fixed beforehand. Verification is libllama's as ever. Takes a byte more a weight. */
+    const char *profile;
+};
+
+/* Parts of an edit that can be left out, to see what each is worth. */
+enum {
+    MOBIEDIT_WITHOUT_CONTRAST = 1, /* the key knows only the subject, not what must stay: its mean key */
+    MOBIEDIT_WITHOUT_BASIS = 2,    /* probes go in random directions */
+    MOBIEDIT_WITHOUT_STOP = 4      /* the probe solver spends its whole budget */
+};
+
+struct mobiedit_edit_advanced {
+    double idle_watts; /* what the machine takes without the work: not counted in the result's joules */
+    float probe_step; /* of the probe solver: length of its finite differences, in lengths of the value at the
+                         edited place; at most 10; 0: the solver's own */
+    unsigned without; /* MOBIEDIT_WITHOUT_*, or-ed; 0: nothing is left out */
+};
+
+/* Watts that the machine takes while the calling thread sleeps for so long, for idle_watts; NaN if the
+ * machine has no readable counter. */
+MOBIEDIT_API double mobiedit_idle_watts(double seconds);
+
+/* ---- calibration's trials ----------------------------------------------------------------------------- */
+
+/* A layer that was tried: what is left of the loss of built-in facts in words that trial edits there have not
+ * seen, in nats a token. */
+typedef struct {
+    int layer;
+    double loss;
+} mobiedit_layer_trial;
+enum { MOBIEDIT_MAX_LAYER_TRIALS = 5 };
+
+/* The layers that the model's calibration has tried: trials [*n], in order of depth. None if there is no
+ * calibration, or its layer was fixed. Errors are those of reading the calibration: E_IO, E_FORMAT,
+ * E_UNSUPPORTED, E_MISMATCH. */
+MOBIEDIT_API mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
+                                                   mobiedit_layer_trial trials[MOBIEDIT_MAX_LAYER_TRIALS],
+                                                   int *n, mobiedit_error *err);
+
 /* ---- eval -------------------------------------------------------------------------------------------- */
 
 /* What the model says to one prompt of a case. */
@@ -476,45 +518,47 @@ typedef enum {
 typedef struct {
     mobiedit_said_kind kind;
     const char *prompt;
-    const char *before; /* greedy continuations, without and with the edit; NULL where none was made */
+    const char *before; /* greedy continuations, without and with the edit; NULL: none was made */
     const char *after;
     bool held; /* the target is said; of a neighbour: the next token is what it was */
 } mobiedit_said;
 
-/* A metric is NaN where the case has nothing that it could be measured on. doc/eval.md has formulas and
- * sources. */
+/* What an edit does to a model. A metric is NaN if the case has nothing that it could be measured on.
+ * doc/eval.md has formulas and sources. */
+typedef struct {
+    double rewrite;          /* 1: the target is the greedy continuation of the prompt */
+    double paraphrase;       /* share of paraphrase prompts likewise */
+    double unchanged;        /* share of neighbour prompts whose next greedy token is what it was */
+    double neighbour_kl;     /* mean KL(before || after) of the next token there, nats */
+    double efficacy;         /* 1: the target is likelier than what was true, after the prompt */
+    double paraphrase_score; /* share of paraphrase prompts likewise */
+    double neighbour_score;  /* share of neighbour prompts after which what is true is the likelier */
+    double neighbour_score_before;
+    double portability; /* share of portability prompts whose answer is the greedy continuation */
+    double fluency;     /* n-gram entropy of generated text, bits */
+    double fluency_before;
+    double drift; /* mean KL(before || after) of the next token in generic text, nats */
+} mobiedit_metrics;
+
 typedef struct {
     int64_t case_id;
     const char *prompt; /* with {} for the subject; all text is borrowed for the callback only */
     const char *subject;
     const char *relation; /* may be NULL */
     const char *target;
-    const char *message; /* why it failed, or NULL */
-    double rewrite;      /* 1: the target is the greedy continuation of the prompt */
-    double paraphrase;   /* share of paraphrase prompts likewise; NaN where there are none */
-    double unchanged; /* share of neighbour prompts whose next greedy token is what it was; NaN where none */
-    double neighbour_kl; /* mean KL(before || after) of the next token there, nats */
+    const char *message;    /* why it failed, or NULL */
+    mobiedit_status status; /* of the edit. If it failed, the metrics are of the unedited model */
+    mobiedit_stop stop;
+    int layer; /* -1: nothing was edited */
     size_t evaluations;
-    double seconds;          /* the edit alone; NaN where none was made */
-    double efficacy;         /* 1: the target is likelier than what was true, after the prompt */
-    double paraphrase_score; /* share of paraphrase prompts likewise */
-    double
-        neighbour_score; /* share of neighbour prompts after which what is true is likelier than the target */
-    double neighbour_score_before;
-    double portability; /* share of portability prompts whose answer is the greedy continuation */
-    double fluency;     /* n-gram entropy of generated text, bits */
-    double fluency_before;
-    double drift;           /* mean KL(before || after) of the next token in generic text, nats */
-    double loss;            /* of the edit, nats a token; NaN where none was solved */
-    double cpu_seconds;     /* the edit alone, as its seconds; NaN where nothing was edited */
-    double joules;          /* likewise; NaN also where the machine has no readable counter */
+    double loss;        /* of the edit, nats a token; NaN: none was solved */
+    double seconds;     /* the edit alone; NaN: nothing was edited */
+    double cpu_seconds; /* likewise */
+    double joules;      /* likewise; NaN also if the machine has no readable counter */
+    mobiedit_metrics metrics;
     double measure_seconds; /* spent on the metrics */
     const mobiedit_said *said;
     size_t n_said;
-    mobiedit_status
-        status; /* of the edit; the metrics hold for the model as it then is: unedited on failure */
-    mobiedit_stop stop;
-    int layer;
     bool restored; /* not measured now: taken from the state file */
 } mobiedit_eval_case;
 
@@ -528,13 +572,11 @@ typedef struct {
 enum { MOBIEDIT_EVAL_FIGURES = 17 };
 
 typedef struct {
-    const char *solver; /* NULL where an adapter was given */
+    const char *solver; /* NULL: an adapter was given */
     int cases;
-    int failed;   /* cases whose edit was not written */
-    int unusable; /* cases left out: no subject in the prompt, no target */
-    double rewrite, paraphrase, unchanged, neighbour_kl; /* means over cases that have them */
-    double evaluations;                                  /* mean prompt evaluations an edit */
-    double seconds;                                      /* median wall time an edit */
+    int failed;     /* cases whose edit was not written */
+    int unusable;   /* cases left out: no subject in the prompt, no target */
+    double seconds; /* median wall time an edit; the mean is among the figures */
     size_t peak_rss_bytes;
     mobiedit_figure figures[MOBIEDIT_EVAL_FIGURES];
 } mobiedit_eval_summary;
@@ -557,16 +599,18 @@ typedef struct {
 
 /* Edits each fact of a JSON file by itself, and measures it through libllama with the adapter attached. The
  * file is in CounterFact's, ZsRE's (mend-eval) or EasyEdit's schema. A fact that cannot be edited counts as
- * it is (the model unedited). E_FORMAT where the file is not such a file; of options->adapter, what
- * mobiedit_ask says of its own.
+ * it is (the model unedited). E_FORMAT: the file is in none of these schemas. Errors of options->adapter are
+ * those of mobiedit_ask.
  *
- * With options->state, each finished case is appended there as a line of JSON and synced to disk; where the
- * file has cases already, these are not run again but given to on_case as they were. A line cut short, as a
- * kill leaves it, is dropped. E_MISMATCH, naming the setting, where the state is of another model, other
- * facts or other settings; `n` and `skip` may differ. E_IO where another process has it open. */
+ * With options->state, each finished case is appended there as a line of JSON and synced to disk; cases that
+ * the file has already are not run again but given to on_case as they were. A line cut short, as a kill
+ * leaves it, is dropped. E_MISMATCH, naming the setting: the state is of another model, other facts or other
+ * settings; `n` and `skip` may differ. E_IO: another process has it open. */
 MOBIEDIT_API mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts,
                                            const mobiedit_eval_options *options,
                                            mobiedit_eval_summary *summary, mobiedit_error *err);
+
+#endif /* MOBIEDIT_ADVANCED */
 
 #ifdef __cplusplus
 }

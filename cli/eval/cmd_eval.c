@@ -26,7 +26,7 @@ static const option_row TABLE[] = {
     {.name = "quick", .at = offsetof(options, quick), .help = "neither, nor what is said to each prompt"},
     {.name = "without",
      .kind = OPTION_PARTS,
-     .at = offsetof(options, without),
+     .at = offsetof(options, edit_advanced.without),
      .help = "leave parts out to see what they are worth: contrast, basis, stop",
      .value = "LIST"},
     OPTION_ROW_END};

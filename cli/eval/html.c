@@ -216,7 +216,7 @@ static double or_one(double share) {
 
 /* What is right with a case: the less, the worse. */
 static double merit(const mobiedit_eval_case *c) {
-    return or_one(c->rewrite) + or_one(c->paraphrase) + or_one(c->unchanged);
+    return or_one(c->metrics.rewrite) + or_one(c->metrics.paraphrase) + or_one(c->metrics.unchanged);
 }
 
 static int worst_first(const void *x, const void *y) {

@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/session.h"
-#include "edit/solver.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -15,21 +14,13 @@
 /* How much more margin a delta is asked for that was lost among others. */
 enum { ATTEMPT_ANEW = 1 };
 
-void me_record_fill(me_record *r, const me_model *model, const me_edit_result *solved,
-                    const mobiedit_edit_options *options) {
-    const float norm = cblas_snrm2(model->d_model, solved->delta, 1);
+void me_record_fill(me_record *r, const me_edit_result *solved) {
     r->delta = solved->delta;
     r->keys = solved->keys;
     r->n_keys = solved->n_keys;
-    r->about.layer = solved->layer;
-    r->about.solver = options->solver ? me_solver_find(options->solver)->name : mobiedit_solvers()[0];
-    r->about.seed = options->seed;
-    r->about.stop = solved->stop;
-    r->about.rounds = solved->rounds;
-    r->about.loss = solved->loss;
-    r->about.delta_ratio = solved->value_norm > 0 ? norm / solved->value_norm : 0;
-    r->about.evaluations = solved->evaluations;
-    r->about.token_passes = solved->token_passes;
+    const double seconds = r->about.solve.seconds;
+    r->about.solve = solved->solve;
+    r->about.solve.seconds = seconds;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
@@ -94,7 +85,7 @@ static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_active_choi
 static void point_at(me_active_edits *b, int i) {
     const me_record *r = &b->records.items[i];
     b->edits[i] = (me_joint_edit){.prompt = &b->prompts[i],
-                                  .layer = r->about.layer,
+                                  .layer = r->about.solve.layer,
                                   .delta = r->delta,
                                   .keys = r->keys,
                                   .n_keys = r->n_keys,
@@ -215,16 +206,15 @@ mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *b,
 }
 
 /* The record takes what was solved over. */
-static mobiedit_status take(me_active_edits *b, int i, const me_model *model, me_edit_result *solved,
-                            const mobiedit_edit_options *options, mobiedit_error *err) {
+static mobiedit_status take(me_active_edits *b, int i, me_edit_result *solved, mobiedit_error *err) {
     me_record *r = &b->records.items[i];
-    char *solver = me_strdup(options->solver ? options->solver : mobiedit_solvers()[0]);
+    char *solver = me_strdup(solved->solve.solver);
     if (!solver) return me_fail_memory(err, "an edit");
     me_free(r->delta);
     me_free(r->keys);
-    me_free((void *)r->about.solver);
-    me_record_fill(r, model, solved, options);
-    r->about.solver = solver;
+    me_free((void *)r->about.solve.solver);
+    me_record_fill(r, solved);
+    r->about.solve.solver = solver;
     solved->delta = solved->keys = NULL;
     b->solved_anew[i] = true;
     point_at(b, i);
@@ -236,8 +226,7 @@ static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *b, int
                                   const mobiedit_edit_options *options, mobiedit_error *err) {
     me_session *session;
     ME_TRY(me_handle_session(model, &session, err));
-    mobiedit_edit_options own = *options;
-    own.layer = b->records.items[i].about.layer;
+    const mobiedit_edit_options own = me_fix_layer(options, b->records.items[i].about.solve.layer);
     float *offset = me_calloc((size_t)model->model->d_model, sizeof *offset);
     if (!offset) return me_fail_memory(err, "what other edits add");
     me_joint_offset(model->model, &b->joint, b->edits, i, offset);
@@ -245,7 +234,7 @@ static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *b, int
     me_edit_result solved = {0};
     mobiedit_status status =
         me_edit_solve(session, &b->prompts[i], &request, &own, offset, ATTEMPT_ANEW, &solved, err);
-    if (status == MOBIEDIT_OK) status = take(b, i, model->model, &solved, &own, err);
+    if (status == MOBIEDIT_OK) status = take(b, i, &solved, err);
     me_edit_result_free(&solved);
     me_free(offset);
     return status;
@@ -323,7 +312,7 @@ static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_active_edits *b,
 static void take_length(me_active_edits *b, int i, const me_model *model, float length) {
     me_record *r = &b->records.items[i];
     cblas_sscal(model->d_model, length, r->delta, 1);
-    r->about.delta_ratio *= length;
+    r->about.solve.delta_ratio *= length;
     b->solved_anew[i] = true;
 }
 

@@ -71,8 +71,7 @@ mobiedit_status me_active_repair(mobiedit_ledger *ledger, me_active_edits *activ
 mobiedit_status me_active_record(mobiedit_ledger *ledger, const me_active_edits *active, int *n_anew,
                                  mobiedit_error *err);
 
-/* Fills what a record tells of a solve. Texts and arrays are borrowed. */
-void me_record_fill(me_record *record, const me_model *model, const me_edit_result *solved,
-                    const mobiedit_edit_options *options);
+/* Fills what a record tells of a solve, but for the seconds. Texts and arrays are borrowed. */
+void me_record_fill(me_record *record, const me_edit_result *solved);
 
 #endif

@@ -54,12 +54,12 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
 }
 
 /* A profile's scales are those of plain text. */
-static mobiedit_status open_native(const me_model *model, const me_vocab *vocab, me_pool *pool,
-                                   const mobiedit_model_options *options, me_engine **out,
+static mobiedit_status open_native(const char *profile, const me_model *model, const me_vocab *vocab,
+                                   me_pool *pool, const mobiedit_model_options *options, me_engine **out,
                                    mobiedit_error *err) {
     me_sequences texts = {0};
     me_native_options ours = {.memory_bytes = options->memory_bytes,
-                              .activation_bits = PROFILES[find_profile(options->profile)].activation_bits};
+                              .activation_bits = PROFILES[find_profile(profile)].activation_bits};
     mobiedit_status status = MOBIEDIT_OK;
     if (ours.activation_bits)
         status = me_sequences_add_texts(&texts, vocab, me_texts_background,
@@ -71,10 +71,11 @@ static mobiedit_status open_native(const me_model *model, const me_vocab *vocab,
     return status;
 }
 
-mobiedit_status me_backend_open(const char *name, const me_model *model, const me_vocab *vocab, me_pool *pool,
-                                const mobiedit_model_options *options, me_engine **out, mobiedit_error *err) {
+mobiedit_status me_backend_open(const char *name, const char *profile, const me_model *model,
+                                const me_vocab *vocab, me_pool *pool, const mobiedit_model_options *options,
+                                me_engine **out, mobiedit_error *err) {
     name = resolved(name);
-    if (strcmp(name, native) == 0) return open_native(model, vocab, pool, options, out, err);
+    if (strcmp(name, native) == 0) return open_native(profile, model, vocab, pool, options, out, err);
     const me_ggml_options ggml = {
         .backend = name, .memory_bytes = options->memory_bytes, .threads = options->threads};
     return me_devices_remote(name) ? me_remote_open(model, &ggml, out, err)

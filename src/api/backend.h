@@ -11,8 +11,9 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
 /* The profile's name as a constant; NULL where there is none of that name. */
 const char *me_backend_profile(const char *profile);
 
-/* The engine for `options`, on `name` instead of its backend. */
-mobiedit_status me_backend_open(const char *name, const me_model *model, const me_vocab *vocab, me_pool *pool,
-                                const mobiedit_model_options *options, me_engine **out, mobiedit_error *err);
+/* The engine for `options`, on `name` instead of its backend, in a profile's arithmetic. */
+mobiedit_status me_backend_open(const char *name, const char *profile, const me_model *model,
+                                const me_vocab *vocab, me_pool *pool, const mobiedit_model_options *options,
+                                me_engine **out, mobiedit_error *err);
 
 #endif

@@ -91,10 +91,6 @@ static mobiedit_status try_layers(measuring *m, me_session *session, mobiedit_er
         ME_TRY(keep_step(m, err));
     }
     m->result->layer = c->layer;
-    m->result->n_trials = t->n_done ? t->n_layers : 0;
-    for (int i = 0; i < m->result->n_trials; i++)
-        m->result->trials[i] =
-            (mobiedit_layer_trial){.layer = t->layers[i], .loss = me_layer_trials_loss(t, i)};
     return MOBIEDIT_OK;
 }
 
@@ -118,15 +114,12 @@ static mobiedit_status measure(measuring *m, mobiedit_error *err) {
 
 mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibrate_options *options,
                                    mobiedit_calibrate_result *result, mobiedit_error *err) {
-    static const mobiedit_calibrate_options defaults = {.layer = -1};
+    static const mobiedit_calibrate_options defaults = {0};
     if (!options) options = &defaults;
     if (me_calibration_is_off(model))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a calibration must have a file");
-    const int n_layer = model->model->n_layer;
-    const int layer = options->layer;
-    if (layer > n_layer - 2)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d cannot be edited: the model has layers 0 to %d",
-                       layer, n_layer - 1);
+    ME_TRY(me_check_layer(model, options->fix_layer, options->layer, err));
+    const int layer = options->fix_layer ? options->layer : -1;
     char *path, fingerprint[ME_FINGERPRINT_SIZE];
     me_calibration *c = NULL;
     *result = (mobiedit_calibrate_result){0};
@@ -144,4 +137,16 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     me_free(path);
     me_calibration_close(c);
     return status;
+}
+
+mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
+                                      mobiedit_layer_trial trials[MOBIEDIT_MAX_LAYER_TRIALS], int *n,
+                                      mobiedit_error *err) {
+    ME_TRY(me_calibration_find(model, err));
+    *n = 0;
+    if (!model->calibration) return MOBIEDIT_OK;
+    const me_layer_trials *t = &model->calibration->trials;
+    for (; t->n_done > 0 && me_layer_trials_left(t) == 0 && *n < t->n_layers; ++*n)
+        trials[*n] = (mobiedit_layer_trial){.layer = t->layers[*n], .loss = me_layer_trials_loss(t, *n)};
+    return MOBIEDIT_OK;
 }

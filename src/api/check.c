@@ -16,22 +16,34 @@ mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer, mobiedit_error *err) {
+    const int n_layer = handle->model->n_layer;
+    if (!fix && layer != 0)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "layer %d is named, but fix_layer is not set", layer);
+    if (layer < 0 || layer >= n_layer)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no layer %d: the model has layers 0 to %d", layer,
+                       n_layer - 1);
+    if (fix && layer == n_layer - 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "layer %d cannot be edited: the model has layers 0 to %d and the last is read", layer,
+                       n_layer - 1);
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,
                                       mobiedit_error *err) {
-    const int n_layer = handle->model->n_layer;
+    const struct mobiedit_edit_advanced *advanced = me_edit_advanced(options);
     if (options->solver && !me_solver_find(options->solver))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
-    if (options->layer < -1 || options->layer >= n_layer)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no layer %d: the model has 0 to %d",
-                       options->layer, n_layer - 1);
-    if (!(options->probe_step >= 0 && options->probe_step <= MAX_PROBE_STEP))
+    ME_TRY(me_check_layer(handle, options->fix_layer, options->layer, err));
+    if (!(advanced->probe_step >= 0 && advanced->probe_step <= MAX_PROBE_STEP))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe may be at most %g lengths of the value long",
                        (double)MAX_PROBE_STEP);
-    if (options->without &
+    if (advanced->without &
         ~(unsigned)(MOBIEDIT_WITHOUT_CONTRAST | MOBIEDIT_WITHOUT_BASIS | MOBIEDIT_WITHOUT_STOP))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no part %#x to leave out", options->without);
-    if (!(options->idle_watts >= 0 && options->idle_watts <= MAX_IDLE_WATTS))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an idle machine cannot take %g W", options->idle_watts);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no part %#x to leave out", advanced->without);
+    if (!(advanced->idle_watts >= 0 && advanced->idle_watts <= MAX_IDLE_WATTS))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an idle machine cannot take %g W", advanced->idle_watts);
     if (options->max_after_tokens < 0)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the length of the texts is negative");
     return MOBIEDIT_OK;

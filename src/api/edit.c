@@ -106,7 +106,7 @@ static mobiedit_status check_already_said(edit_job *job, bool *said, mobiedit_er
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
     ME_TRY(me_runtime_says(runtime, job->prompt.text, job->prompt.target, said, err));
     if (!*said) return MOBIEDIT_OK;
-    job->result->stop = MOBIEDIT_STOP_ALREADY_SAID;
+    job->result->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
     return job->ask->with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
 }
 
@@ -186,7 +186,7 @@ static mobiedit_status write_lone(edit_job *job, mobiedit_error *err) {
     (void)snprintf(description, size, "%s -> %s", ask->request->prompt, job->prompt.target);
     const me_edit_result *solved = &job->solved;
     me_session *session;
-    const me_neuron_plan plan = {.layer = solved->layer,
+    const me_neuron_plan plan = {.layer = solved->solve.layer,
                                  .n = 1,
                                  .left = solved->left,
                                  .constant = solved->constant,
@@ -244,9 +244,9 @@ static mobiedit_status attempt(edit_job *job, int number, mobiedit_error *err) {
 /* Whether another attempt, with more margin or at another layer, may do what the last did not: at a layer
  * that the caller names, a solver that found nothing would find nothing again. */
 static bool worth_a_try(const edit_job *job, mobiedit_status last) {
-    const mobiedit_stop stop = job->solved.stop;
+    const mobiedit_stop stop = job->solved.solve.stop;
     if (last != MOBIEDIT_E_NOT_SOLVED && last != MOBIEDIT_E_NOT_VERIFIED) return false;
-    return stop == MOBIEDIT_STOP_SOLVED || (stop == MOBIEDIT_STOP_NO_PROGRESS && job->options.layer < 0);
+    return stop == MOBIEDIT_STOP_SOLVED || (stop == MOBIEDIT_STOP_NO_PROGRESS && !job->options.fix_layer);
 }
 
 static mobiedit_status solve_and_write(edit_job *job, mobiedit_error *err) {
@@ -266,24 +266,11 @@ static mobiedit_status solve_and_write(edit_job *job, mobiedit_error *err) {
 
 /* ---- the result -------------------------------------------------------------------------------------- */
 
-static float norm(const float *x, int n) {
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += (double)x[i] * x[i];
-    return (float)sqrt(sum);
-}
-
 static void report_solved(edit_job *job) {
     me_edit_result *solved = &job->solved;
     mobiedit_edit_result *result = job->result;
-    result->layer = solved->layer;
-    if (result->stop != MOBIEDIT_STOP_ALREADY_SAID) result->stop = solved->stop;
-    result->rounds = solved->rounds;
-    result->loss = solved->loss;
-    if (solved->delta && solved->value_norm > 0)
-        result->delta_ratio = norm(solved->delta, job->handle->model->d_model) / solved->value_norm;
-    result->evaluations = solved->evaluations;
-    result->token_passes = solved->token_passes;
+    if (result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) solved->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
+    result->solve = solved->solve;
     result->trace = solved->trace;
     result->n_trace = solved->n_trace;
     solved->trace = NULL; /* it is the result's now */
@@ -293,7 +280,7 @@ static void report_solved(edit_job *job) {
 static mobiedit_status run(edit_job *job, mobiedit_error *err) {
     ME_TRY(me_prompt_parse(job->ask->request, &job->prompt, err));
     job->last.loss = NAN;
-    job->last.layer = job->options.layer;
+    job->last.layer = me_fixed_layer(&job->options);
     ME_TRY(tell(job, MOBIEDIT_STAGE_PREPARE, err));
     return solve_and_write(job, err);
 }
@@ -316,7 +303,7 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_ed
                     .ask = ask,
                     .options = *ask->options,
                     .result = result,
-                    .energy = me_energy_open(NULL, ask->options->idle_watts)};
+                    .energy = me_energy_open(NULL, me_edit_advanced(ask->options)->idle_watts)};
     job.started = me_wall_seconds();
     job.options.on_progress = pass_progress;
     job.options.user = &job;
@@ -324,9 +311,8 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_ed
     report_solved(&job);
     result->calibration = me_calibration_state(model);
     if (status != MOBIEDIT_OK) drop_texts(result);
-    result->solver =
-        ask->options->solver ? me_solver_find(ask->options->solver)->name : mobiedit_solvers()[0];
-    result->seconds = me_wall_seconds() - job.started;
+    if (!result->solve.solver) result->solve.solver = me_solver_of(ask->options)->name;
+    result->solve.seconds = me_wall_seconds() - job.started;
     result->cpu_seconds = me_cpu_seconds() - cpu;
     result->joules = me_energy_joules(job.energy);
     result->energy_source = me_energy_source(job.energy);
@@ -340,7 +326,7 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_ed
 mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *request,
                               const mobiedit_edit_options *options, const char *output,
                               mobiedit_edit_result *result, mobiedit_error *err) {
-    const mobiedit_edit_options defaults = {.layer = -1};
+    const mobiedit_edit_options defaults = {0};
     const me_job ask = {
         .request = request, .options = options ? options : &defaults, .output = output, .with_texts = true};
     *result = (mobiedit_edit_result){.joules = NAN};

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "edit/solver.h"
 #include "eval/cases.h"
 #include "eval/dataset.h"
 #include "eval/figures.h"
@@ -63,13 +64,13 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     mobiedit_edit_result result = {.joules = NAN};
     done->status = me_job_run(model, &ask, &result, why);
     done->message = done->status == MOBIEDIT_OK ? NULL : why->message;
-    done->evaluations = result.evaluations;
-    done->stop = result.stop;
-    done->seconds = result.seconds;
+    done->evaluations = result.solve.evaluations;
+    done->stop = result.solve.stop;
+    done->seconds = result.solve.seconds;
     done->cpu_seconds = done->stop == MOBIEDIT_STOP_ALREADY_SAID ? NAN : result.cpu_seconds;
     done->joules = done->stop == MOBIEDIT_STOP_ALREADY_SAID ? NAN : result.joules;
-    done->layer = result.layer;
-    done->loss = result.evaluations ? (double)result.loss : NAN;
+    done->layer = result.solve.layer;
+    done->loss = result.solve.evaluations ? (double)result.solve.loss : NAN;
     mobiedit_edit_result_free(&result);
     me_free(prompt);
     return is_outcome(done->status) ? MOBIEDIT_OK : me_fail(err, done->status, "%s", why->message);
@@ -94,36 +95,21 @@ typedef struct {
     me_cases cases;
 } evaluation;
 
-static void take_metrics(const me_metrics *metrics, mobiedit_eval_case *done) {
-    done->rewrite = metrics->rewrite;
-    done->paraphrase = metrics->paraphrase;
-    done->unchanged = metrics->unchanged;
-    done->neighbour_kl = metrics->neighbour_kl;
-    done->efficacy = metrics->efficacy;
-    done->paraphrase_score = metrics->paraphrase_score;
-    done->neighbour_score = metrics->neighbour_score;
-    done->neighbour_score_before = metrics->neighbour_score_before;
-    done->portability = metrics->portability;
-    done->fluency = metrics->fluency;
-    done->fluency_before = metrics->fluency_before;
-    done->drift = metrics->drift;
-    done->said = metrics->said;
-    done->n_said = metrics->n_said;
-}
-
 /* Measures the case and adds it to those of the evaluation. */
 static mobiedit_status measure(evaluation *e, const me_fact *fact, mobiedit_eval_case *done,
                                mobiedit_error *err) {
     const bool edited = done->status == MOBIEDIT_OK && done->stop != MOBIEDIT_STOP_ALREADY_SAID;
     me_runtime *runtime;
-    me_metrics metrics = {0};
+    me_measured measured = {0};
     const double started = me_wall_seconds();
     ME_TRY(me_handle_runtime(e->model, &runtime, err));
-    ME_TRY(me_metrics_measure(e->meter, runtime, fact, edited ? e->adapter : NULL, &metrics, err));
-    take_metrics(&metrics, done);
+    ME_TRY(me_metrics_measure(e->meter, runtime, fact, edited ? e->adapter : NULL, &measured, err));
+    done->metrics = measured.metrics;
+    done->said = measured.said;
+    done->n_said = measured.n_said;
     done->measure_seconds = me_wall_seconds() - started;
     const mobiedit_status status = me_cases_add(&e->cases, done, err);
-    me_metrics_free(&metrics);
+    me_measured_free(&measured);
     return status;
 }
 
@@ -174,19 +160,14 @@ static mobiedit_status median_seconds(const me_cases *cases, double *out, mobied
 }
 
 static mobiedit_status sum_up(const evaluation *e, mobiedit_eval_summary *out, mobiedit_error *err) {
-    mobiedit_eval_summary s = {.solver = e->options->edit.solver, .cases = (int)e->cases.n};
-    if (!s.solver) s.solver = mobiedit_solvers()[0];
-    if (e->options->adapter) s.solver = NULL;
+    const mobiedit_eval_options *options = e->options;
+    mobiedit_eval_summary s = {.solver = options->adapter ? NULL : me_solver_of(&options->edit)->name,
+                               .cases = (int)e->cases.n};
     for (size_t i = 0; i < e->cases.n; i++)
         s.failed += e->cases.items[i].status != MOBIEDIT_OK;
     s.unusable = (int)e->facts->n_unusable;
     ME_TRY(me_figures(e->cases.items, e->cases.n, NULL, s.figures, err));
     ME_TRY(median_seconds(&e->cases, &s.seconds, err));
-    s.rewrite = s.figures[0].mean;
-    s.paraphrase = s.figures[1].mean;
-    s.unchanged = s.figures[2].mean;
-    s.neighbour_kl = s.figures[3].mean;
-    s.evaluations = s.figures[ME_METRIC_EVALS].mean;
     s.peak_rss_bytes = me_peak_rss_bytes();
     *out = s;
     return MOBIEDIT_OK;
@@ -221,14 +202,14 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     me_json_add_text(s, "model", me_base_name(e->model->model->path));
     me_json_add_text(s, "model's fingerprint", fingerprint);
     add_hex(s, "facts' bytes", e->facts->hash);
-    me_json_add_text(s, "solver", o->edit.solver ? o->edit.solver : mobiedit_solvers()[0]);
+    me_json_add_text(s, "solver", me_solver_of(&o->edit)->name);
     me_json_add_text(s, "backend", e->model->options.backend ? e->model->options.backend : "native");
-    me_json_add_text(s, "profile", e->model->options.profile);
+    me_json_add_text(s, "profile", e->model->profile);
     me_json_add_number(s, "calibrated prompts", e->model->calibration ? e->model->calibration->n_done : 0);
-    me_json_add_number(s, "layer", o->edit.layer);
+    me_json_add_number(s, "layer", me_fixed_layer(&o->edit));
     me_json_add_count(s, "max-evals", o->edit.max_evaluations);
-    me_json_add_number(s, "probe-step", (double)o->edit.probe_step);
-    me_json_add_count(s, "without", o->edit.without);
+    me_json_add_number(s, "probe-step", (double)me_edit_advanced(&o->edit)->probe_step);
+    me_json_add_count(s, "without", me_edit_advanced(&o->edit)->without);
     add_hex(s, "seed", o->edit.seed);
     (void)cJSON_AddBoolToObject(s, "fluency", !o->no_fluency);
     (void)cJSON_AddBoolToObject(s, "drift", !o->no_drift);
@@ -285,7 +266,7 @@ static mobiedit_status evaluate(mobiedit_model *model, const me_dataset *facts,
 
 mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mobiedit_eval_options *options,
                               mobiedit_eval_summary *summary, mobiedit_error *err) {
-    const mobiedit_eval_options defaults = {.edit = {.layer = -1}};
+    const mobiedit_eval_options defaults = {0};
     if (!options) options = &defaults;
     me_dataset dataset;
     ME_TRY(me_check_text(facts, "the path of the facts", err));

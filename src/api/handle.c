@@ -15,13 +15,15 @@
 mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options, mobiedit_model **model,
                               mobiedit_error *err) {
     ME_TRY(me_check_text(path, "the model's path", err));
-    const char *backend = options ? options->backend : NULL, *profile = options ? options->profile : NULL;
+    const char *backend = options ? options->backend : NULL,
+               *profile = options && options->advanced ? options->advanced->profile : NULL;
     me_llama_init();
     ME_TRY(me_backend_check(backend, profile, err));
     mobiedit_model *handle = me_calloc(1, sizeof *handle);
     if (!handle) return me_fail_memory(err, "the model handle");
     if (options) handle->options = *options;
-    handle->options.profile = me_backend_profile(profile);
+    handle->options.advanced = NULL; /* borrowed for the call only */
+    handle->profile = me_backend_profile(profile);
     mobiedit_status status = MOBIEDIT_OK;
     if (backend && !(handle->backend = me_strdup(backend))) status = me_fail_memory(err, "the model handle");
     if (options && options->calibration && !(handle->calibration_path = me_strdup(options->calibration)))
@@ -107,8 +109,8 @@ mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_sessio
     if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
     if (!handle->pool) ME_TRY(me_pool_open(handle->options.threads, &handle->pool, err));
     if (!handle->engine)
-        ME_TRY(me_backend_open(handle->backend, handle->model, handle->vocab, handle->pool, &handle->options,
-                               &handle->engine, err));
+        ME_TRY(me_backend_open(handle->backend, handle->profile, handle->model, handle->vocab, handle->pool,
+                               &handle->options, &handle->engine, err));
     if (!handle->session) ME_TRY(me_session_open(handle->engine, handle->vocab, &handle->session, err));
     handle->session->calibration = NULL;
     *out = handle->session;

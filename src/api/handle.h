@@ -13,7 +13,8 @@
 struct mobiedit_model {
     me_model *model;
     mobiedit_model_options options;
-    char *backend; /* the options', copied */
+    const char *profile; /* the advanced options', as a constant */
+    char *backend;       /* the options', copied */
     me_vocab *vocab;
     me_pool *pool;
     me_engine *engine;
@@ -49,6 +50,10 @@ mobiedit_status me_calibration_choose_path(const mobiedit_model *model, char **o
 /* Opens a calibration and fills it from the file, as me_calibration_file_read does. */
 mobiedit_status me_calibration_read(const me_model *model, const char *fingerprint, const char *path,
                                     me_calibration **out, mobiedit_error *err);
+
+/* Refuses a layer that the model does not have or that cannot be edited, and one that is named although
+ * `fix` is not set. */
+mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer, mobiedit_error *err);
 
 /* Refuses an unknown solver, a layer that the model does not have, and the like, before any work. */
 mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,

@@ -42,7 +42,8 @@ static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request
     const me_record_request ask = {.request = request, .options = options, .with_texts = true, .alone = true};
     mobiedit_edit_result result;
     const mobiedit_status status = me_record_edit(ledger, &ask, &result, &done->change, err);
-    done->outcome = result.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID : MOBIEDIT_FACT_RECORDED;
+    done->outcome =
+        result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID : MOBIEDIT_FACT_RECORDED;
     mobiedit_edit_result_free(&result);
     return status;
 }
@@ -99,7 +100,7 @@ static mobiedit_status import_facts(mobiedit_ledger *ledger, const me_dataset *f
 mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *facts,
                                        const mobiedit_import_options *options,
                                        mobiedit_import_summary *summary, mobiedit_error *err) {
-    const mobiedit_import_options defaults = {.edit = {.layer = -1}};
+    const mobiedit_import_options defaults = {0};
     if (!options) options = &defaults;
     me_dataset dataset;
     ME_TRY(me_check_text(facts, "the path of the facts", err));

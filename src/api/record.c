@@ -4,6 +4,7 @@
 #include "api/job.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "edit/solver.h"
 
 #include <limits.h>
 #include <math.h>
@@ -73,7 +74,7 @@ static mobiedit_status count_layers(const recording *r, int *counts, mobiedit_er
     me_records all;
     ME_TRY(me_ledger_read(r->ledger->store, &query, &all, err));
     for (int i = 0; i < all.n; i++)
-        counts[all.items[i].about.layer]++;
+        counts[all.items[i].about.solve.layer]++;
     me_records_free(&all);
     return MOBIEDIT_OK;
 }
@@ -93,7 +94,7 @@ static int roomy_layer(const me_model *model, int usual, const int *counts) {
     return best;
 }
 
-static mobiedit_status choose_layer(const recording *r, int *layer, mobiedit_error *err) {
+static mobiedit_status choose_layer(const recording *r, mobiedit_edit_options *options, mobiedit_error *err) {
     const me_model *model = r->ledger->model->model;
     me_session *session;
     ME_TRY(me_handle_session(r->ledger->model, &session, err));
@@ -101,8 +102,8 @@ static mobiedit_status choose_layer(const recording *r, int *layer, mobiedit_err
     if (!counts) return me_fail_memory(err, "the layers");
     const mobiedit_status status = count_layers(r, counts, err);
     const int usual = me_usual_layer(session);
-    if (status == MOBIEDIT_OK) *layer = roomy_layer(model, usual, counts);
-    if (*layer == usual) *layer = -1;
+    const int layer = status == MOBIEDIT_OK ? roomy_layer(model, usual, counts) : usual;
+    *options = me_fix_layer(options, layer == usual ? -1 : layer);
     me_free(counts);
     return status;
 }
@@ -115,9 +116,9 @@ static mobiedit_status prepare(void *user, int attempt, mobiedit_edit_options *o
     r->rounds = 0;
     ME_TRY(load(r, err));
     const int related = find_related(r);
-    if (related < 0 && options->layer < 0 && attempt == 0) return choose_layer(r, &options->layer, err);
+    if (related < 0 && !options->fix_layer && attempt == 0) return choose_layer(r, options, err);
     if (related < 0) return MOBIEDIT_OK;
-    if (options->layer < 0) options->layer = r->active.edits[related].layer;
+    if (!options->fix_layer) *options = me_fix_layer(options, r->active.edits[related].layer);
     if (!r->offset) r->offset = me_calloc((size_t)d, sizeof *r->offset);
     if (!r->offset) return me_fail_memory(err, "what other edits add");
     if (sum_shared(r, options->layer, d)) *offset = r->offset;
@@ -128,7 +129,7 @@ static mobiedit_status write_joint(void *user, const me_edit_result *solved, con
                                    me_pending_file *out, mobiedit_error *err) {
     recording *r = user;
     r->tried = (me_joint_edit){.prompt = &r->prompt,
-                               .layer = solved->layer,
+                               .layer = solved->solve.layer,
                                .delta = solved->delta,
                                .keys = solved->keys,
                                .n_keys = solved->n_keys,
@@ -166,8 +167,8 @@ static mobiedit_status add(recording *r, const me_edit_result *solved, const mob
                                   .n_keep = r->request.n_keep,
                                   .before = result->before,
                                   .after = result->after,
-                                  .seconds = me_wall_seconds() - r->started}};
-    me_record_fill(&record, r->ledger->model->model, solved, r->options);
+                                  .solve.seconds = me_wall_seconds() - r->started}};
+    me_record_fill(&record, solved);
     /* The index of active prompts has room for one: the earlier one steps back first. */
     if (r->superseded) ME_TRY(me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, 0, err));
     ME_TRY(me_ledger_add(store, &record, &change->id, err));
@@ -246,12 +247,9 @@ static mobiedit_status report_known(recording *r, int64_t id, mobiedit_edit_resu
     mobiedit_status status = MOBIEDIT_OK;
     if (found.n == 1) {
         const mobiedit_record *a = &found.items[0].about;
-        result->stop = a->stop;
-        result->solver = mobiedit_solvers()[0];
-        result->layer = a->layer;
-        result->rounds = a->rounds;
-        result->loss = a->loss;
-        result->delta_ratio = a->delta_ratio;
+        result->solve = a->solve;
+        const me_solver *solver = me_solver_find(a->solve.solver);
+        result->solve.solver = solver ? solver->name : NULL; /* the record's own name goes with the record */
         status = copy_texts(a, result, err);
     }
     me_records_free(&found);
@@ -284,7 +282,8 @@ static mobiedit_status solve(recording *r, const char *output, bool with_texts, 
                         .ledger = &hooks,
                         .with_texts = with_texts};
     mobiedit_status status = me_job_run(r->ledger->model, &job, result, err);
-    if (status == MOBIEDIT_OK && result->stop == MOBIEDIT_STOP_ALREADY_SAID) status = supersede_only(r, err);
+    if (status == MOBIEDIT_OK && result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
+        status = supersede_only(r, err);
     return status;
 }
 
@@ -336,11 +335,12 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
                                      const mobiedit_edit_options *options, const char *output,
                                      mobiedit_edit_result *result, mobiedit_change *change,
                                      mobiedit_error *err) {
-    const mobiedit_edit_options defaults = {.layer = -1};
+    const mobiedit_edit_options defaults = {0};
     const me_record_request ask = {
         .request = request, .options = options ? options : &defaults, .output = output, .with_texts = true};
     const mobiedit_status status = me_record_edit(ledger, &ask, result, change, err);
-    if (status == MOBIEDIT_OK && output && (change->known || result->stop == MOBIEDIT_STOP_ALREADY_SAID))
+    if (status == MOBIEDIT_OK && output &&
+        (change->known || result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID))
         return export_rest(ledger, output, err);
     return status;
 }

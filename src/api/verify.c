@@ -121,7 +121,7 @@ static mobiedit_status verify(mobiedit_ledger *ledger, me_active_edits *active,
 
 mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger, const mobiedit_verify_options *options,
                                        mobiedit_verify_summary *summary, mobiedit_error *err) {
-    const mobiedit_verify_options defaults = {.edit = {.layer = -1}};
+    const mobiedit_verify_options defaults = {0};
     if (!options) options = &defaults;
     me_active_edits active;
     ME_TRY(me_check_edit_options(ledger->model, &options->edit, err));

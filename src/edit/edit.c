@@ -53,8 +53,24 @@ int me_usual_layer(const me_session *session) {
     return session->calibration ? session->calibration->layer : me_default_layer(session->engine->model);
 }
 
+int me_fixed_layer(const mobiedit_edit_options *options) {
+    return options->fix_layer ? options->layer : -1;
+}
+
+mobiedit_edit_options me_fix_layer(const mobiedit_edit_options *options, int layer) {
+    mobiedit_edit_options fixed = *options;
+    fixed.fix_layer = layer >= 0;
+    fixed.layer = layer >= 0 ? layer : 0;
+    return fixed;
+}
+
+const struct mobiedit_edit_advanced *me_edit_advanced(const mobiedit_edit_options *options) {
+    static const struct mobiedit_edit_advanced defaults = {0};
+    return options->advanced ? options->advanced : &defaults;
+}
+
 static int choose_layer(const me_session *session, const mobiedit_edit_options *options, int attempt) {
-    if (options->layer >= 0) return options->layer;
+    if (options->fix_layer) return options->layer;
     const me_model *model = session->engine->model;
     int layer = me_usual_layer(session);
     /* Facts that resist at one layer often give way at another: later ones first, for they are cheaper. */
@@ -92,18 +108,18 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, err);
     if (status == MOBIEDIT_OK) {
         essence.items[0].read_pos = essence.items[0].n_tokens - 1;
-        status = me_problem_open(s->engine, e->result->layer, e->carriers.items, e->carriers.n, essence.items,
-                                 me_sequence_target(e->carriers.items), e->carriers.items->n_read,
-                                 &e->problem, err);
+        status = me_problem_open(s->engine, e->result->solve.layer, e->carriers.items, e->carriers.n,
+                                 essence.items, me_sequence_target(e->carriers.items),
+                                 e->carriers.items->n_read, &e->problem, err);
     }
     me_sequences_free(&essence);
     ME_TRY(status);
-    e->problem->evaluations = e->result->evaluations;
-    e->problem->token_passes = e->result->token_passes;
+    e->problem->evaluations = e->result->solve.evaluations;
+    e->problem->token_passes = e->result->solve.token_passes;
     /* The user's budget is for all attempts; the solver's own is for each. */
     e->problem->max_evaluations = e->options->max_evaluations
                                       ? e->options->max_evaluations
-                                      : e->result->evaluations + e->solver->default_evaluations;
+                                      : e->result->solve.evaluations + e->solver->default_evaluations;
     e->problem->n_own = e->carriers.n_own;
     e->problem->kinds = e->carriers.kinds;
     e->problem->progress = &e->progress;
@@ -114,7 +130,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
 
 static mobiedit_status find_basis(const edit *e, int n, me_basis *out, mobiedit_error *err) {
     const me_calibration *calibration = e->session->calibration;
-    return e->options->without & MOBIEDIT_WITHOUT_BASIS
+    return me_edit_advanced(e->options)->without & MOBIEDIT_WITHOUT_BASIS
                ? me_basis_draw(e->problem, calibration, n, e->options->seed, out, err)
                : me_basis_find(e->problem, calibration, n, out, err);
 }
@@ -129,8 +145,8 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
                                    .basis = basis.directions,
                                    .n_basis = basis.n,
                                    .guesses = basis.guesses,
-                                   .probe_step = e->options->probe_step,
-                                   .no_stop = e->options->without & MOBIEDIT_WITHOUT_STOP};
+                                   .probe_step = me_edit_advanced(e->options)->probe_step,
+                                   .no_stop = me_edit_advanced(e->options)->without & MOBIEDIT_WITHOUT_STOP};
     me_solution solution = {.delta = e->result->delta};
     e->progress.state.stage = MOBIEDIT_STAGE_SOLVE;
     mobiedit_status status = e->solver->solve(e->problem, &input, &solution, err);
@@ -139,10 +155,9 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
     static const mobiedit_stop stops[] = {[ME_STOP_SOLVED] = MOBIEDIT_STOP_SOLVED,
                                           [ME_STOP_NO_PROGRESS] = MOBIEDIT_STOP_NO_PROGRESS,
                                           [ME_STOP_BUDGET] = MOBIEDIT_STOP_BUDGET};
-    e->result->stop = stops[solution.stop];
-    e->result->rounds = solution.rounds;
-    e->result->loss = solution.loss;
-    e->result->value_norm = e->problem->value_norm;
+    e->result->solve.stop = stops[solution.stop];
+    e->result->solve.rounds = solution.rounds;
+    e->result->solve.loss = solution.loss;
     return MOBIEDIT_OK;
 }
 
@@ -198,12 +213,12 @@ static bool is_subject(const void *subject, const char *name) {
 /* Other subjects in the same prompt: what tells the subject from its neighbours. */
 static mobiedit_status name_keys(edit *e, me_key_set *out, mobiedit_error *err) {
     const me_name_choice all = {.step = 1, .skips = is_subject, .user = e->subject};
-    return me_session_names(e->session, e->result->layer, &e->prompt, &all, out, err);
+    return me_session_names(e->session, e->result->solve.layer, &e->prompt, &all, out, err);
 }
 
 static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *err) {
     const me_name_choice all = {.step = 1};
-    return me_session_near_names(e->session, e->result->layer, &e->prompt, &all, out, err);
+    return me_session_near_names(e->session, e->result->solve.layer, &e->prompt, &all, out, err);
 }
 
 /* How much of delta the neuron gives to a key [d], and what left answers to it. */
@@ -251,7 +266,7 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the prompts to keep have too many tokens: %d samples, at most %d", total, ME_KEY_MAX);
     ME_TRY(me_key_constant(groups, n, d, ME_KEY_LAMBDA, e->result->constant, err));
-    if (e->options->without & MOBIEDIT_WITHOUT_CONTRAST)
+    if (me_edit_advanced(e->options)->without & MOBIEDIT_WITHOUT_CONTRAST)
         return me_key_mean(&groups[0], d, e->result->left, err);
     ME_TRY(me_key_solve(groups, n, d, ME_KEY_LAMBDA, e->result->left, err));
     return check_kept(e, &k->keep, err);
@@ -262,18 +277,22 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     me_key_set background = {0};
     e->progress.state.stage = MOBIEDIT_STAGE_KEY;
     mobiedit_status status = me_progress_tell(&e->progress, err);
-    if (status == MOBIEDIT_OK) status = me_session_background(e->session, e->result->layer, &background, err);
     if (status == MOBIEDIT_OK)
-        status = me_edit_subject_keys(e->session, &e->prompt, e->result->layer, &k.positives.keys,
+        status = me_session_background(e->session, e->result->solve.layer, &background, err);
+    if (status == MOBIEDIT_OK)
+        status = me_session_background(e->session, e->result->solve.layer, &background, err);
+    if (status == MOBIEDIT_OK)
+        status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer, &k.positives.keys,
                                       &k.positives.n, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
     if (status == MOBIEDIT_OK) status = near_name_keys(e, &k.near_names, err);
     /* The prompt's own tokens, and those of the prompts that must not change. */
     if (status == MOBIEDIT_OK)
-        status = me_session_keys_around(e->session, e->result->layer, e->carriers.items, 1, &k.own, err);
+        status =
+            me_session_keys_around(e->session, e->result->solve.layer, e->carriers.items, 1, &k.own, err);
     if (status == MOBIEDIT_OK)
-        status = me_session_text_keys(e->session, e->result->layer, e->request->keep, e->request->n_keep,
-                                      &k.keep, err);
+        status = me_session_text_keys(e->session, e->result->solve.layer, e->request->keep,
+                                      e->request->n_keep, &k.keep, err);
     if (status == MOBIEDIT_OK) status = solve_left(e, &k, &background, err);
     if (status == MOBIEDIT_OK) {
         e->result->keys = k.positives.keys;
@@ -328,10 +347,10 @@ static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
     cblas_sscal((int)d, best, e->result->delta, 1);
     me_free(delta);
     if (status == MOBIEDIT_OK && !best_score.says)
-        status =
-            me_fail(err, MOBIEDIT_E_NOT_SOLVED,
-                    "no delta makes the model say the target (%s after %zu evaluations, loss %.2f)",
-                    mobiedit_stop_name(e->result->stop), e->problem->evaluations, (double)e->result->loss);
+        status = me_fail(err, MOBIEDIT_E_NOT_SOLVED,
+                         "no delta makes the model say the target (%s after %zu evaluations, loss %.2f)",
+                         mobiedit_stop_name(e->result->solve.stop), e->problem->evaluations,
+                         (double)e->result->solve.loss);
     return status;
 }
 
@@ -341,17 +360,17 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     const me_model *model = e->session->engine->model;
     me_edit_result *r = e->result;
     ME_TRY(me_prompt_settle(e->session->vocab, prompt, &e->prompt, err));
-    r->layer = choose_layer(e->session, e->options, attempt);
-    if (r->layer >= model->n_layer - 1)
+    r->solve.layer = choose_layer(e->session, e->options, attempt);
+    if (r->solve.layer >= model->n_layer - 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "layer %d cannot be edited: the model has layers 0 to %d and the last is read",
-                       r->layer, model->n_layer - 1);
+                       r->solve.layer, model->n_layer - 1);
     r->left = me_calloc((size_t)model->d_model, sizeof *r->left);
     r->constant = me_calloc((size_t)model->d_model, sizeof *r->constant);
     r->delta = me_calloc((size_t)model->d_model, sizeof *r->delta);
     if (!r->left || !r->constant || !r->delta) return me_fail_memory(err, "the edit");
     e->progress.state.stage = MOBIEDIT_STAGE_PREPARE;
-    e->progress.state.layer = r->layer;
+    e->progress.state.layer = r->solve.layer;
     e->progress.state.loss = NAN;
     ME_TRY(me_progress_tell(&e->progress, err));
     ME_TRY(open_problem(e, err));
@@ -371,10 +390,12 @@ static void drop_vectors(me_edit_result *result) {
 mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
                               const mobiedit_edit_options *options, const float *offset, int attempt,
                               me_edit_result *result, mobiedit_error *err) {
-    const me_solver *solver = me_solver_find(options->solver ? options->solver : me_solver_probe.name);
+    const me_solver *solver = me_solver_of(options);
     if (!solver)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
     drop_vectors(result);
+    result->solve.solver = solver->name;
+    result->solve.seed = options->seed;
     edit e = {.session = session,
               .request = request,
               .options = options,
@@ -389,8 +410,11 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
                            .trace_capacity = result->n_trace}};
     mobiedit_status status = run(&e, prompt, attempt, err);
     if (e.problem) {
-        result->evaluations = e.problem->evaluations;
-        result->token_passes = e.problem->token_passes;
+        result->solve.evaluations = e.problem->evaluations;
+        result->solve.token_passes = e.problem->token_passes;
+        if (result->delta)
+            result->solve.delta_ratio =
+                cblas_snrm2(e.problem->model->d_model, result->delta, 1) / e.problem->value_norm;
     }
     result->trace = e.progress.trace;
     result->n_trace = e.progress.n_trace;

@@ -17,19 +17,21 @@ int me_usual_layer(const me_session *session);
 
 /* A finished edit, ready for the adapter. */
 typedef struct {
-    int layer;
-    float *left, *constant; /* [d]: what the edit's neuron reads with (neuron.h) */
-    float *delta;           /* [d]: what it adds to the MLP's output */
-    float *keys;            /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
+    mobiedit_solve_stats solve; /* but for the seconds */
+    float *left, *constant;     /* [d]: what the edit's neuron reads with (neuron.h) */
+    float *delta;               /* [d]: what it adds to the MLP's output */
+    float *keys;                /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
     int n_keys;
-    mobiedit_stop stop;
-    int rounds;
-    float loss;
-    float value_norm;
-    size_t evaluations, token_passes;
     mobiedit_trace_point *trace;
     size_t n_trace;
 } me_edit_result;
+
+/* The layer that the options fix, or -1; and a copy of them that fixes it (-1: that does not). */
+int me_fixed_layer(const mobiedit_edit_options *options);
+mobiedit_edit_options me_fix_layer(const mobiedit_edit_options *options, int layer);
+
+/* The advanced options, or the defaults. */
+const struct mobiedit_edit_advanced *me_edit_advanced(const mobiedit_edit_options *options);
 
 /* Solves for delta, left and constant. offset [d]: what other edits add at the subject already (NULL:
  * nothing), which delta comes on top of. attempt 0 is the normal edit; higher attempts (after a failed

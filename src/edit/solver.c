@@ -12,6 +12,10 @@ const me_solver *me_solver_find(const char *name) {
     return NULL;
 }
 
+const me_solver *me_solver_of(const mobiedit_edit_options *options) {
+    return options->solver ? me_solver_find(options->solver) : solvers[0];
+}
+
 const char *const *mobiedit_solvers(void) {
     static const char *const names[] = {"probe", "spsa", NULL};
     return names;

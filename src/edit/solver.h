@@ -42,6 +42,9 @@ typedef struct {
 extern const me_solver me_solver_probe;
 extern const me_solver me_solver_spsa;
 
+/* The one that the options name, else the first; NULL: there is none of that name. */
+const me_solver *me_solver_of(const mobiedit_edit_options *options);
+
 /* NULL where there is none of that name. */
 const me_solver *me_solver_find(const char *name);
 

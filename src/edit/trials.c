@@ -65,10 +65,10 @@ static mobiedit_status score_served(me_session *s, const me_edit_result *solved,
     me_problem *problem = NULL;
     me_key_set key = {0};
     float *delta = me_calloc((size_t)model->d_model, sizeof *delta);
-    mobiedit_status status = delta ? me_session_keys_at_subjects(s, solved->layer, prompt, &key, err)
+    mobiedit_status status = delta ? me_session_keys_at_subjects(s, solved->solve.layer, prompt, &key, err)
                                    : me_fail_memory(err, "a delta");
     if (status == MOBIEDIT_OK)
-        status = me_problem_open(s->engine, solved->layer, prompt->items, 1, NULL,
+        status = me_problem_open(s->engine, solved->solve.layer, prompt->items, 1, NULL,
                                  me_sequence_target(prompt->items), prompt->items->n_read, &problem, err);
     if (status == MOBIEDIT_OK) {
         serve(model, solved, key.keys, delta);
@@ -96,13 +96,13 @@ static mobiedit_status try_fact(me_session *s, const me_trial_fact *fact, int us
                                 size_t *evaluations, mobiedit_error *err) {
     const mobiedit_request request = {.prompt = fact->prompt, .target = fact->target};
     const mobiedit_request reworded = {.prompt = fact->reworded, .target = fact->target};
-    const mobiedit_edit_options options = {.layer = layer,
-                                           .max_evaluations = budget(s->engine->model, usual, layer)};
+    const mobiedit_edit_options options = {
+        .fix_layer = true, .layer = layer, .max_evaluations = budget(s->engine->model, usual, layer)};
     me_edit_result solved = {0};
     me_prompt prompt;
     ME_TRY(me_prompt_parse(&request, &prompt, err));
     mobiedit_status status = me_edit_solve(s, &prompt, &request, &options, NULL, 0, &solved, err);
-    *evaluations += solved.evaluations;
+    *evaluations += solved.solve.evaluations;
     /* Not solved within so few evaluations, as many are: the delta there is counts all the same. */
     if (status == MOBIEDIT_OK || status == MOBIEDIT_E_NOT_SOLVED)
         status = score_reworded(s, &reworded, &solved, loss, err);

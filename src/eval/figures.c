@@ -11,60 +11,42 @@
 
 enum { RESAMPLES = 1000, SEED = 1 };
 
+#define IN_CASE(member) offsetof(mobiedit_eval_case, member)
+
 const me_metric me_metric_table[ME_METRICS] = {
-    {"rewrite", "rewrite", ME_UNIT_SHARE, 1},
-    {"paraphrase", "paraphrase", ME_UNIT_SHARE, 1},
-    {"unchanged", "unchanged", ME_UNIT_SHARE, 1},
-    {"neighbour_kl", "neighbour KL", ME_UNIT_NATS, -1},
-    {"efficacy", "efficacy score", ME_UNIT_SHARE, 1},
-    {"paraphrase_score", "paraphrase score", ME_UNIT_SHARE, 1},
-    {"neighbour_score", "neighbour score", ME_UNIT_SHARE, 1},
-    {"neighbour_score_before", "neighbour score before", ME_UNIT_SHARE, 0},
-    {"portability", "portability", ME_UNIT_SHARE, 1},
-    {"fluency", "fluency", ME_UNIT_BITS, 1},
-    {"fluency_before", "fluency before", ME_UNIT_BITS, 0},
-    {"drift", "drift", ME_UNIT_NATS, -1},
-    {"loss", "loss", ME_UNIT_NATS, -1},
-    {"cpu_seconds", "CPU seconds", ME_UNIT_SECONDS, -1},
-    {"joules", "energy", ME_UNIT_JOULES, -1},
-    {"evals", "evaluations", ME_UNIT_PROMPTS, -1},
-    {"seconds", "seconds", ME_UNIT_SECONDS, -1},
-};
-
-enum { N_FIELDS = ME_METRIC_EVALS };
-
-/* Where the case holds the first N_FIELDS metrics. */
-static const size_t OFFSETS[N_FIELDS] = {
-    offsetof(mobiedit_eval_case, rewrite),
-    offsetof(mobiedit_eval_case, paraphrase),
-    offsetof(mobiedit_eval_case, unchanged),
-    offsetof(mobiedit_eval_case, neighbour_kl),
-    offsetof(mobiedit_eval_case, efficacy),
-    offsetof(mobiedit_eval_case, paraphrase_score),
-    offsetof(mobiedit_eval_case, neighbour_score),
-    offsetof(mobiedit_eval_case, neighbour_score_before),
-    offsetof(mobiedit_eval_case, portability),
-    offsetof(mobiedit_eval_case, fluency),
-    offsetof(mobiedit_eval_case, fluency_before),
-    offsetof(mobiedit_eval_case, drift),
-    offsetof(mobiedit_eval_case, loss),
-    offsetof(mobiedit_eval_case, cpu_seconds),
-    offsetof(mobiedit_eval_case, joules),
+    {"rewrite", "rewrite", ME_UNIT_SHARE, 1, IN_CASE(metrics.rewrite)},
+    {"paraphrase", "paraphrase", ME_UNIT_SHARE, 1, IN_CASE(metrics.paraphrase)},
+    {"unchanged", "unchanged", ME_UNIT_SHARE, 1, IN_CASE(metrics.unchanged)},
+    {"neighbour_kl", "neighbour KL", ME_UNIT_NATS, -1, IN_CASE(metrics.neighbour_kl)},
+    {"efficacy", "efficacy score", ME_UNIT_SHARE, 1, IN_CASE(metrics.efficacy)},
+    {"paraphrase_score", "paraphrase score", ME_UNIT_SHARE, 1, IN_CASE(metrics.paraphrase_score)},
+    {"neighbour_score", "neighbour score", ME_UNIT_SHARE, 1, IN_CASE(metrics.neighbour_score)},
+    {"neighbour_score_before", "neighbour score before", ME_UNIT_SHARE, 0,
+     IN_CASE(metrics.neighbour_score_before)},
+    {"portability", "portability", ME_UNIT_SHARE, 1, IN_CASE(metrics.portability)},
+    {"fluency", "fluency", ME_UNIT_BITS, 1, IN_CASE(metrics.fluency)},
+    {"fluency_before", "fluency before", ME_UNIT_BITS, 0, IN_CASE(metrics.fluency_before)},
+    {"drift", "drift", ME_UNIT_NATS, -1, IN_CASE(metrics.drift)},
+    {"loss", "loss", ME_UNIT_NATS, -1, IN_CASE(loss)},
+    {"cpu_seconds", "CPU seconds", ME_UNIT_SECONDS, -1, IN_CASE(cpu_seconds)},
+    {"joules", "energy", ME_UNIT_JOULES, -1, IN_CASE(joules)},
+    {"evals", "evaluations", ME_UNIT_PROMPTS, -1, IN_CASE(evaluations)},
+    {"seconds", "seconds", ME_UNIT_SECONDS, -1, IN_CASE(seconds)},
 };
 
 double me_metric_value(int m, const mobiedit_eval_case *of) {
-    if (m < N_FIELDS) return *(const double *)((const char *)of + OFFSETS[m]);
-    if (of->stop == MOBIEDIT_STOP_ALREADY_SAID || isnan(of->seconds)) return NAN;
-    return m == ME_METRIC_EVALS ? (double)of->evaluations : of->seconds;
+    const void *member = (const char *)of + me_metric_table[m].offset;
+    const bool of_an_edit = m == ME_METRIC_EVALS || m == ME_METRIC_SECONDS;
+    if (of_an_edit && (of->stop == MOBIEDIT_STOP_ALREADY_SAID || isnan(of->seconds))) return NAN;
+    return m == ME_METRIC_EVALS ? (double)*(const size_t *)member : *(const double *)member;
 }
 
 void me_metric_set(int m, mobiedit_eval_case *of, double value) {
-    if (m < N_FIELDS)
-        *(double *)((char *)of + OFFSETS[m]) = value;
-    else if (m == ME_METRIC_SECONDS)
-        of->seconds = value;
+    void *member = (char *)of + me_metric_table[m].offset;
+    if (m == ME_METRIC_EVALS)
+        *(size_t *)member = value >= 0 && value < 0x1p53 ? (size_t)value : 0;
     else
-        of->evaluations = value >= 0 && value < 0x1p53 ? (size_t)value : 0;
+        *(double *)member = value;
 }
 
 static int ascending(const void *a, const void *b) {

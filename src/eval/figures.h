@@ -17,7 +17,8 @@ typedef struct {
     const char *name;  /* in JSON */
     const char *label; /* for people */
     me_unit unit;
-    int better; /* 1: more is better, -1: less is, 0: neither */
+    int better;    /* 1: more is better, -1: less is, 0: neither */
+    size_t offset; /* in mobiedit_eval_case: of a double, of a size_t for ME_METRIC_EVALS */
 } me_metric;
 
 enum {

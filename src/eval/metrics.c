@@ -55,7 +55,7 @@ static mobiedit_status observe(const me_meter *meter, me_runtime *runtime, const
 
 /* before, after: [n][n_vocab]; same: [n] whether the next token is what it was. */
 static void compare_neighbours(const float *before, const float *after, size_t n, int n_vocab, bool *same,
-                               me_metrics *out) {
+                               me_measured *out) {
     double kl = 0;
     size_t n_same = 0;
     for (size_t i = 0; i < n; i++) {
@@ -64,8 +64,8 @@ static void compare_neighbours(const float *before, const float *after, size_t n
         n_same += same[i];
         kl += me_kl(was, is, n_vocab);
     }
-    out->unchanged = n ? (double)n_same / (double)n : NAN;
-    out->neighbour_kl = n ? kl / (double)n : NAN;
+    out->metrics.unchanged = n ? (double)n_same / (double)n : NAN;
+    out->metrics.neighbour_kl = n ? kl / (double)n : NAN;
 }
 
 static bool held(const me_fact *fact, const me_scores *after, const bool *same, size_t i) {
@@ -87,7 +87,7 @@ static bool held(const me_fact *fact, const me_scores *after, const bool *same, 
 
 /* Takes the texts over. Of a model that is not edited (before == after) the texts are the same. */
 static mobiedit_status list_said(const me_fact *fact, const state *before, const state *after,
-                                 const bool *same, me_metrics *out, mobiedit_error *err) {
+                                 const bool *same, me_measured *out, mobiedit_error *err) {
     out->said = me_calloc(after->generation.n, sizeof *out->said);
     if (!out->said) return me_fail_memory(err, "what is said");
     for (size_t i = 0; i < after->generation.n; i++) {
@@ -105,22 +105,22 @@ static mobiedit_status list_said(const me_fact *fact, const state *before, const
 }
 
 static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                              const state *before, const state *after, me_metrics *out, mobiedit_error *err) {
+                              const state *before, const state *after, me_measured *out, mobiedit_error *err) {
     const me_scores *scores = &after->scores;
     const size_t n = fact->neighbours.n;
     bool *same = me_calloc(n, sizeof *same);
     if (!same) return me_fail_memory(err, "the neighbours");
     compare_neighbours(before->scores.neighbour_logits, scores->neighbour_logits, n,
                        me_vocab_size(me_runtime_vocab(runtime)), same, out);
-    out->rewrite = scores->rewrite;
-    out->paraphrase = scores->paraphrase;
-    out->efficacy = scores->efficacy;
-    out->paraphrase_score = scores->paraphrase_score;
-    out->neighbour_score = scores->neighbour_score;
-    out->neighbour_score_before = before->scores.neighbour_score;
-    out->portability = scores->portability;
-    out->fluency = after->generation.fluency;
-    out->fluency_before = before->generation.fluency;
+    out->metrics.rewrite = scores->rewrite;
+    out->metrics.paraphrase = scores->paraphrase;
+    out->metrics.efficacy = scores->efficacy;
+    out->metrics.paraphrase_score = scores->paraphrase_score;
+    out->metrics.neighbour_score = scores->neighbour_score;
+    out->metrics.neighbour_score_before = before->scores.neighbour_score;
+    out->metrics.portability = scores->portability;
+    out->metrics.fluency = after->generation.fluency;
+    out->metrics.fluency_before = before->generation.fluency;
     const mobiedit_status status =
         meter->options.said ? list_said(fact, before, after, same, out, err) : MOBIEDIT_OK;
     me_free(same);
@@ -137,41 +137,41 @@ static mobiedit_status measure_drift(me_meter *meter, me_runtime *runtime, doubl
 }
 
 static mobiedit_status measure_edited(me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                                      const char *adapter, state *before, state *after, me_metrics *out,
+                                      const char *adapter, state *before, state *after, me_measured *out,
                                       mobiedit_error *err) {
     if (meter->options.drift && !meter->drift) ME_TRY(me_drift_open(runtime, &meter->drift, err));
     ME_TRY(observe(meter, runtime, fact, true, before, err));
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
     ME_TRY(observe(meter, runtime, fact, false, after, err));
-    ME_TRY(measure_drift(meter, runtime, &out->drift, err));
+    ME_TRY(measure_drift(meter, runtime, &out->metrics.drift, err));
     return sum_up(meter, runtime, fact, before, after, out, err);
 }
 
 static mobiedit_status measure_unedited(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                                        state *now, me_metrics *out, mobiedit_error *err) {
-    if (meter->options.drift) out->drift = 0;
+                                        state *now, me_measured *out, mobiedit_error *err) {
+    if (meter->options.drift) out->metrics.drift = 0;
     ME_TRY(observe(meter, runtime, fact, false, now, err));
     return sum_up(meter, runtime, fact, now, now, out, err);
 }
 
 mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                                   const char *adapter, me_metrics *out, mobiedit_error *err) {
+                                   const char *adapter, me_measured *out, mobiedit_error *err) {
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
-    *out = (me_metrics){.drift = NAN};
+    *out = (me_measured){.metrics.drift = NAN};
     state before = {0}, after = {0};
     const mobiedit_status status =
         adapter ? measure_edited(meter, runtime, fact, adapter, &before, &after, out, err)
                 : measure_unedited(meter, runtime, fact, &after, out, err);
     state_free(&before);
     state_free(&after);
-    if (status != MOBIEDIT_OK) me_metrics_free(out);
+    if (status != MOBIEDIT_OK) me_measured_free(out);
     const mobiedit_status detached =
         me_runtime_set_adapter(runtime, NULL, status == MOBIEDIT_OK ? err : NULL);
-    if (status == MOBIEDIT_OK && detached != MOBIEDIT_OK) me_metrics_free(out);
+    if (status == MOBIEDIT_OK && detached != MOBIEDIT_OK) me_measured_free(out);
     return status != MOBIEDIT_OK ? status : detached;
 }
 
-void me_metrics_free(me_metrics *metrics) {
-    me_said_free(metrics->said, metrics->n_said);
-    *metrics = (me_metrics){0};
+void me_measured_free(me_measured *measured) {
+    me_said_free(measured->said, measured->n_said);
+    *measured = (me_measured){0};
 }

@@ -19,19 +19,16 @@ typedef struct me_meter me_meter;
 mobiedit_status me_meter_open(const me_metric_options *options, me_meter **out, mobiedit_error *err);
 void me_meter_close(me_meter *meter);
 
-/* As the fields of mobiedit_eval_case. NaN where the fact has no such prompts, or the metric is left out. */
 typedef struct {
-    double rewrite, paraphrase, unchanged, neighbour_kl;
-    double efficacy, paraphrase_score, neighbour_score, neighbour_score_before;
-    double portability, fluency, fluency_before, drift;
+    mobiedit_metrics metrics;
     mobiedit_said *said; /* [n_said]; the texts are owned */
     size_t n_said;
-} me_metrics;
+} me_measured;
 
 /* Measures the fact with the adapter at `path`, or the unedited model where it is NULL. Leaves the runtime
- * without an adapter. *out is freed with me_metrics_free. */
+ * without an adapter. *out is freed with me_measured_free. */
 mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                                   const char *adapter, me_metrics *out, mobiedit_error *err);
-void me_metrics_free(me_metrics *metrics);
+                                   const char *adapter, me_measured *out, mobiedit_error *err);
+void me_measured_free(me_measured *measured);
 
 #endif

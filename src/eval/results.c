@@ -82,7 +82,7 @@ static double distance(double a, double b) {
     return isnan(a) || isnan(b) ? 0 : fabs(b - a);
 }
 
-static double change(const mobiedit_eval_case *a, const mobiedit_eval_case *b) {
+static double change(const mobiedit_metrics *a, const mobiedit_metrics *b) {
     /* The KL only orders cases that are alike in the shares. */
     return distance(a->rewrite, b->rewrite) + distance(a->paraphrase, b->paraphrase) +
            distance(a->unchanged, b->unchanged) + 1e-3 * distance(a->neighbour_kl, b->neighbour_kl);
@@ -108,7 +108,8 @@ static mobiedit_status make_pairs(const me_results *a, const me_results *b, me_c
         if (!same_fact(one, other))
             return me_fail(err, MOBIEDIT_E_MISMATCH, "case %lld is another fact in the second file",
                            (long long)one->case_id);
-        out->pairs[out->n++] = (me_pair){.a = one, .b = other, .change = change(one, other)};
+        out->pairs[out->n++] =
+            (me_pair){.a = one, .b = other, .change = change(&one->metrics, &other->metrics)};
     }
     for (size_t i = 0; i < b->cases.n; i++)
         out->only_b += !find(&a->cases, b->cases.items[i].case_id);

@@ -19,7 +19,7 @@ static void record_free(me_record *r) {
     me_free((void *)r->about.keep);
     me_free((void *)r->about.prompt);
     me_free((void *)r->about.target);
-    me_free((void *)r->about.solver);
+    me_free((void *)r->about.solve.solver);
     me_free((void *)r->about.before);
     me_free((void *)r->about.after);
     me_free(r->delta);
@@ -41,7 +41,7 @@ static int64_t record_hash(const me_ledger *l, const me_record *r, int key_width
     for (size_t i = 0; i < a->n_keep; i++)
         hash = XXH3_64bits_withSeed(a->keep[i], strlen(a->keep[i]) + 1, hash);
     hash = XXH3_64bits_withSeed(r->delta, (size_t)l->model->d_model * sizeof *r->delta,
-                                hash + (XXH64_hash_t)a->layer);
+                                hash + (XXH64_hash_t)a->solve.layer);
     hash = XXH3_64bits_withSeed(r->keys, (size_t)r->n_keys * (size_t)key_width * sizeof *r->keys, hash);
     return (int64_t)hash;
 }
@@ -100,29 +100,29 @@ static mobiedit_status read_about(const me_ledger *l, sqlite3_stmt *s, mobiedit_
                            .superseded_by = sqlite3_column_int64(s, COLUMN_SUPERSEDED_BY),
                            .prompt = copy_text(s, COLUMN_PROMPT),
                            .target = copy_text(s, COLUMN_TARGET),
-                           .layer = sqlite3_column_int(s, COLUMN_LAYER),
-                           .solver = copy_text(s, COLUMN_SOLVER),
-                           .seed = (uint64_t)sqlite3_column_int64(s, COLUMN_SEED),
-                           .stop = (mobiedit_stop)sqlite3_column_int(s, COLUMN_STOP),
-                           .rounds = sqlite3_column_int(s, COLUMN_ROUNDS),
-                           .loss = (float)sqlite3_column_double(s, COLUMN_LOSS),
-                           .delta_ratio = (float)sqlite3_column_double(s, COLUMN_DELTA_RATIO),
-                           .evaluations = (size_t)sqlite3_column_int64(s, COLUMN_EVALUATIONS),
-                           .token_passes = (size_t)sqlite3_column_int64(s, COLUMN_TOKEN_PASSES),
-                           .seconds = sqlite3_column_double(s, COLUMN_SECONDS),
+                           .solve.layer = sqlite3_column_int(s, COLUMN_LAYER),
+                           .solve.solver = copy_text(s, COLUMN_SOLVER),
+                           .solve.seed = (uint64_t)sqlite3_column_int64(s, COLUMN_SEED),
+                           .solve.stop = (mobiedit_stop)sqlite3_column_int(s, COLUMN_STOP),
+                           .solve.rounds = sqlite3_column_int(s, COLUMN_ROUNDS),
+                           .solve.loss = (float)sqlite3_column_double(s, COLUMN_LOSS),
+                           .solve.delta_ratio = (float)sqlite3_column_double(s, COLUMN_DELTA_RATIO),
+                           .solve.evaluations = (size_t)sqlite3_column_int64(s, COLUMN_EVALUATIONS),
+                           .solve.token_passes = (size_t)sqlite3_column_int64(s, COLUMN_TOKEN_PASSES),
+                           .solve.seconds = sqlite3_column_double(s, COLUMN_SECONDS),
                            .before = copy_text(s, COLUMN_BEFORE),
                            .after = copy_text(s, COLUMN_AFTER),
                            .holds = sqlite3_column_int(s, COLUMN_HOLDS),
                            .created = sqlite3_column_int64(s, COLUMN_CREATED),
                            .changed = sqlite3_column_int64(s, COLUMN_CHANGED),
                            .verified = sqlite3_column_int64(s, COLUMN_VERIFIED)};
-    if (!a->prompt || !a->target || !a->solver || !a->before || !a->after)
+    if (!a->prompt || !a->target || !a->solve.solver || !a->before || !a->after)
         return damaged(l, a->id, "a text is missing, or is no text", err);
     if (a->state < MOBIEDIT_RECORD_ACTIVE || a->state > MOBIEDIT_RECORD_SUPERSEDED)
         return damaged(l, a->id, "it has an unknown state", err);
-    if (a->layer < 0 || a->layer >= l->model->n_layer)
+    if (a->solve.layer < 0 || a->solve.layer >= l->model->n_layer)
         return damaged(l, a->id, "there is no such layer", err);
-    if (a->stop < MOBIEDIT_STOP_SOLVED || a->stop > MOBIEDIT_STOP_ALREADY_SAID)
+    if (a->solve.stop < MOBIEDIT_STOP_SOLVED || a->solve.stop > MOBIEDIT_STOP_ALREADY_SAID)
         return damaged(l, a->id, "it ended in an unknown way", err);
     return MOBIEDIT_OK;
 }
@@ -271,16 +271,16 @@ static mobiedit_status next_serial(me_ledger *l, int64_t *serial, mobiedit_error
 /* What a solve gives, in the order of both statements below: parameters 1 to 12. */
 static void bind_solved(const me_ledger *l, sqlite3_stmt *s, const me_record *r) {
     const mobiedit_record *a = &r->about;
-    (void)sqlite3_bind_int(s, 1, a->layer);
-    me_sql_bind_text(s, 2, a->solver);
-    (void)sqlite3_bind_int64(s, 3, (int64_t)a->seed);
-    (void)sqlite3_bind_int(s, 4, (int)a->stop);
-    (void)sqlite3_bind_int(s, 5, a->rounds);
-    me_sql_bind_number(s, 6, (double)a->loss);
-    me_sql_bind_number(s, 7, (double)a->delta_ratio);
-    (void)sqlite3_bind_int64(s, 8, (int64_t)a->evaluations);
-    (void)sqlite3_bind_int64(s, 9, (int64_t)a->token_passes);
-    me_sql_bind_number(s, 10, a->seconds);
+    (void)sqlite3_bind_int(s, 1, a->solve.layer);
+    me_sql_bind_text(s, 2, a->solve.solver);
+    (void)sqlite3_bind_int64(s, 3, (int64_t)a->solve.seed);
+    (void)sqlite3_bind_int(s, 4, (int)a->solve.stop);
+    (void)sqlite3_bind_int(s, 5, a->solve.rounds);
+    me_sql_bind_number(s, 6, (double)a->solve.loss);
+    me_sql_bind_number(s, 7, (double)a->solve.delta_ratio);
+    (void)sqlite3_bind_int64(s, 8, (int64_t)a->solve.evaluations);
+    (void)sqlite3_bind_int64(s, 9, (int64_t)a->solve.token_passes);
+    me_sql_bind_number(s, 10, a->solve.seconds);
     (void)sqlite3_bind_int64(s, 11, record_hash(l, r, l->model->d_model));
     (void)sqlite3_bind_int64(s, 12, (int64_t)time(NULL));
 }

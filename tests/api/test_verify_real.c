@@ -27,7 +27,7 @@ static bool on_progress(void *user, const mobiedit_progress *now) {
 }
 
 static mobiedit_status verify(mobiedit_ledger *ledger, watcher *w, mobiedit_verify_summary *summary) {
-    const mobiedit_verify_options options = {.edit = {.layer = -1, .on_progress = on_progress, .user = w}};
+    const mobiedit_verify_options options = {.edit = {.on_progress = on_progress, .user = w}};
     return mobiedit_ledger_verify(ledger, &options, summary, NULL);
 }
 

@@ -68,31 +68,31 @@ static const mobiedit_figure *figure(const mobiedit_figure *figures, const char 
 }
 
 static const mobiedit_eval_case CASES[] = {
-    {.rewrite = 1,
-     .paraphrase = 0.5,
-     .unchanged = 1,
-     .neighbour_kl = 0.1,
+    {.metrics.rewrite = 1,
+     .metrics.paraphrase = 0.5,
+     .metrics.unchanged = 1,
+     .metrics.neighbour_kl = 0.1,
      .evaluations = 100,
      .seconds = 4,
      .relation = "b"},
-    {.rewrite = 1,
-     .paraphrase = NAN,
-     .unchanged = 0.5,
-     .neighbour_kl = 0.3,
+    {.metrics.rewrite = 1,
+     .metrics.paraphrase = NAN,
+     .metrics.unchanged = 0.5,
+     .metrics.neighbour_kl = 0.3,
      .evaluations = 300,
      .seconds = 2,
      .relation = "a"},
-    {.rewrite = 0,
-     .paraphrase = 0,
-     .unchanged = NAN,
-     .neighbour_kl = NAN,
+    {.metrics.rewrite = 0,
+     .metrics.paraphrase = 0,
+     .metrics.unchanged = NAN,
+     .metrics.neighbour_kl = NAN,
      .evaluations = 800,
      .seconds = 9,
      .status = MOBIEDIT_E_NOT_SOLVED},
-    {.rewrite = 1,
-     .paraphrase = 1,
-     .unchanged = 1,
-     .neighbour_kl = 0,
+    {.metrics.rewrite = 1,
+     .metrics.paraphrase = 1,
+     .metrics.unchanged = 1,
+     .metrics.neighbour_kl = 0,
      .stop = MOBIEDIT_STOP_ALREADY_SAID,
      .relation = "b"},
 };
@@ -136,9 +136,9 @@ static void cases_come_back_from_json(void **state) {
                                      .target = "z",
                                      .status = MOBIEDIT_E_NOT_VERIFIED,
                                      .message = "why",
-                                     .rewrite = 0.25,
-                                     .paraphrase = NAN,
-                                     .drift = 0.125,
+                                     .metrics.rewrite = 0.25,
+                                     .metrics.paraphrase = NAN,
+                                     .metrics.drift = 0.125,
                                      .evaluations = 123,
                                      .seconds = 1.5,
                                      .layer = 9,
@@ -157,7 +157,8 @@ static void cases_come_back_from_json(void **state) {
     assert_null(back->relation);
     assert_int_equal(back->status, MOBIEDIT_E_NOT_VERIFIED);
     assert_int_equal(back->stop, MOBIEDIT_STOP_BUDGET);
-    assert_true(back->rewrite == 0.25 && isnan(back->paraphrase) && back->drift == 0.125 && back->loss == 2);
+    assert_true(back->metrics.rewrite == 0.25 && isnan(back->metrics.paraphrase) &&
+                back->metrics.drift == 0.125 && back->loss == 2);
     assert_true(back->evaluations == 123 && back->seconds == 1.5 && back->layer == 9);
     assert_true(back->restored && back->measure_seconds == 3);
     assert_int_equal(back->n_said, 2);
@@ -236,7 +237,7 @@ static void bench_close(bench *b) {
     me_model_close(b->model);
 }
 
-static void measure(bench *b, const me_metric_options *options, const char *adapter, me_metrics *out) {
+static void measure(bench *b, const me_metric_options *options, const char *adapter, me_measured *out) {
     me_meter *meter = NULL;
     mobiedit_error err = {0};
     assert_int_equal(me_meter_open(options, &meter, &err), MOBIEDIT_OK);
@@ -251,14 +252,17 @@ static void an_empty_edit_changes_nothing(void **state) {
     (void)state;
     bench b = {0};
     bench_open(&b, 0);
-    me_metrics unedited, edited;
+    me_measured unedited, edited;
     measure(&b, &ALL, NULL, &unedited);
     measure(&b, &ALL, b.adapter, &edited);
-    assert_true(unedited.unchanged == 1 && unedited.neighbour_kl == 0 && unedited.drift == 0);
-    assert_true(edited.unchanged == 1 && fabs(edited.neighbour_kl) < 1e-6 && fabs(edited.drift) < 1e-6);
-    assert_true(edited.rewrite == unedited.rewrite && edited.efficacy == unedited.efficacy);
-    assert_true(edited.neighbour_score == edited.neighbour_score_before);
-    assert_true(edited.fluency > 0 && edited.fluency == edited.fluency_before);
+    assert_true(unedited.metrics.unchanged == 1 && unedited.metrics.neighbour_kl == 0 &&
+                unedited.metrics.drift == 0);
+    assert_true(edited.metrics.unchanged == 1 && fabs(edited.metrics.neighbour_kl) < 1e-6 &&
+                fabs(edited.metrics.drift) < 1e-6);
+    assert_true(edited.metrics.rewrite == unedited.metrics.rewrite &&
+                edited.metrics.efficacy == unedited.metrics.efficacy);
+    assert_true(edited.metrics.neighbour_score == edited.metrics.neighbour_score_before);
+    assert_true(edited.metrics.fluency > 0 && edited.metrics.fluency == edited.metrics.fluency_before);
     assert_int_equal(edited.n_said, 7);
     assert_string_equal(edited.said[0].prompt, "The capital of Japan is");
     assert_string_equal(edited.said[0].before, edited.said[0].after);
@@ -270,8 +274,8 @@ static void an_empty_edit_changes_nothing(void **state) {
         assert_true(edited.said[i].held);
         assert_string_equal(edited.said[i].before, edited.said[i].after);
     }
-    me_metrics_free(&unedited);
-    me_metrics_free(&edited);
+    me_measured_free(&unedited);
+    me_measured_free(&edited);
     bench_close(&b);
 }
 
@@ -292,7 +296,7 @@ static void a_large_edit_is_measured(void **state) {
     (void)state;
     bench b = {0};
     bench_open(&b, 0.5F);
-    me_metrics got;
+    me_measured got;
     measure(&b, &ALL, b.adapter, &got);
     const me_fact *fact = &b.facts.facts[0];
     const int n_vocab = me_vocab_size(me_runtime_vocab(b.runtime));
@@ -315,16 +319,16 @@ static void a_large_edit_is_measured(void **state) {
         said += (double)says / (double)fact->paraphrases.n;
     }
     assert_true(kl > 0.01);
-    assert_true(fabs(got.neighbour_kl - kl) < 1e-3 * kl);
-    assert_true(fabs(got.unchanged - same) < 1e-9 && fabs(got.paraphrase - said) < 1e-9);
-    assert_true(got.drift > 0);
-    me_metrics_free(&got);
+    assert_true(fabs(got.metrics.neighbour_kl - kl) < 1e-3 * kl);
+    assert_true(fabs(got.metrics.unchanged - same) < 1e-9 && fabs(got.metrics.paraphrase - said) < 1e-9);
+    assert_true(got.metrics.drift > 0);
+    me_measured_free(&got);
 
     const me_metric_options quick = {0};
     measure(&b, &quick, b.adapter, &got);
-    assert_true(isnan(got.fluency) && isnan(got.drift) && got.n_said == 0);
-    assert_true(fabs(got.neighbour_kl - kl) < 1e-3 * kl);
-    me_metrics_free(&got);
+    assert_true(isnan(got.metrics.fluency) && isnan(got.metrics.drift) && got.n_said == 0);
+    assert_true(fabs(got.metrics.neighbour_kl - kl) < 1e-3 * kl);
+    me_measured_free(&got);
     bench_close(&b);
 }
 

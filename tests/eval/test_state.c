@@ -18,8 +18,12 @@
 static const char SETTINGS[] = "{\"model\":\"m.gguf\",\"seed\":3,\"drift\":true}";
 
 static mobiedit_eval_case a_case(int64_t id) {
-    return (mobiedit_eval_case){
-        .case_id = id, .prompt = "{} is", .subject = "Ann", .target = "z", .rewrite = 1, .drift = NAN};
+    return (mobiedit_eval_case){.case_id = id,
+                                .prompt = "{} is",
+                                .subject = "Ann",
+                                .target = "z",
+                                .metrics.rewrite = 1,
+                                .metrics.drift = NAN};
 }
 
 static mobiedit_status open_state(const char *path, const char *settings, me_state **out,
@@ -64,7 +68,7 @@ static void keeps_cases(void **unused) {
     me_state *state = must_open(path);
     assert_int_equal(me_state_find(state, 5)->case_id, 50);
     assert_int_equal(me_state_find(state, 2)->case_id, 20);
-    assert_true(me_state_find(state, 2)->restored && isnan(me_state_find(state, 2)->drift));
+    assert_true(me_state_find(state, 2)->restored && isnan(me_state_find(state, 2)->metrics.drift));
     assert_null(me_state_find(state, 0));
 
     me_state *second = NULL;

@@ -84,7 +84,7 @@ static void check_record(const me_record *r, bool with_data) {
     check_text(a->after);
     for (size_t i = 0; i < a->n_keep; i++)
         check_text(a->keep[i]);
-    if (a->layer < 0 || a->layer >= 2 || !mobiedit_stop_name(a->stop)) abort();
+    if (a->solve.layer < 0 || a->solve.layer >= 2 || !mobiedit_stop_name(a->solve.stop)) abort();
     if (!mobiedit_record_state_name(a->state)) abort();
     if (with_data != (r->delta != NULL) || r->n_keys < 0 || (r->n_keys > 0) != (r->keys != NULL)) abort();
     if (!with_data) return;

@@ -89,7 +89,7 @@ static void write_ledger(const char *path, bool small) {
     static const char *const keep[] = {"c"};
     const me_model model = bare_model();
     float delta[BARE_D_MODEL] = {1, -2}, keys[2 * BARE_D_MODEL] = {3, 4, 5, -6};
-    me_record record = {.about = {.target = "b", .keep = keep, .n_keep = 1, .solver = "probe"},
+    me_record record = {.about = {.target = "b", .keep = keep, .n_keep = 1, .solve.solver = "probe"},
                         .delta = delta,
                         .keys = keys,
                         .n_keys = 2};

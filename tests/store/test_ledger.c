@@ -89,16 +89,16 @@ static me_record make_record(const char *prompt, const char *target) {
                                  .target = target,
                                  .keep = KEEP,
                                  .n_keep = 2,
-                                 .layer = 1,
-                                 .solver = "probe",
-                                 .seed = UINT64_MAX,
-                                 .stop = MOBIEDIT_STOP_NO_PROGRESS,
-                                 .rounds = 6,
-                                 .loss = 0.25F,
-                                 .delta_ratio = 3.5F,
-                                 .evaluations = 311,
-                                 .token_passes = 884,
-                                 .seconds = 1.5,
+                                 .solve.layer = 1,
+                                 .solve.solver = "probe",
+                                 .solve.seed = UINT64_MAX,
+                                 .solve.stop = MOBIEDIT_STOP_NO_PROGRESS,
+                                 .solve.rounds = 6,
+                                 .solve.loss = 0.25F,
+                                 .solve.delta_ratio = 3.5F,
+                                 .solve.evaluations = 311,
+                                 .solve.token_passes = 884,
+                                 .solve.seconds = 1.5,
                                  .before = " Tokyo.",
                                  .after = " Lima."},
                        .delta = delta,
@@ -159,13 +159,15 @@ static void check_solved(const me_record *r, int64_t id, const char *prompt, con
     assert_string_equal(r->about.target, target);
     assert_string_equal(r->about.before, want.about.before);
     assert_string_equal(r->about.after, want.about.after);
-    assert_string_equal(r->about.solver, want.about.solver);
-    assert_true(r->about.seed == want.about.seed);
-    assert_int_equal(r->about.stop, want.about.stop);
-    assert_int_equal(r->about.layer, want.about.layer);
-    assert_int_equal(r->about.rounds, want.about.rounds);
-    assert_true(r->about.loss == want.about.loss && r->about.delta_ratio == want.about.delta_ratio);
-    assert_true(r->about.evaluations == 311 && r->about.token_passes == 884 && r->about.seconds == 1.5);
+    assert_string_equal(r->about.solve.solver, want.about.solve.solver);
+    assert_true(r->about.solve.seed == want.about.solve.seed);
+    assert_int_equal(r->about.solve.stop, want.about.solve.stop);
+    assert_int_equal(r->about.solve.layer, want.about.solve.layer);
+    assert_int_equal(r->about.solve.rounds, want.about.solve.rounds);
+    assert_true(r->about.solve.loss == want.about.solve.loss &&
+                r->about.solve.delta_ratio == want.about.solve.delta_ratio);
+    assert_true(r->about.solve.evaluations == 311 && r->about.solve.token_passes == 884 &&
+                r->about.solve.seconds == 1.5);
     assert_int_equal(r->about.holds, -1);
     assert_int_equal(r->about.n_keep, 2);
     for (size_t i = 0; i < 2; i++)

@@ -1,0 +1,107 @@
+/* A struct of options that is all zero means the defaults, and what is named must be meant. */
+#define _GNU_SOURCE
+#include "mobiedit.h"
+
+#include "scratch.h"
+#include "tiny_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { N_LAYER = 6, USUAL = 2 };
+
+static const mobiedit_request FACT = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+static mobiedit_model *model;
+
+static int set_up(void **state) {
+    if (scratch_open(state) != 0) return -1;
+    const tiny_model_options options = {.n_layer = N_LAYER};
+    const char *path = scratch_path("model.gguf");
+    if (!tiny_model_write(path, "llama", &options)) return -1;
+    return mobiedit_open(path, NULL, &model, NULL) == MOBIEDIT_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    mobiedit_close(model);
+    return scratch_close(state);
+}
+
+/* Stops as soon as a layer is told. */
+static bool stop_at_layer(void *user, const mobiedit_progress *progress) {
+    *(int *)user = progress->layer;
+    return progress->layer < 0;
+}
+
+/* The layer at which an edit with these options begins. */
+static int layer_of(mobiedit_edit_options options) {
+    int layer = -1;
+    mobiedit_edit_result result;
+    options.on_progress = stop_at_layer;
+    options.user = &layer;
+    assert_int_equal(mobiedit_edit(model, &FACT, &options, scratch_path("edit.gguf"), &result, NULL),
+                     MOBIEDIT_E_CANCELLED);
+    mobiedit_edit_result_free(&result);
+    return layer;
+}
+
+static void zeroes_leave_the_layer_to_the_library(void **state) {
+    (void)state;
+    assert_int_equal(layer_of((mobiedit_edit_options){0}), USUAL);
+    assert_int_equal(layer_of((mobiedit_edit_options){.fix_layer = true}), 0);
+    assert_int_equal(layer_of((mobiedit_edit_options){.fix_layer = true, .layer = 4}), 4);
+}
+
+static void expect_refusal(bool fix, int layer, const char *why) {
+    const mobiedit_edit_options edit = {.fix_layer = fix, .layer = layer};
+    const mobiedit_calibrate_options calibrate = {.fix_layer = fix, .layer = layer};
+    mobiedit_edit_result edited;
+    mobiedit_calibrate_result calibrated;
+    mobiedit_error err = {0};
+    assert_int_equal(mobiedit_edit(model, &FACT, &edit, scratch_path("edit.gguf"), &edited, &err),
+                     MOBIEDIT_E_ARGUMENT);
+    assert_non_null(strstr(err.message, why));
+    assert_int_equal(mobiedit_calibrate(model, &calibrate, &calibrated, &err), MOBIEDIT_E_ARGUMENT);
+    assert_non_null(strstr(err.message, why));
+}
+
+static void a_layer_is_refused(void **state) {
+    (void)state;
+    const int before = files_in_scratch();
+    expect_refusal(false, 3, "layer 3 is named, but fix_layer is not set");
+    expect_refusal(false, -1, "fix_layer is not set");
+    expect_refusal(true, -1, "there is no layer -1");
+    expect_refusal(true, N_LAYER, "there is no layer 6");
+    expect_refusal(true, N_LAYER - 1, "layer 5 cannot be edited");
+    assert_int_equal(files_in_scratch(), before);
+}
+
+static void advanced_options_are_zero_by_default_and_checked(void **state) {
+    (void)state;
+    const struct mobiedit_edit_advanced zero = {0}, long_probe = {.probe_step = 11};
+    assert_int_equal(layer_of((mobiedit_edit_options){.advanced = &zero}), USUAL);
+    const mobiedit_edit_options options = {.advanced = &long_probe};
+    mobiedit_edit_result result;
+    assert_int_equal(mobiedit_edit(model, &FACT, &options, scratch_path("edit.gguf"), &result, NULL),
+                     MOBIEDIT_E_ARGUMENT);
+}
+
+static void a_model_without_calibration_has_no_trials(void **state) {
+    (void)state;
+    mobiedit_layer_trial trials[MOBIEDIT_MAX_LAYER_TRIALS];
+    int n = -1;
+    assert_int_equal(mobiedit_layer_trials(model, trials, &n, NULL), MOBIEDIT_OK);
+    assert_int_equal(n, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zeroes_leave_the_layer_to_the_library),
+        cmocka_unit_test(a_layer_is_refused),
+        cmocka_unit_test(advanced_options_are_zero_by_default_and_checked),
+        cmocka_unit_test(a_model_without_calibration_has_no_trials),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
