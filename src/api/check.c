@@ -16,6 +16,12 @@ mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out, mobiedit_error *err) {
+    ME_TRY(me_check_text(request->prompt, "the prompt", err));
+    ME_TRY(me_check_text(request->target, "the target", err));
+    return me_prompt_parse(request, out, err);
+}
+
 mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer, mobiedit_error *err) {
     const int n_layer = handle->model->n_layer;
     if (!fix && layer != 0)

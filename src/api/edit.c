@@ -1,6 +1,6 @@
 /* mobiedit_edit: from a request to a verified adapter. */
+#include "api/edit_job.h"
 #include "api/handle.h"
-#include "api/job.h"
 #include "api/neuron_adapter.h"
 #include "base/energy.h"
 #include "base/logits.h"
@@ -15,32 +15,19 @@
 
 enum { DEFAULT_AFTER_TOKENS = 24 };
 
-typedef struct {
-    mobiedit_model *handle;
-    const me_job *ask;
-    mobiedit_edit_options options; /* the caller's, with on_progress passing through here */
-    me_prompt prompt;
-    me_edit_result solved;
-    me_pending_file pending;
-    mobiedit_progress last; /* as last told to the caller */
-    double started;         /* wall clock, seconds */
-    me_energy *energy;
-    mobiedit_edit_result *result;
-} edit_job;
-
 /* ---- progress ---------------------------------------------------------------------------------------- */
 
 /* Each attempt counts its own seconds; the caller sees those of the whole edit. */
 static bool pass_progress(void *user, const mobiedit_progress *progress) {
-    edit_job *job = user;
+    me_edit_job *job = user;
     job->last = *progress;
     me_energy_sample(job->energy);
     job->last.seconds = me_wall_seconds() - job->started;
-    const mobiedit_edit_options *caller = job->ask->options;
+    const mobiedit_edit_options *caller = job->ask.options;
     return !caller->on_progress || caller->on_progress(caller->user, &job->last);
 }
 
-static mobiedit_status tell(edit_job *job, mobiedit_stage stage, mobiedit_error *err) {
+static mobiedit_status tell(me_edit_job *job, mobiedit_stage stage, mobiedit_error *err) {
     mobiedit_progress now = job->last;
     now.stage = stage;
     return pass_progress(job, &now) ? MOBIEDIT_OK : me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled");
@@ -66,12 +53,12 @@ static mobiedit_status greedy_is_target(me_engine *engine, const float *hidden, 
 
 /* In our own engine, teacher-forced: most edits are of facts the model does not say, and for those libllama
  * need not be loaded twice. */
-static mobiedit_status seems_said(edit_job *job, bool *says, mobiedit_error *err) {
+static mobiedit_status seems_said(me_edit_job *job, bool *says, mobiedit_error *err) {
     me_engine *engine = job->handle->engine;
     me_tokens tokens = {0};
     int n_prompt = 0;
-    ME_TRY(
-        me_tokenize_pair(job->handle->vocab, job->prompt.text, job->prompt.target, &tokens, &n_prompt, err));
+    ME_TRY(me_tokenize_pair(job->handle->vocab, job->ask.prompt->text, job->ask.prompt->target, &tokens,
+                            &n_prompt, err));
     const int n_target = tokens.n - n_prompt;
     const me_sequence sequence = {
         .tokens = tokens.ids, .n_tokens = tokens.n - 1, .read_pos = n_prompt - 1, .n_read = n_target};
@@ -85,51 +72,82 @@ static mobiedit_status seems_said(edit_job *job, bool *says, mobiedit_error *err
     return status;
 }
 
-static mobiedit_status continuation(edit_job *job, me_runtime *runtime, char **out, mobiedit_error *err) {
+static mobiedit_status continuation(me_edit_job *job, me_runtime *runtime, char **out, mobiedit_error *err) {
     const int max = job->options.max_after_tokens;
     const me_generate_options options = {.max_tokens = max ? max : DEFAULT_AFTER_TOKENS,
                                          .stop_at_newline = true,
                                          .stop_at_sentence = true,
-                                         .least_bytes = strlen(job->prompt.target)};
+                                         .least_bytes = strlen(job->ask.prompt->target)};
     me_tokens tokens = {0};
-    ME_TRY(me_tokenize(me_runtime_vocab(runtime), job->prompt.text, &tokens, err));
+    ME_TRY(me_tokenize(me_runtime_vocab(runtime), job->ask.prompt->text, &tokens, err));
     const mobiedit_status status = me_runtime_generate(runtime, tokens.ids, tokens.n, &options, out, err);
     me_tokens_free(&tokens);
     return status;
 }
 
 /* Sets result->stop to ALREADY_SAID where the runtime agrees that the target is said without an edit. */
-static mobiedit_status check_already_said(edit_job *job, bool *said, mobiedit_error *err) {
+mobiedit_status me_job_is_said(me_edit_job *job, bool *said, mobiedit_error *err) {
+    me_session *session;
+    me_runtime *runtime;
+    ME_TRY(me_handle_session(job->handle, &session, err));
     ME_TRY(seems_said(job, said, err));
     if (!*said) return MOBIEDIT_OK;
-    me_runtime *runtime;
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
-    ME_TRY(me_runtime_says(runtime, job->prompt.text, job->prompt.target, said, err));
+    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, said, err));
     if (!*said) return MOBIEDIT_OK;
     job->result->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
-    return job->ask->with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
+    return job->ask.with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
+}
+
+/* ---- attempts ---------------------------------------------------------------------------------------- */
+
+/* Whether another attempt, with more margin or at another layer, may do what the last did not: at a layer
+ * that the caller names, a solver that found nothing would find nothing again. */
+static bool worth_a_try(const me_edit_job *job, mobiedit_status last) {
+    const mobiedit_stop stop = job->solved.solve.stop;
+    if (last != MOBIEDIT_E_NOT_SOLVED && last != MOBIEDIT_E_NOT_VERIFIED) return false;
+    return stop == MOBIEDIT_STOP_SOLVED || (stop == MOBIEDIT_STOP_NO_PROGRESS && !job->options.fix_layer);
+}
+
+bool me_attempt_begin(me_edit_job *job, mobiedit_status last) {
+    if (job->attempt + 1 == ME_EDIT_ATTEMPTS || !worth_a_try(job, last)) return false;
+    me_pending_discard(&job->pending);
+    job->attempt++;
+    return true;
+}
+
+mobiedit_status me_attempt_solve(me_edit_job *job, int layer, const float *offset, mobiedit_error *err) {
+    const mobiedit_edit_options options = layer < 0 ? job->options : me_fix_layer(&job->options, layer);
+    me_session *session;
+    ME_TRY(me_handle_session(job->handle, &session, err));
+    return me_edit_solve(session, job->ask.prompt, job->ask.request, &options, offset, job->attempt,
+                         &job->solved, err);
+}
+
+const char *me_attempt_path(const me_edit_job *job) {
+    return job->ask.output ? job->ask.output : job->ask.beside;
 }
 
 /* ---- verification in libllama ------------------------------------------------------------------------ */
 
-static mobiedit_status keep_tokens(const edit_job *job, me_runtime *runtime, me_token *out,
+static mobiedit_status keep_tokens(const me_edit_job *job, me_runtime *runtime, me_token *out,
                                    mobiedit_error *err) {
-    const mobiedit_request *request = job->ask->request;
+    const mobiedit_request *request = job->ask.request;
     for (size_t i = 0; i < request->n_keep; i++)
         ME_TRY(me_runtime_next_token(runtime, request->keep[i], &out[i], err));
     return MOBIEDIT_OK;
 }
 
 /* before, after: [n_keep] next greedy tokens of the prompts to keep */
-static mobiedit_status verify_attached(const edit_job *job, me_runtime *runtime, const me_token *before,
+static mobiedit_status verify_attached(const me_edit_job *job, me_runtime *runtime, const me_token *before,
                                        me_token *after, mobiedit_error *err) {
-    const mobiedit_request *request = job->ask->request;
+    const mobiedit_request *request = job->ask.request;
     bool says = false;
-    ME_TRY(me_runtime_says(runtime, job->prompt.text, job->prompt.target, &says, err));
+    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &says, err));
     if (!says)
         return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
                        "libllama with the adapter does not say \"%.100s\"; nothing was written",
-                       job->prompt.target);
+                       job->ask.prompt->target);
     ME_TRY(keep_tokens(job, runtime, after, err));
     for (size_t i = 0; i < request->n_keep; i++)
         if (before[i] != after[i])
@@ -141,8 +159,8 @@ static mobiedit_status verify_attached(const edit_job *job, me_runtime *runtime,
 
 /* With the pending adapter attached the runtime says the target, and answers the prompts to keep as before.
  * The adapter stays attached. */
-static mobiedit_status verify(edit_job *job, me_runtime *runtime, mobiedit_error *err) {
-    const size_t n_keep = job->ask->request->n_keep;
+static mobiedit_status verify(me_edit_job *job, me_runtime *runtime, mobiedit_error *err) {
+    const size_t n_keep = job->ask.request->n_keep;
     me_token *before = me_calloc(n_keep, sizeof *before), *after = me_calloc(n_keep, sizeof *after);
     mobiedit_status status = before && after ? MOBIEDIT_OK : me_fail_memory(err, "the prompts to keep");
     if (status == MOBIEDIT_OK) status = keep_tokens(job, runtime, before, err);
@@ -160,113 +178,31 @@ static void drop_texts(mobiedit_edit_result *result) {
     result->before = result->after = NULL;
 }
 
-static mobiedit_status generate_texts(edit_job *job, me_runtime *runtime, mobiedit_error *err) {
+static mobiedit_status generate_texts(me_edit_job *job, me_runtime *runtime, mobiedit_error *err) {
     drop_texts(job->result);
     ME_TRY(continuation(job, runtime, &job->result->after, err));
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
     return continuation(job, runtime, &job->result->before, err);
 }
 
-static mobiedit_status verify_and_show(edit_job *job, mobiedit_error *err) {
+mobiedit_status me_attempt_verify(me_edit_job *job, mobiedit_error *err) {
     me_runtime *runtime;
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
     ME_TRY(tell(job, MOBIEDIT_STAGE_VERIFY, err));
     ME_TRY(verify(job, runtime, err));
-    if (job->ask->with_texts) ME_TRY(generate_texts(job, runtime, err));
+    if (job->ask.with_texts) ME_TRY(generate_texts(job, runtime, err));
     return tell(job, MOBIEDIT_STAGE_VERIFY, err);
 }
 
-/* ---- the adapter ------------------------------------------------------------------------------------- */
-
-static mobiedit_status write_lone(edit_job *job, mobiedit_error *err) {
-    const me_job *ask = job->ask;
-    const size_t size = strlen(ask->request->prompt) + strlen(job->prompt.target) + sizeof " -> ";
-    char *description = me_calloc(size, 1);
-    if (!description) return me_fail_memory(err, "the adapter");
-    (void)snprintf(description, size, "%s -> %s", ask->request->prompt, job->prompt.target);
-    const me_edit_result *solved = &job->solved;
-    me_session *session;
-    const me_neuron_plan plan = {.layer = solved->solve.layer,
-                                 .n = 1,
-                                 .left = solved->left,
-                                 .constant = solved->constant,
-                                 .delta = solved->delta};
-    me_neurons neurons = {0};
-    mobiedit_status status = me_handle_session(job->handle, &session, err);
-    if (status == MOBIEDIT_OK)
-        status = me_neurons_make(session, &plan, me_neuron_of(job->handle->model, job->prompt.text), &neurons,
-                                 err);
-    if (status == MOBIEDIT_OK)
-        status = me_neuron_adapter_write(job->handle->model, &neurons, 1, description, ask->output,
-                                         &job->pending, err);
-    me_neurons_free(&neurons);
-    me_free(description);
-    return status;
-}
-
-static mobiedit_status write_pending(edit_job *job, mobiedit_error *err) {
-    const me_job_ledger *ledger = job->ask->ledger;
-    if (!ledger) return write_lone(job, err);
-    const char *path = job->ask->output ? job->ask->output : job->ask->work_path;
-    return ledger->write(ledger->user, &job->solved, path, &job->pending, err);
-}
-
-/* Writes the adapter and verifies it, until the ledger has taken it; nothing pending is left unless that
- * succeeds. */
-static mobiedit_status write_and_verify(edit_job *job, mobiedit_error *err) {
-    const me_job_ledger *ledger = job->ask->ledger;
-    for (bool again = true; again;) {
-        ME_TRY(write_pending(job, err));
-        again = false;
-        mobiedit_status status = verify_and_show(job, err);
-        if (status == MOBIEDIT_OK && ledger)
-            status =
-                ledger->keep(ledger->user, &job->solved, job->pending.temporary, job->result, &again, err);
-        if (status != MOBIEDIT_OK || again) me_pending_discard(&job->pending);
-        ME_TRY(status);
-    }
-    return MOBIEDIT_OK;
-}
-
-/* One solve and its verification. */
-static mobiedit_status attempt(edit_job *job, int number, mobiedit_error *err) {
-    const me_job_ledger *ledger = job->ask->ledger;
-    mobiedit_edit_options options = job->options;
-    const float *offset = NULL;
-    me_session *session;
-    if (ledger) ME_TRY(ledger->prepare(ledger->user, number, &options, &offset, err));
-    ME_TRY(me_handle_session(job->handle, &session, err));
-    ME_TRY(
-        me_edit_solve(session, &job->prompt, job->ask->request, &options, offset, number, &job->solved, err));
-    return write_and_verify(job, err);
-}
-
-/* Whether another attempt, with more margin or at another layer, may do what the last did not: at a layer
- * that the caller names, a solver that found nothing would find nothing again. */
-static bool worth_a_try(const edit_job *job, mobiedit_status last) {
-    const mobiedit_stop stop = job->solved.solve.stop;
-    if (last != MOBIEDIT_E_NOT_SOLVED && last != MOBIEDIT_E_NOT_VERIFIED) return false;
-    return stop == MOBIEDIT_STOP_SOLVED || (stop == MOBIEDIT_STOP_NO_PROGRESS && !job->options.fix_layer);
-}
-
-static mobiedit_status solve_and_write(edit_job *job, mobiedit_error *err) {
-    me_session *session;
-    bool said = false;
-    ME_TRY(me_handle_session(job->handle, &session, err));
-    ME_TRY(check_already_said(job, &said, err));
-    if (said) return MOBIEDIT_OK;
-    mobiedit_status status = MOBIEDIT_E_NOT_SOLVED;
-    for (int i = 0; i < ME_EDIT_ATTEMPTS && worth_a_try(job, status); i++)
-        status = attempt(job, i, err);
-    ME_TRY(status);
-    if (job->ask->output) return me_pending_commit(&job->pending, err);
+mobiedit_status me_attempt_finish(me_edit_job *job, mobiedit_error *err) {
+    if (job->ask.output) return me_pending_commit(&job->pending, err);
     me_pending_discard(&job->pending);
     return MOBIEDIT_OK;
 }
 
-/* ---- the result -------------------------------------------------------------------------------------- */
+/* ---- beginning and end --------------------------------------------------------------------------------- */
 
-static void report_solved(edit_job *job) {
+static void report_solved(me_edit_job *job) {
     me_edit_result *solved = &job->solved;
     mobiedit_edit_result *result = job->result;
     if (result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) solved->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
@@ -277,49 +213,95 @@ static void report_solved(edit_job *job) {
     solved->n_trace = 0;
 }
 
-static mobiedit_status run(edit_job *job, mobiedit_error *err) {
-    ME_TRY(me_prompt_parse(job->ask->request, &job->prompt, err));
-    job->last.loss = NAN;
-    job->last.layer = me_fixed_layer(&job->options);
-    ME_TRY(tell(job, MOBIEDIT_STAGE_PREPARE, err));
-    return solve_and_write(job, err);
-}
-
-static mobiedit_status check(mobiedit_model *model, const me_job *ask, mobiedit_error *err) {
-    const mobiedit_request *request = ask->request;
-    ME_TRY(me_check_text(request->prompt, "the prompt", err));
-    ME_TRY(me_check_text(request->target, "the target", err));
-    for (size_t i = 0; i < request->n_keep; i++)
-        ME_TRY(me_check_text(request->keep[i], "a prompt to keep", err));
+static mobiedit_status check(const mobiedit_model *model, const me_job_request *ask, mobiedit_error *err) {
+    for (size_t i = 0; i < ask->request->n_keep; i++)
+        ME_TRY(me_check_text(ask->request->keep[i], "a prompt to keep", err));
     ME_TRY(me_check_edit_options(model, ask->options, err));
-    return me_check_output(model->model, ask->output ? ask->output : ask->work_path, err);
+    return me_check_output(model->model, ask->output ? ask->output : ask->beside, err);
 }
 
-mobiedit_status me_job_run(mobiedit_model *model, const me_job *ask, mobiedit_edit_result *result,
-                           mobiedit_error *err) {
+mobiedit_status me_job_begin(me_edit_job *job, mobiedit_model *model, const me_job_request *ask,
+                             mobiedit_edit_result *result, mobiedit_error *err) {
+    *job = (me_edit_job){
+        .handle = model, .ask = *ask, .options = *ask->options, .attempt = -1, .result = result};
+    job->started = me_wall_seconds();
+    job->cpu_started = me_cpu_seconds();
+    job->options.on_progress = pass_progress;
+    job->options.user = job;
+    job->last.loss = NAN;
+    job->last.layer = me_fixed_layer(ask->options);
     ME_TRY(check(model, ask, err));
-    const double cpu = me_cpu_seconds();
-    edit_job job = {.handle = model,
-                    .ask = ask,
-                    .options = *ask->options,
-                    .result = result,
-                    .energy = me_energy_open(NULL, me_edit_advanced(ask->options)->idle_watts)};
-    job.started = me_wall_seconds();
-    job.options.on_progress = pass_progress;
-    job.options.user = &job;
-    const mobiedit_status status = run(&job, err);
-    report_solved(&job);
-    result->calibration = me_calibration_state(model);
+    job->energy = me_energy_open(NULL, me_edit_advanced(ask->options)->idle_watts);
+    return tell(job, MOBIEDIT_STAGE_PREPARE, err);
+}
+
+void me_job_end(me_edit_job *job, mobiedit_status status) {
+    mobiedit_edit_result *result = job->result;
+    const me_solver *solver = me_solver_of(job->ask.options);
+    report_solved(job);
     if (status != MOBIEDIT_OK) drop_texts(result);
-    if (!result->solve.solver) result->solve.solver = me_solver_of(ask->options)->name;
-    result->solve.seconds = me_wall_seconds() - job.started;
-    result->cpu_seconds = me_cpu_seconds() - cpu;
-    result->joules = me_energy_joules(job.energy);
-    result->energy_source = me_energy_source(job.energy);
+    if (!result->solve.solver && solver) result->solve.solver = solver->name;
+    result->calibration = me_calibration_state(job->handle);
+    result->solve.seconds = me_wall_seconds() - job->started;
+    result->cpu_seconds = me_cpu_seconds() - job->cpu_started;
+    result->joules = me_energy_joules(job->energy);
+    result->energy_source = me_energy_source(job->energy);
     result->peak_rss_bytes = me_peak_rss_bytes();
-    me_energy_close(job.energy);
-    me_edit_result_free(&job.solved);
-    me_prompt_free(&job.prompt);
+    me_energy_close(job->energy);
+    me_pending_discard(&job->pending);
+    me_edit_result_free(&job->solved);
+}
+
+/* ---- an edit by itself ------------------------------------------------------------------------------- */
+
+static mobiedit_status write_lone(me_edit_job *job, mobiedit_error *err) {
+    const me_job_request *ask = &job->ask;
+    const size_t size = strlen(ask->request->prompt) + strlen(ask->prompt->target) + sizeof " -> ";
+    char *description = me_calloc(size, 1);
+    if (!description) return me_fail_memory(err, "the adapter");
+    (void)snprintf(description, size, "%s -> %s", ask->request->prompt, ask->prompt->target);
+    const me_edit_result *solved = &job->solved;
+    me_session *session;
+    const me_neuron_plan plan = {.layer = solved->solve.layer,
+                                 .n = 1,
+                                 .left = solved->left,
+                                 .constant = solved->constant,
+                                 .delta = solved->delta};
+    me_neurons neurons = {0};
+    mobiedit_status status = me_handle_session(job->handle, &session, err);
+    if (status == MOBIEDIT_OK)
+        status = me_neurons_make(session, &plan, me_neuron_of(job->handle->model, ask->prompt->text),
+                                 &neurons, err);
+    if (status == MOBIEDIT_OK)
+        status = me_neuron_adapter_write(job->handle->model, &neurons, 1, description, me_attempt_path(job),
+                                         &job->pending, err);
+    me_neurons_free(&neurons);
+    me_free(description);
+    return status;
+}
+
+static mobiedit_status attempt_alone(me_edit_job *job, mobiedit_error *err) {
+    ME_TRY(me_attempt_solve(job, -1, NULL, err));
+    ME_TRY(write_lone(job, err));
+    return me_attempt_verify(job, err);
+}
+
+static mobiedit_status run_alone(me_edit_job *job, mobiedit_error *err) {
+    bool said;
+    ME_TRY(me_job_is_said(job, &said, err));
+    if (said) return MOBIEDIT_OK;
+    mobiedit_status status = MOBIEDIT_E_NOT_SOLVED;
+    while (me_attempt_begin(job, status))
+        status = attempt_alone(job, err);
+    return status == MOBIEDIT_OK ? me_attempt_finish(job, err) : status;
+}
+
+mobiedit_status me_job_run(mobiedit_model *model, const me_job_request *ask, mobiedit_edit_result *result,
+                           mobiedit_error *err) {
+    me_edit_job job;
+    mobiedit_status status = me_job_begin(&job, model, ask, result, err);
+    if (status == MOBIEDIT_OK) status = run_alone(&job, err);
+    me_job_end(&job, status);
     return status;
 }
 
@@ -327,10 +309,17 @@ mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *req
                               const mobiedit_edit_options *options, const char *output,
                               mobiedit_edit_result *result, mobiedit_error *err) {
     const mobiedit_edit_options defaults = {0};
-    const me_job ask = {
-        .request = request, .options = options ? options : &defaults, .output = output, .with_texts = true};
+    me_prompt prompt;
     *result = (mobiedit_edit_result){.joules = NAN};
-    return me_job_run(model, &ask, result, err);
+    ME_TRY(me_request_read(request, &prompt, err));
+    const me_job_request ask = {.prompt = &prompt,
+                                .request = request,
+                                .options = options ? options : &defaults,
+                                .output = output,
+                                .with_texts = true};
+    const mobiedit_status status = me_job_run(model, &ask, result, err);
+    me_prompt_free(&prompt);
+    return status;
 }
 
 double mobiedit_idle_watts(double seconds) {

@@ -1,7 +1,7 @@
 /* mobiedit_eval: each fact edited by itself, or with an adapter that is there, and measured. */
 #define _POSIX_C_SOURCE 200809L
+#include "api/edit_job.h"
 #include "api/handle.h"
-#include "api/job.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -14,6 +14,7 @@
 #include "eval/metrics.h"
 #include "eval/state.h"
 #include "model/calibration.h"
+#include "store/adapter.h"
 #include "store/fingerprint.h"
 
 #include <errno.h>
@@ -53,6 +54,17 @@ static bool is_outcome(mobiedit_status status) {
            status == MOBIEDIT_E_ARGUMENT;
 }
 
+static mobiedit_status edit_request(mobiedit_model *model, const mobiedit_request *request,
+                                    const mobiedit_edit_options *options, const char *adapter,
+                                    mobiedit_edit_result *result, mobiedit_error *err) {
+    me_prompt prompt;
+    ME_TRY(me_request_read(request, &prompt, err));
+    const me_job_request ask = {.prompt = &prompt, .request = request, .options = options, .output = adapter};
+    const mobiedit_status status = me_job_run(model, &ask, result, err);
+    me_prompt_free(&prompt);
+    return status;
+}
+
 /* Edits the fact into the scratch file. The edit's own failure goes into `done` and `why`. */
 static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
                                  const mobiedit_edit_options *options, const char *adapter,
@@ -60,9 +72,8 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     char *prompt = me_fact_request_prompt(fact);
     if (!prompt) return me_fail_memory(err, "a prompt");
     const mobiedit_request request = {.prompt = prompt, .target = fact->target};
-    const me_job ask = {.request = &request, .options = options, .output = adapter};
     mobiedit_edit_result result = {.joules = NAN};
-    done->status = me_job_run(model, &ask, &result, why);
+    done->status = edit_request(model, &request, options, adapter, &result, why);
     done->message = done->status == MOBIEDIT_OK ? NULL : why->message;
     done->evaluations = result.solve.evaluations;
     done->stop = result.solve.stop;

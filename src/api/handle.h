@@ -63,6 +63,9 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
  * regular file, the model itself. */
 mobiedit_status me_check_output(const me_model *model, const char *path, mobiedit_error *err);
 
+/* Checks a request and cuts it up: E_ARGUMENT with the reason. Freed with me_prompt_free. */
+mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
+
 /* Refuses NULL, empty text, and text that is not UTF-8; `what` names it in the message. */
 mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error *err);
 

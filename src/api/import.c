@@ -18,33 +18,40 @@ static bool is_outcome(mobiedit_status status) {
 }
 
 /* Whether the ledger has the fact, in whatever state. */
-static mobiedit_status find_known(mobiedit_ledger *ledger, const mobiedit_request *request, int64_t *id,
+static mobiedit_status find_known(mobiedit_ledger *ledger, const me_prompt *prompt, int64_t *id,
                                   mobiedit_error *err) {
-    me_prompt prompt;
-    ME_TRY(me_prompt_parse(request, &prompt, err));
-    char *canonical = me_prompt_canonical(&prompt);
+    char *canonical = me_prompt_canonical(prompt);
     const mobiedit_status status = canonical
-                                       ? me_ledger_find(ledger->store, canonical, prompt.target, id, err)
+                                       ? me_ledger_find(ledger->store, canonical, prompt->target, id, err)
                                        : me_fail_memory(err, "a prompt");
     me_free(canonical);
-    me_prompt_free(&prompt);
+    return status;
+}
+
+static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_request *ask,
+                                   mobiedit_import_fact *done, mobiedit_error *err) {
+    int64_t known;
+    ME_TRY(find_known(ledger, ask->prompt, &known, err));
+    done->outcome = MOBIEDIT_FACT_KNOWN;
+    done->change.id = known;
+    if (known) return MOBIEDIT_OK;
+    mobiedit_edit_result result;
+    const mobiedit_status status = me_record_edit(ledger, ask, &result, &done->change, err);
+    done->outcome =
+        result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID : MOBIEDIT_FACT_RECORDED;
+    mobiedit_edit_result_free(&result);
     return status;
 }
 
 static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request *request,
                                  const mobiedit_edit_options *options, mobiedit_import_fact *done,
                                  mobiedit_error *err) {
-    int64_t known;
-    ME_TRY(find_known(ledger, request, &known, err));
-    done->outcome = MOBIEDIT_FACT_KNOWN;
-    done->change.id = known;
-    if (known) return MOBIEDIT_OK;
-    const me_record_request ask = {.request = request, .options = options, .with_texts = true, .alone = true};
-    mobiedit_edit_result result;
-    const mobiedit_status status = me_record_edit(ledger, &ask, &result, &done->change, err);
-    done->outcome =
-        result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID : MOBIEDIT_FACT_RECORDED;
-    mobiedit_edit_result_free(&result);
+    me_prompt prompt;
+    ME_TRY(me_request_read(request, &prompt, err));
+    const me_record_request ask = {
+        .prompt = &prompt, .request = request, .options = options, .with_texts = true, .alone = true};
+    const mobiedit_status status = edit_prompt(ledger, &ask, done, err);
+    me_prompt_free(&prompt);
     return status;
 }
 

@@ -149,36 +149,59 @@ mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobied
 
 /* ---- export ------------------------------------------------------------------------------------------ */
 
-/* The adapter of all active edits, pending beside `path`. */
-static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, me_pending_file *out,
-                                    mobiedit_error *err) {
+/* Opens all active edits and writes their adapter, pending beside `path`. */
+static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, me_active_edits *active,
+                                    me_pending_file *out, mobiedit_error *err) {
     const me_active_choice all = {0};
-    me_active_edits active;
     ME_TRY(me_check_output(ledger->model->model, path, err));
-    ME_TRY(me_active_open(ledger, &all, &active, err));
+    ME_TRY(me_active_open(ledger, &all, active, err));
     mobiedit_status status = MOBIEDIT_OK;
-    if (active.n_edits == 0)
+    if (active->n_edits == 0)
         status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to write");
-    if (status == MOBIEDIT_OK) status = me_active_solve(ledger->model, &active, err);
-    if (status == MOBIEDIT_OK) status = me_active_write(ledger->model, &active, path, out, err);
-    me_active_close(&active);
+    if (status == MOBIEDIT_OK) status = me_active_solve(ledger->model, active, err);
+    if (status == MOBIEDIT_OK) status = me_active_write(ledger->model, active, path, out, err);
+    if (status != MOBIEDIT_OK) me_active_close(active);
     return status;
 }
 
 mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
     me_pending_file pending;
-    ME_TRY(write_active(ledger, output, &pending, err));
+    me_active_edits active;
+    ME_TRY(write_active(ledger, output, &active, &pending, err));
+    me_active_close(&active);
     return me_pending_commit(&pending, err);
+}
+
+/* The records are the facts that must hold, unless the options name others. */
+static mobiedit_status merge_facts(mobiedit_ledger *ledger, const me_active_edits *active,
+                                   const char *adapter, const mobiedit_merge_options *options,
+                                   const char *output, mobiedit_merge_result *result, mobiedit_error *err) {
+    mobiedit_merge_options own = *options;
+    mobiedit_request *facts = me_calloc((size_t)active->records.n, sizeof *facts);
+    if (!facts) return me_fail_memory(err, "the facts");
+    for (int i = 0; i < active->records.n; i++)
+        facts[i] = (mobiedit_request){.prompt = active->records.items[i].about.prompt,
+                                      .target = active->records.items[i].about.target};
+    if (own.n_facts == 0) {
+        own.facts = facts;
+        own.n_facts = (size_t)active->records.n;
+    }
+    const mobiedit_status status = mobiedit_merge(ledger->model, adapter, &own, output, result, err);
+    me_free(facts);
+    return status;
 }
 
 mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger, const mobiedit_merge_options *options,
                                       const char *output, mobiedit_merge_result *result,
                                       mobiedit_error *err) {
+    const mobiedit_merge_options defaults = {0};
     me_pending_file adapter;
+    me_active_edits active;
     *result = (mobiedit_merge_result){0};
-    ME_TRY(write_active(ledger, output, &adapter, err));
+    ME_TRY(write_active(ledger, output, &active, &adapter, err));
     const mobiedit_status status =
-        mobiedit_merge(ledger->model, adapter.temporary, options, output, result, err);
+        merge_facts(ledger, &active, adapter.temporary, options ? options : &defaults, output, result, err);
+    me_active_close(&active);
     me_pending_discard(&adapter);
     return status;
 }

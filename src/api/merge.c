@@ -39,9 +39,7 @@ static mobiedit_status tell(const merge_job *job, mobiedit_stage stage, mobiedit
 static mobiedit_status take_options_facts(merge_job *job, mobiedit_error *err) {
     const mobiedit_merge_options *o = job->options;
     for (size_t i = 0; i < o->n_facts; i++) {
-        ME_TRY(me_check_text(o->facts[i].prompt, "a fact's prompt", err));
-        ME_TRY(me_check_text(o->facts[i].target, "a fact's target", err));
-        ME_TRY(me_prompt_parse(&o->facts[i], &job->facts[job->n_facts], err));
+        ME_TRY(me_request_read(&o->facts[i], &job->facts[job->n_facts], err));
         job->n_facts++;
     }
     return MOBIEDIT_OK;
@@ -60,10 +58,7 @@ static void take_described_facts(merge_job *job, char *text) {
         if (!target) continue;
         *target = '\0';
         const mobiedit_request request = {.prompt = line, .target = target + strlen(arrow)};
-        if (me_check_text(line, "", NULL) != MOBIEDIT_OK ||
-            me_check_text(request.target, "", NULL) != MOBIEDIT_OK)
-            continue;
-        if (me_prompt_parse(&request, &job->facts[job->n_facts], NULL) == MOBIEDIT_OK) job->n_facts++;
+        if (me_request_read(&request, &job->facts[job->n_facts], NULL) == MOBIEDIT_OK) job->n_facts++;
     }
 }
 

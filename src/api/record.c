@@ -1,7 +1,7 @@
 /* mobiedit_ledger_edit: an edit that is verified among the others, and recorded. */
 #include "api/record.h"
 
-#include "api/job.h"
+#include "api/edit_job.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/solver.h"
@@ -21,16 +21,15 @@ enum { DIMENSIONS_AN_EDIT = 5, MAX_STEPS = 3 };
 
 typedef struct {
     mobiedit_ledger *ledger;
-    const mobiedit_edit_options *options;
-    me_prompt prompt;
+    const me_prompt *prompt;
     mobiedit_request request; /* the caller's, its prompt in canonical form */
     char *canonical;
     int64_t superseded;
     bool alone; /* only edits of the same subject are in place: an import verifies the rest at its end */
+    me_edit_job job;
     me_active_edits active;
     me_joint_edit tried;
-    float *offset;
-    int rounds;
+    float *offset;  /* [d]: what other edits add at the subject already */
     double started; /* wall clock, seconds */
     mobiedit_change *change;
 } recording;
@@ -39,19 +38,19 @@ typedef struct {
 
 static mobiedit_status load(recording *r, mobiedit_error *err) {
     me_active_close(&r->active);
-    const me_active_choice choice = {.without = r->superseded, .subject = r->alone ? &r->prompt : NULL};
+    const me_active_choice choice = {.without = r->superseded, .subject = r->alone ? r->prompt : NULL};
     ME_TRY(me_active_open(r->ledger, &choice, &r->active, err));
-    me_active_report(&r->active, r->options);
+    me_active_report(&r->active, r->job.ask.options);
     for (int i = 0; i < r->active.records.n; i++)
         r->active.looked_at[i] =
-            r->active.records.n <= MAX_LOOKED_AT || me_same_subject(&r->active.prompts[i], &r->prompt);
+            r->active.records.n <= MAX_LOOKED_AT || me_same_subject(&r->active.prompts[i], r->prompt);
     return MOBIEDIT_OK;
 }
 
 /* Another edit of the subject; -1 where there is none. */
 static int find_related(const recording *r) {
     for (int i = 0; i < r->active.records.n; i++)
-        if (me_same_subject(&r->active.prompts[i], &r->prompt)) return i;
+        if (me_same_subject(&r->active.prompts[i], r->prompt)) return i;
     return -1;
 }
 
@@ -60,7 +59,7 @@ static bool sum_shared(recording *r, int layer, int d) {
     bool any = false;
     memset(r->offset, 0, (size_t)d * sizeof *r->offset);
     for (int i = 0; i < r->active.records.n; i++) {
-        if (r->active.edits[i].layer != layer || !me_same_key(&r->active.prompts[i], &r->prompt)) continue;
+        if (r->active.edits[i].layer != layer || !me_same_key(&r->active.prompts[i], r->prompt)) continue;
         any = true;
         for (int j = 0; j < d; j++)
             r->offset[j] += r->active.edits[i].delta[j];
@@ -94,50 +93,57 @@ static int roomy_layer(const me_model *model, int usual, const int *counts) {
     return best;
 }
 
-static mobiedit_status choose_layer(const recording *r, mobiedit_edit_options *options, mobiedit_error *err) {
+static mobiedit_status find_room(const recording *r, int *layer, mobiedit_error *err) {
     const me_model *model = r->ledger->model->model;
     me_session *session;
     ME_TRY(me_handle_session(r->ledger->model, &session, err));
     int *counts = me_calloc((size_t)model->n_layer, sizeof *counts);
     if (!counts) return me_fail_memory(err, "the layers");
     const mobiedit_status status = count_layers(r, counts, err);
-    const int usual = me_usual_layer(session);
-    const int layer = status == MOBIEDIT_OK ? roomy_layer(model, usual, counts) : usual;
-    *options = me_fix_layer(options, layer == usual ? -1 : layer);
+    const int usual = me_usual_layer(session), roomy = roomy_layer(model, usual, counts);
+    *layer = roomy == usual ? -1 : roomy;
     me_free(counts);
     return status;
 }
 
-/* Edits of one subject go to one layer, where they can be solved together. */
-static mobiedit_status prepare(void *user, int attempt, mobiedit_edit_options *options, const float **offset,
-                               mobiedit_error *err) {
-    recording *r = user;
-    const int d = r->ledger->model->model->d_model;
-    r->rounds = 0;
-    ME_TRY(load(r, err));
+/* The layer that the edit is to be made at besides what the caller's options say; -1: any. Edits of one
+ * subject go to one layer, where they can be solved together. */
+static mobiedit_status choose_layer(const recording *r, int *layer, mobiedit_error *err) {
+    *layer = -1;
+    if (r->job.options.fix_layer) return MOBIEDIT_OK;
     const int related = find_related(r);
-    if (related < 0 && !options->fix_layer && attempt == 0) return choose_layer(r, options, err);
-    if (related < 0) return MOBIEDIT_OK;
-    if (!options->fix_layer) *options = me_fix_layer(options, r->active.edits[related].layer);
-    if (!r->offset) r->offset = me_calloc((size_t)d, sizeof *r->offset);
-    if (!r->offset) return me_fail_memory(err, "what other edits add");
-    if (sum_shared(r, options->layer, d)) *offset = r->offset;
-    return MOBIEDIT_OK;
+    if (related >= 0) *layer = r->active.edits[related].layer;
+    return related < 0 && r->job.attempt == 0 ? find_room(r, layer, err) : MOBIEDIT_OK;
 }
 
-static mobiedit_status write_joint(void *user, const me_edit_result *solved, const char *path,
-                                   me_pending_file *out, mobiedit_error *err) {
-    recording *r = user;
-    r->tried = (me_joint_edit){.prompt = &r->prompt,
+/* Solves the new edit on top of what edits of the same subject do already at that layer, and puts it behind
+ * them. */
+static mobiedit_status solve(recording *r, mobiedit_error *err) {
+    const int d = r->ledger->model->model->d_model;
+    const me_edit_result *solved = &r->job.solved;
+    int layer;
+    ME_TRY(choose_layer(r, &layer, err));
+    if (!r->offset) r->offset = me_calloc((size_t)d, sizeof *r->offset);
+    if (!r->offset) return me_fail_memory(err, "what other edits add");
+    const int at = layer >= 0 ? layer : me_fixed_layer(&r->job.options);
+    const bool shared = at >= 0 && sum_shared(r, at, d);
+    ME_TRY(me_attempt_solve(&r->job, layer, shared ? r->offset : NULL, err));
+    r->tried = (me_joint_edit){.prompt = r->prompt,
                                .layer = solved->solve.layer,
                                .delta = solved->delta,
                                .keys = solved->keys,
                                .n_keys = solved->n_keys,
                                .keep = r->request.keep,
                                .n_keep = r->request.n_keep};
+    return MOBIEDIT_OK;
+}
+
+/* The adapter of the new edit and all others, solved together. */
+static mobiedit_status write_joint(recording *r, mobiedit_error *err) {
     me_active_put(&r->active, &r->tried);
     ME_TRY(me_active_solve(r->ledger->model, &r->active, err));
-    return me_active_write(r->ledger->model, &r->active, path, out, err);
+    me_pending_discard(&r->job.pending);
+    return me_active_write(r->ledger->model, &r->active, me_attempt_path(&r->job), &r->job.pending, err);
 }
 
 /* ---- do they still hold? ----------------------------------------------------------------------------- */
@@ -147,7 +153,7 @@ static mobiedit_status count_lost(recording *r, mobiedit_error *err) {
     for (int i = 0; i < r->active.records.n; i++) {
         const mobiedit_record *a = &r->active.records.items[i].about;
         if (!r->active.looked_at[i] || a->holds != 0) continue;
-        if (me_same_subject(&r->active.prompts[i], &r->prompt))
+        if (me_same_subject(&r->active.prompts[i], r->prompt))
             return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
                            "edit %lld of the same subject (\"%.100s\") would be lost; nothing was written",
                            (long long)a->id, a->prompt);
@@ -158,17 +164,17 @@ static mobiedit_status count_lost(recording *r, mobiedit_error *err) {
 
 /* ---- recording --------------------------------------------------------------------------------------- */
 
-static mobiedit_status add(recording *r, const me_edit_result *solved, const mobiedit_edit_result *result,
-                           mobiedit_change *change, mobiedit_error *err) {
+static mobiedit_status add(recording *r, mobiedit_change *change, mobiedit_error *err) {
     me_ledger *store = r->ledger->store;
+    const mobiedit_edit_result *result = r->job.result;
     me_record record = {.about = {.prompt = r->canonical,
-                                  .target = r->prompt.target,
+                                  .target = r->prompt->target,
                                   .keep = r->request.keep,
                                   .n_keep = r->request.n_keep,
                                   .before = result->before,
                                   .after = result->after,
                                   .solve.seconds = me_wall_seconds() - r->started}};
-    me_record_fill(&record, solved);
+    me_record_fill(&record, &r->job.solved);
     /* The index of active prompts has room for one: the earlier one steps back first. */
     if (r->superseded) ME_TRY(me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, 0, err));
     ME_TRY(me_ledger_add(store, &record, &change->id, err));
@@ -180,22 +186,20 @@ static mobiedit_status add(recording *r, const me_edit_result *solved, const mob
 }
 
 /* Inside a transaction. *stale: another process has changed what this edit was verified with. */
-static mobiedit_status add_unless_stale(recording *r, const me_edit_result *solved,
-                                        const mobiedit_edit_result *result, mobiedit_change *change,
-                                        bool *stale, mobiedit_error *err) {
+static mobiedit_status add_unless_stale(recording *r, mobiedit_change *change, bool *stale,
+                                        mobiedit_error *err) {
     int64_t generation, active;
     ME_TRY(me_ledger_generation(r->ledger->store, &generation, err));
     ME_TRY(me_ledger_find(r->ledger->store, r->canonical, NULL, &active, err));
     *stale = generation != r->active.generation || active != r->superseded;
     r->superseded = active;
-    return *stale ? MOBIEDIT_OK : add(r, solved, result, change, err);
+    return *stale ? MOBIEDIT_OK : add(r, change, err);
 }
 
-static mobiedit_status commit(recording *r, const me_edit_result *solved, const mobiedit_edit_result *result,
-                              bool *stale, mobiedit_error *err) {
+static mobiedit_status commit(recording *r, bool *stale, mobiedit_error *err) {
     mobiedit_change done = *r->change;
     ME_TRY(me_ledger_begin(r->ledger->store, err));
-    mobiedit_status status = add_unless_stale(r, solved, result, &done, stale, err);
+    mobiedit_status status = add_unless_stale(r, &done, stale, err);
     if (status == MOBIEDIT_OK && !*stale)
         status = me_ledger_commit(r->ledger->store, err);
     else
@@ -204,25 +208,35 @@ static mobiedit_status commit(recording *r, const me_edit_result *solved, const 
     return status;
 }
 
-static mobiedit_status keep(void *user, const me_edit_result *solved, const char *adapter,
-                            const mobiedit_edit_result *result, bool *again, mobiedit_error *err) {
-    recording *r = user;
-    int n_lost;
-    bool stale;
-    const bool last = r->rounds++ >= MAX_ROUNDS;
-    ME_TRY(me_active_look(r->ledger->model, &r->active, adapter, &n_lost, err));
-    if (n_lost && !last) {
-        int at = 0;
-        *again = true;
-        return me_active_repair(r->ledger, &r->active, r->options, INT_MAX, &at, err);
+/* Among the others: verified together with them, and recorded once all hold, or all that can. Others that
+ * are lost are solved anew, and what another process has recorded meanwhile is taken in; both begin it again.
+ */
+static mobiedit_status settle(recording *r, mobiedit_error *err) {
+    const mobiedit_edit_options *options = r->job.ask.options;
+    for (int round = 0;; round++) {
+        int n_lost, at = 0;
+        bool stale;
+        ME_TRY(write_joint(r, err));
+        ME_TRY(me_attempt_verify(&r->job, err));
+        ME_TRY(me_active_look(r->ledger->model, &r->active, r->job.pending.temporary, &n_lost, err));
+        if (n_lost && round < MAX_ROUNDS) {
+            ME_TRY(me_active_repair(r->ledger, &r->active, options, INT_MAX, &at, err));
+            continue;
+        }
+        ME_TRY(count_lost(r, err));
+        ME_TRY(commit(r, &stale, err));
+        if (!stale) return MOBIEDIT_OK;
+        if (round >= MAX_ROUNDS)
+            return me_fail(err, MOBIEDIT_E_IO, "other processes keep changing the ledger %s",
+                           r->ledger->path);
+        ME_TRY(load(r, err));
     }
-    ME_TRY(count_lost(r, err));
-    ME_TRY(commit(r, solved, result, &stale, err));
-    if (!stale) return MOBIEDIT_OK;
-    if (last)
-        return me_fail(err, MOBIEDIT_E_IO, "other processes keep changing the ledger %s", r->ledger->path);
-    *again = true;
-    return load(r, err);
+}
+
+static mobiedit_status attempt(recording *r, mobiedit_error *err) {
+    ME_TRY(load(r, err));
+    ME_TRY(solve(r, err));
+    return settle(r, err);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------- */
@@ -272,32 +286,35 @@ static mobiedit_status supersede_only(recording *r, mobiedit_error *err) {
     return status;
 }
 
-static mobiedit_status solve(recording *r, const char *output, bool with_texts, mobiedit_edit_result *result,
-                             mobiedit_error *err) {
-    const me_job_ledger hooks = {.prepare = prepare, .write = write_joint, .keep = keep, .user = r};
-    const me_job job = {.request = &r->request,
-                        .options = r->options,
-                        .output = output,
-                        .work_path = r->ledger->path,
-                        .ledger = &hooks,
-                        .with_texts = with_texts};
-    mobiedit_status status = me_job_run(r->ledger->model, &job, result, err);
-    if (status == MOBIEDIT_OK && result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
-        status = supersede_only(r, err);
+static mobiedit_status edit(recording *r, mobiedit_error *err) {
+    bool said;
+    ME_TRY(me_job_is_said(&r->job, &said, err));
+    if (said) return supersede_only(r, err);
+    mobiedit_status status = MOBIEDIT_E_NOT_SOLVED;
+    while (me_attempt_begin(&r->job, status))
+        status = attempt(r, err);
+    return status == MOBIEDIT_OK ? me_attempt_finish(&r->job, err) : status;
+}
+
+static mobiedit_status run(recording *r, const me_record_request *ask, mobiedit_edit_result *result,
+                           mobiedit_error *err) {
+    const me_job_request job = {.prompt = r->prompt,
+                                .request = &r->request,
+                                .options = ask->options,
+                                .output = ask->output,
+                                .beside = r->ledger->path,
+                                .with_texts = ask->with_texts};
+    mobiedit_status status = me_job_begin(&r->job, r->ledger->model, &job, result, err);
+    if (status == MOBIEDIT_OK) status = edit(r, err);
+    me_job_end(&r->job, status);
     return status;
 }
 
-static mobiedit_status begin(recording *r, const mobiedit_request *request, int64_t *known,
-                             mobiedit_error *err) {
-    ME_TRY(me_check_text(request->prompt, "the prompt", err));
-    ME_TRY(me_check_text(request->target, "the target", err));
-    ME_TRY(me_prompt_parse(request, &r->prompt, err));
-    r->canonical = me_prompt_canonical(&r->prompt);
-    if (!r->canonical) return me_fail_memory(err, "the prompt");
-    r->request = *request;
-    r->request.prompt = r->canonical;
-    ME_TRY(me_ledger_find(r->ledger->store, r->canonical, NULL, &r->superseded, err));
-    ME_TRY(me_ledger_find(r->ledger->store, r->canonical, r->prompt.target, known, err));
+/* *known: the edit that says just this and is active, or 0. */
+static mobiedit_status find(recording *r, int64_t *known, mobiedit_error *err) {
+    me_ledger *store = r->ledger->store;
+    ME_TRY(me_ledger_find(store, r->canonical, NULL, &r->superseded, err));
+    ME_TRY(me_ledger_find(store, r->canonical, r->prompt->target, known, err));
     if (*known != r->superseded) *known = 0; /* it is there, but not active */
     return MOBIEDIT_OK;
 }
@@ -307,19 +324,20 @@ mobiedit_status me_record_edit(mobiedit_ledger *ledger, const me_record_request 
     *result = (mobiedit_edit_result){.joules = NAN};
     *change = (mobiedit_change){0};
     recording r = {.ledger = ledger,
-                   .options = ask->options,
+                   .prompt = ask->prompt,
+                   .request = *ask->request,
+                   .canonical = me_prompt_canonical(ask->prompt),
                    .alone = ask->alone,
                    .started = me_wall_seconds(),
                    .change = change};
     int64_t known = 0;
-    mobiedit_status status = begin(&r, ask->request, &known, err);
+    r.request.prompt = r.canonical;
+    mobiedit_status status = r.canonical ? find(&r, &known, err) : me_fail_memory(err, "the prompt");
     if (status == MOBIEDIT_OK)
-        status = known ? report_known(&r, known, result, err)
-                       : solve(&r, ask->output, ask->with_texts, result, err);
+        status = known ? report_known(&r, known, result, err) : run(&r, ask, result, err);
     me_active_close(&r.active);
     me_free(r.offset);
     me_free(r.canonical);
-    me_prompt_free(&r.prompt);
     return status;
 }
 
@@ -336,9 +354,17 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
                                      mobiedit_edit_result *result, mobiedit_change *change,
                                      mobiedit_error *err) {
     const mobiedit_edit_options defaults = {0};
-    const me_record_request ask = {
-        .request = request, .options = options ? options : &defaults, .output = output, .with_texts = true};
+    me_prompt prompt;
+    *result = (mobiedit_edit_result){.joules = NAN};
+    *change = (mobiedit_change){0};
+    ME_TRY(me_request_read(request, &prompt, err));
+    const me_record_request ask = {.prompt = &prompt,
+                                   .request = request,
+                                   .options = options ? options : &defaults,
+                                   .output = output,
+                                   .with_texts = true};
     const mobiedit_status status = me_record_edit(ledger, &ask, result, change, err);
+    me_prompt_free(&prompt);
     if (status == MOBIEDIT_OK && output &&
         (change->known || result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID))
         return export_rest(ledger, output, err);

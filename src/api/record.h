@@ -5,6 +5,7 @@
 #include "api/active_edits.h"
 
 typedef struct {
+    const me_prompt *prompt; /* of `request`, parsed */
     const mobiedit_request *request;
     const mobiedit_edit_options *options;
     const char *output; /* NULL: none */

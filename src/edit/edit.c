@@ -280,8 +280,6 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     if (status == MOBIEDIT_OK)
         status = me_session_background(e->session, e->result->solve.layer, &background, err);
     if (status == MOBIEDIT_OK)
-        status = me_session_background(e->session, e->result->solve.layer, &background, err);
-    if (status == MOBIEDIT_OK)
         status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer, &k.positives.keys,
                                       &k.positives.n, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);

@@ -105,7 +105,8 @@ static mobiedit_status list_said(const me_fact *fact, const state *before, const
 }
 
 static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                              const state *before, const state *after, me_measured *out, mobiedit_error *err) {
+                              const state *before, const state *after, me_measured *out,
+                              mobiedit_error *err) {
     const me_scores *scores = &after->scores;
     const size_t n = fact->neighbours.n;
     bool *same = me_calloc(n, sizeof *same);

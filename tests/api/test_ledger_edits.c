@@ -1,0 +1,113 @@
+/* What the ledger hands on of its records. The records are made by hand, on random weights. */
+#define _GNU_SOURCE
+#include "api/active_edits.h"
+
+#include "base/memory.h"
+#include "scratch.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { LAYER = 1, N_LAYER = 3 };
+
+static mobiedit_model *model;
+static mobiedit_ledger *ledger;
+
+static int set_up(void **state) {
+    if (scratch_open(state) != 0) return -1;
+    const tiny_model_options options = {.n_layer = N_LAYER};
+    const char *path = scratch_path("model.gguf");
+    if (!tiny_model_write(path, "llama", &options)) return -1;
+    return mobiedit_open(path, NULL, &model, NULL) == MOBIEDIT_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    mobiedit_close(model);
+    return scratch_close(state);
+}
+
+static int open_ledger(void **state) {
+    (void)state;
+    return mobiedit_ledger_open(model, scratch_path("edits.db"), true, &ledger, NULL) == MOBIEDIT_OK ? 0 : -1;
+}
+
+static int close_ledger(void **state) {
+    (void)state;
+    mobiedit_ledger_close(ledger);
+    return remove(scratch_path("edits.db"));
+}
+
+/* An active edit that changes next to nothing. */
+static int64_t record(const char *prompt, const char *target, const char *solver) {
+    const int d = model->model->d_model;
+    float *rows = me_calloc(2 * (size_t)d, sizeof *rows);
+    assert_non_null(rows);
+    for (int i = 0; i < d; i++) {
+        rows[i] = 1e-4F * sinf((float)i);
+        rows[d + i] = cosf(3 * (float)i);
+    }
+    const me_record made = {.about = {.prompt = prompt,
+                                      .target = target,
+                                      .solve = {.layer = LAYER, .solver = solver, .rounds = 7},
+                                      .before = "b",
+                                      .after = "a"},
+                            .delta = rows,
+                            .keys = rows + d,
+                            .n_keys = 1};
+    int64_t id = 0;
+    assert_int_equal(me_ledger_begin(ledger->store, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_ledger_add(ledger->store, &made, &id, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_ledger_commit(ledger->store, NULL), MOBIEDIT_OK);
+    me_free(rows);
+    return id;
+}
+
+/* Random weights say none of these targets, and the message names the one that was asked for. */
+static void expect_unsaid(const char *prompt, const char *target) {
+    mobiedit_error err = {0};
+    mobiedit_merge_result result;
+    char named[64];
+    const int64_t id = record(prompt, target, "probe");
+    assert_int_equal(mobiedit_ledger_merge(ledger, NULL, scratch_path("merged.gguf"), &result, &err),
+                     MOBIEDIT_E_NOT_VERIFIED);
+    assert_int_equal(result.facts, 1);
+    (void)snprintf(named, sizeof named, "does not say \"%s\"", target);
+    if (!strstr(err.message, named)) fail_msg("%s", err.message);
+    mobiedit_change change;
+    assert_int_equal(mobiedit_ledger_undo(ledger, id, &change, NULL), MOBIEDIT_OK);
+}
+
+static void a_merge_asks_for_the_records_as_they_are(void **state) {
+    (void)state;
+    expect_unsaid("The arrow of {Zeno} is", "zx -> qj");
+    expect_unsaid("{Zeno}\nis a", "zxqj");
+    expect_unsaid("A\n{Zeno} is a", "zxqj");
+}
+
+static void a_known_edit_is_told_as_it_was_solved(void **state) {
+    (void)state;
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is ", .target = " Lima"};
+    const int64_t id = record("The capital of {Japan} is", "Lima", "spsa");
+    mobiedit_edit_result result;
+    mobiedit_change change;
+    assert_int_equal(mobiedit_ledger_edit(ledger, &request, NULL, NULL, &result, &change, NULL), MOBIEDIT_OK);
+    assert_true(change.known && change.id == id);
+    assert_string_equal(result.solve.solver, "spsa");
+    assert_int_equal(result.solve.layer, LAYER);
+    assert_int_equal(result.solve.rounds, 7);
+    assert_string_equal(result.before, "b");
+    mobiedit_edit_result_free(&result);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_merge_asks_for_the_records_as_they_are, open_ledger, close_ledger),
+        cmocka_unit_test_setup_teardown(a_known_edit_is_told_as_it_was_solved, open_ledger, close_ledger),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
