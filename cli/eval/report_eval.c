@@ -31,9 +31,9 @@ static const char *nats(double kl, char text[16]) {
 void report_case(const mobiedit_eval_case *c) {
     char paraphrase[16], unchanged[16], kl[16];
     const char *hole = strstr(c->prompt, "{}");
-    (void)printf("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id, c->metrics.rewrite > 0 ? "yes" : "no",
-                 percent(c->metrics.paraphrase, paraphrase), percent(c->metrics.unchanged, unchanged),
-                 nats(c->metrics.neighbour_kl, kl));
+    (void)printf("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id,
+                 c->metrics.rewrite > 0 ? "yes" : "no", percent(c->metrics.paraphrase, paraphrase),
+                 percent(c->metrics.unchanged, unchanged), nats(c->metrics.neighbour_kl, kl));
     if (isnan(c->seconds))
         (void)printf("%11s  %7s  ", "-", "-");
     else
