@@ -15,10 +15,10 @@ typedef struct {
 } importing;
 
 static const char *outcome_name(mobiedit_fact_outcome outcome) {
-    static const char *const names[] = {[MOBIEDIT_FACT_RECORDED] = "recorded",
-                                        [MOBIEDIT_FACT_KNOWN] = "known",
-                                        [MOBIEDIT_FACT_SAID] = "already said",
-                                        [MOBIEDIT_FACT_FAILED] = "failed"};
+    static const char *const names[] = {
+        [MOBIEDIT_FACT_RECORDED] = "recorded", [MOBIEDIT_FACT_KNOWN] = "known",
+        [MOBIEDIT_FACT_SAID] = "already said", [MOBIEDIT_FACT_FAILED] = "failed",
+        [MOBIEDIT_FACT_REPLACED] = "replaced", [MOBIEDIT_FACT_UNUSABLE] = "unusable"};
     return names[outcome];
 }
 
@@ -39,6 +39,10 @@ static cJSON *fact_json(const mobiedit_import_fact *f) {
 }
 
 static void print_fact(const mobiedit_import_fact *f) {
+    if (f->outcome == MOBIEDIT_FACT_UNUSABLE) {
+        (void)printf("%*s  unusable      %s\n", 7, "", f->message);
+        return;
+    }
     (void)printf("%*d/%d  %-12s %7.2f s  %s -> %s", 5, f->index + 1, f->total, outcome_name(f->outcome),
                  f->seconds, f->prompt, f->target);
     if (f->change.superseded) (void)printf(" (supersedes %lld)", (long long)f->change.superseded);
@@ -50,8 +54,10 @@ static void print_fact(const mobiedit_import_fact *f) {
 static bool on_fact(void *user, const mobiedit_import_fact *f) {
     importing *i = user;
     progress_clear(&i->line);
-    i->line.done = f->index + 1;
-    i->line.total = f->total;
+    if (f->index >= 0) {
+        i->line.done = f->index + 1;
+        i->line.total = f->total;
+    }
     if (i->facts)
         (void)cJSON_AddItemToArray(i->facts, fact_json(f));
     else if (!i->o->quiet)
@@ -62,6 +68,8 @@ static bool on_fact(void *user, const mobiedit_import_fact *f) {
 static void report(const mobiedit_import_summary *s) {
     (void)printf("\n%-13s %d recorded, %d known already, %d said by the model itself, %d failed\n", "facts",
                  s->recorded, s->known, s->said, s->failed);
+    if (s->replaced) (void)printf("%-13s %d, by later facts of the file\n", "replaced", s->replaced);
+    if (s->unusable) (void)printf("%-13s %d\n", "unusable", s->unusable);
     report_together(&s->all);
 }
 
@@ -71,6 +79,8 @@ static int report_json(cJSON *facts, const mobiedit_import_summary *s, int statu
     me_json_add_number(object, "known", s->known);
     me_json_add_number(object, "said", s->said);
     me_json_add_number(object, "failed", s->failed);
+    me_json_add_number(object, "replaced", s->replaced);
+    me_json_add_number(object, "unusable", s->unusable);
     together_add_json(object, &s->all);
     if (!cJSON_AddItemToObject(object, "facts", facts)) cJSON_Delete(facts);
     return json_print(object, status);
@@ -92,7 +102,7 @@ static int import(const options *o, mobiedit_ledger *ledger) {
         cJSON_Delete(i.facts);
         return complain_of(&err);
     }
-    const bool whole = summary.failed == 0 && summary.all.hold == summary.all.active;
+    const bool whole = summary.failed == 0 && summary.unusable == 0 && summary.all.hold == summary.all.active;
     if (o->json) return report_json(i.facts, &summary, whole ? STATUS_DONE : STATUS_NOT_EDITED);
     report(&summary);
     return whole ? STATUS_DONE : STATUS_NOT_EDITED;

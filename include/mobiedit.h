@@ -354,17 +354,20 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger,
 
 typedef enum {
     MOBIEDIT_FACT_RECORDED,
-    MOBIEDIT_FACT_KNOWN, /* the ledger has it already, in whatever state: left as it is */
+    MOBIEDIT_FACT_KNOWN, /* the ledger has it already, active or undone: left as it is */
     MOBIEDIT_FACT_SAID,  /* the model says it by itself: nothing to record */
     MOBIEDIT_FACT_FAILED,
+    MOBIEDIT_FACT_REPLACED, /* a later fact of the file gives the prompt another target: not tried */
+    MOBIEDIT_FACT_UNUSABLE, /* no edit can be made of it: no subject in its prompt, no target ... */
 } mobiedit_fact_outcome;
 
 typedef struct {
-    int index, total;
-    const char *prompt; /* the subject in braces; borrowed for the callback, as are the rest */
+    int index, total; /* -1, 0: unusable; all such facts of the file are told before the others */
+    const char
+        *prompt; /* the subject in braces; borrowed for the callback, as are the rest; NULL: unusable */
     const char *target;
     mobiedit_fact_outcome outcome;
-    const char *message; /* why it failed, or NULL */
+    const char *message; /* why it failed or is unusable (with its line or case), what replaces it; or NULL */
     mobiedit_change change;
     double seconds;
 } mobiedit_import_fact;
@@ -377,15 +380,15 @@ typedef struct {
 } mobiedit_import_options;
 
 typedef struct {
-    int recorded, known, said, failed;
+    int recorded, known, said, failed, replaced, unusable;
     mobiedit_verify_summary all; /* of all active edits together, in the end */
 } mobiedit_import_summary;
 
-/* Edits the facts of a file, one by one: CounterFact's JSON schema, or CSV (a name that ends in .csv) with a
- * header that names the columns prompt and target, and subject where the prompt has {} in its place rather
- * than the subject in braces. Each fact is verified alone and recorded at once, so that an import that was
- * cut off goes on where it was; one that fails does not stop the rest. In the end all active edits are
- * verified together, and those that are lost among the others are solved anew. */
+/* Edits the facts of a file, one by one: JSON (CounterFact, ZsRE, EasyEdit, requests of ROME and FastEdit),
+ * or CSV with a header that names the columns prompt and target, and subject where the prompt has {} in its
+ * place rather than the subject in braces. Each fact is verified alone and recorded at once, so that an
+ * import that was cut off goes on where it was; one that fails or is unusable does not stop the rest. In the
+ * end all active edits are verified together, and those that are lost among the others are solved anew. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *facts,
                                                     const mobiedit_import_options *options,
                                                     mobiedit_import_summary *summary, mobiedit_error *err);

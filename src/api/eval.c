@@ -176,7 +176,7 @@ static mobiedit_status sum_up(const evaluation *e, mobiedit_eval_summary *out, m
                                .cases = (int)e->cases.n};
     for (size_t i = 0; i < e->cases.n; i++)
         s.failed += e->cases.items[i].status != MOBIEDIT_OK;
-    s.unusable = (int)e->facts->n_unusable;
+    s.unusable = (int)e->facts->unusable.n;
     ME_TRY(me_figures(e->cases.items, e->cases.n, NULL, s.figures, err));
     ME_TRY(median_seconds(&e->cases, &s.seconds, err));
     s.peak_rss_bytes = me_peak_rss_bytes();

@@ -2,14 +2,10 @@
 #include "api/record.h"
 #include "base/memory.h"
 #include "base/usage.h"
-#include "eval/csv.h"
+#include "eval/dataset.h"
+#include "eval/repeats.h"
 
 #include <string.h>
-
-static bool is_csv(const char *path) {
-    const size_t n = strlen(path);
-    return n >= 4 && strcmp(path + n - 4, ".csv") == 0;
-}
 
 /* Whether a failure is the fact's own, rather than a reason to stop. */
 static bool is_outcome(mobiedit_status status) {
@@ -17,26 +13,39 @@ static bool is_outcome(mobiedit_status status) {
            status == MOBIEDIT_E_ARGUMENT;
 }
 
-/* Whether the ledger has the fact, in whatever state. */
+/* The ledger's edit of the very fact: *id is 0 if it has none that is active or was undone. One that was
+ * superseded is made again, since the file has it. */
 static mobiedit_status find_known(mobiedit_ledger *ledger, const me_prompt *prompt, int64_t *id,
-                                  mobiedit_error *err) {
+                                  mobiedit_record_state *state, mobiedit_error *err) {
     char *canonical = me_prompt_canonical(prompt);
     const mobiedit_status status = canonical
                                        ? me_ledger_find(ledger->store, canonical, prompt->target, id, err)
                                        : me_fail_memory(err, "a prompt");
     me_free(canonical);
-    return status;
+    if (status != MOBIEDIT_OK || *id == 0) return status;
+    const me_record_query query = {.id = *id};
+    me_records found;
+    ME_TRY(me_ledger_read(ledger->store, &query, &found, err));
+    *state = found.n == 1 ? found.items[0].about.state : MOBIEDIT_RECORD_SUPERSEDED;
+    if (*state == MOBIEDIT_RECORD_SUPERSEDED) *id = 0;
+    me_records_free(&found);
+    return MOBIEDIT_OK;
 }
 
 static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_request *ask,
-                                   mobiedit_import_fact *done, mobiedit_error *err) {
+                                   mobiedit_import_fact *done, mobiedit_error *why) {
     int64_t known;
-    ME_TRY(find_known(ledger, ask->prompt, &known, err));
+    mobiedit_record_state state = MOBIEDIT_RECORD_ACTIVE;
+    ME_TRY(find_known(ledger, ask->prompt, &known, &state, why));
     done->outcome = MOBIEDIT_FACT_KNOWN;
     done->change.id = known;
+    if (known && state == MOBIEDIT_RECORD_UNDONE) {
+        (void)me_fail(why, MOBIEDIT_OK, "edit %lld was undone, and stays so", (long long)known);
+        done->message = why->message;
+    }
     if (known) return MOBIEDIT_OK;
     mobiedit_edit_result result;
-    const mobiedit_status status = me_record_edit(ledger, ask, &result, &done->change, err);
+    const mobiedit_status status = me_record_edit(ledger, ask, &result, &done->change, why);
     done->outcome =
         result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID : MOBIEDIT_FACT_RECORDED;
     mobiedit_edit_result_free(&result);
@@ -45,12 +54,12 @@ static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_requ
 
 static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request *request,
                                  const mobiedit_edit_options *options, mobiedit_import_fact *done,
-                                 mobiedit_error *err) {
+                                 mobiedit_error *why) {
     me_prompt prompt;
-    ME_TRY(me_request_read(request, &prompt, err));
+    ME_TRY(me_request_read(request, &prompt, why));
     const me_record_request ask = {
         .prompt = &prompt, .request = request, .options = options, .with_texts = true, .alone = true};
-    const mobiedit_status status = edit_prompt(ledger, &ask, done, err);
+    const mobiedit_status status = edit_prompt(ledger, &ask, done, why);
     me_prompt_free(&prompt);
     return status;
 }
@@ -60,48 +69,89 @@ static void count(mobiedit_import_summary *summary, mobiedit_fact_outcome outcom
     summary->known += outcome == MOBIEDIT_FACT_KNOWN;
     summary->said += outcome == MOBIEDIT_FACT_SAID;
     summary->failed += outcome == MOBIEDIT_FACT_FAILED;
+    summary->replaced += outcome == MOBIEDIT_FACT_REPLACED;
+    summary->unusable += outcome == MOBIEDIT_FACT_UNUSABLE;
 }
 
-static mobiedit_status import_fact(mobiedit_ledger *ledger, const me_fact *fact, int index, int total,
-                                   const mobiedit_import_options *options, mobiedit_import_summary *summary,
-                                   mobiedit_error *err) {
+static mobiedit_status report(const mobiedit_import_options *options, const mobiedit_import_fact *done,
+                              mobiedit_import_summary *summary, mobiedit_error *err) {
+    count(summary, done->outcome);
+    if (options->on_fact && !options->on_fact(options->user, done))
+        return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled");
+    return MOBIEDIT_OK;
+}
+
+/* later: another fact of the file that gives the prompt another target, and stands instead; or NULL. */
+static mobiedit_status try_fact(mobiedit_ledger *ledger, const mobiedit_edit_options *options,
+                                const me_fact *later, mobiedit_import_fact *done, mobiedit_error *why) {
+    if (later) {
+        done->outcome = MOBIEDIT_FACT_REPLACED;
+        (void)me_fail(why, MOBIEDIT_OK, "the file says \"%.100s\" of it later", later->target);
+        done->message = why->message;
+        return MOBIEDIT_OK;
+    }
+    const mobiedit_request request = {.prompt = done->prompt, .target = done->target};
+    const mobiedit_status status = edit_fact(ledger, &request, options, done, why);
+    if (!is_outcome(status)) return status;
+    done->outcome = MOBIEDIT_FACT_FAILED;
+    done->message = why->message;
+    return MOBIEDIT_OK;
+}
+
+typedef struct {
+    mobiedit_ledger *ledger;
+    const mobiedit_import_options *options;
+    const me_dataset *facts;
+    size_t *last; /* see me_last_of_prompt */
+    mobiedit_import_summary summary;
+} importing;
+
+static const me_fact *find_later(const importing *i, size_t n) {
+    const me_fact *last = &i->facts->facts[i->last[n]];
+    return strcmp(last->target, i->facts->facts[n].target) == 0 ? NULL : last;
+}
+
+/* Fact n of the file, fact `index` of `total` that are asked for. */
+static mobiedit_status import_fact(importing *i, size_t n, int index, int total, mobiedit_error *err) {
     mobiedit_error why = {0};
+    const me_fact *fact = &i->facts->facts[n];
     char *prompt = me_fact_request_prompt(fact);
     if (!prompt) return me_fail_memory(err, "a prompt");
-    const mobiedit_request request = {.prompt = prompt, .target = fact->target};
     mobiedit_import_fact done = {.index = index, .total = total, .prompt = prompt, .target = fact->target};
     const double started = me_wall_seconds();
-    mobiedit_status status = edit_fact(ledger, &request, &options->edit, &done, &why);
+    mobiedit_status status = try_fact(i->ledger, &i->options->edit, find_later(i, n), &done, &why);
     done.seconds = me_wall_seconds() - started;
-    if (is_outcome(status)) {
-        done.outcome = MOBIEDIT_FACT_FAILED;
-        done.message = why.message;
-        status = MOBIEDIT_OK;
-    } else if (status != MOBIEDIT_OK) {
+    if (status == MOBIEDIT_OK)
+        status = report(i->options, &done, &i->summary, err);
+    else
         status = me_fail(err, status, "%s", why.message);
-    }
-    if (status == MOBIEDIT_OK) {
-        count(summary, done.outcome);
-        if (options->on_fact && !options->on_fact(options->user, &done))
-            status = me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled");
-    }
     me_free(prompt);
     return status;
 }
 
+static mobiedit_status report_unusable(importing *i, mobiedit_error *err) {
+    for (size_t n = 0; n < i->facts->unusable.n; n++) {
+        const mobiedit_import_fact done = {
+            .index = -1, .outcome = MOBIEDIT_FACT_UNUSABLE, .message = i->facts->unusable.items[n]};
+        ME_TRY(report(i->options, &done, &i->summary, err));
+    }
+    return MOBIEDIT_OK;
+}
+
 /* Facts [skip, skip + n). */
-static mobiedit_status import_facts(mobiedit_ledger *ledger, const me_dataset *facts,
-                                    const mobiedit_import_options *options, mobiedit_import_summary *summary,
-                                    mobiedit_error *err) {
-    if (options->n < 0 || options->skip < 0 || (size_t)options->skip >= facts->n)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "cannot skip %d facts: the file has %zu", options->skip,
-                       facts->n);
-    const int left = (int)facts->n - options->skip;
-    const int total = options->n > 0 && options->n < left ? options->n : left;
-    for (int i = 0; i < total; i++)
-        ME_TRY(import_fact(ledger, &facts->facts[options->skip + i], i, total, options, summary, err));
-    const mobiedit_verify_options verify = {.repair = true, .edit = options->edit};
-    return mobiedit_ledger_verify(ledger, &verify, &summary->all, err);
+static mobiedit_status import_facts(importing *i, mobiedit_error *err) {
+    const mobiedit_import_options *o = i->options;
+    if (o->n < 0 || o->skip < 0 || (size_t)o->skip >= i->facts->n)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "facts %d and on are asked for, the file has %zu", o->skip,
+                       i->facts->n);
+    const int left = (int)i->facts->n - o->skip;
+    const int total = o->n > 0 && o->n < left ? o->n : left;
+    ME_TRY(me_last_of_prompt(i->facts, &i->last, err));
+    ME_TRY(report_unusable(i, err));
+    for (int n = 0; n < total; n++)
+        ME_TRY(import_fact(i, (size_t)o->skip + (size_t)n, n, total, err));
+    const mobiedit_verify_options verify = {.repair = true, .edit = o->edit};
+    return mobiedit_ledger_verify(i->ledger, &verify, &i->summary.all, err);
 }
 
 mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *facts,
@@ -112,10 +162,11 @@ mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *fact
     me_dataset dataset;
     ME_TRY(me_check_text(facts, "the path of the facts", err));
     ME_TRY(me_check_edit_options(ledger->model, &options->edit, err));
-    ME_TRY(is_csv(facts) ? me_csv_read(facts, &dataset, err) : me_dataset_read(facts, &dataset, err));
-    mobiedit_import_summary done = {0};
-    const mobiedit_status status = import_facts(ledger, &dataset, options, &done, err);
+    ME_TRY(me_dataset_read(facts, &dataset, err));
+    importing i = {.ledger = ledger, .options = options, .facts = &dataset};
+    const mobiedit_status status = import_facts(&i, err);
+    me_free(i.last);
     me_dataset_free(&dataset);
-    if (status == MOBIEDIT_OK) *summary = done;
+    if (status == MOBIEDIT_OK) *summary = i.summary;
     return status;
 }

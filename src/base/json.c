@@ -8,15 +8,15 @@
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
-/* Line and column (from 1) of a byte, for the place of a syntax error. */
-static mobiedit_status refuse_syntax(const char *name, const char *text, const char *end, const char *at,
-                                     mobiedit_error *err) {
+/* Names line and column (from 1) of a byte. */
+static mobiedit_status refuse_at(const char *name, const char *what, const char *text, const char *end,
+                                 const char *at, mobiedit_error *err) {
     size_t line = 1, column = 1;
     for (const char *p = text; p < at && p < end; p++) {
         line += *p == '\n';
         column = *p == '\n' ? 1 : column + 1;
     }
-    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: not JSON: line %zu, column %zu", name, line, column);
+    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s: line %zu, column %zu", name, what, line, column);
 }
 
 static bool only_space(const char *text, const char *end) {
@@ -25,13 +25,25 @@ static bool only_space(const char *text, const char *end) {
     return text == end;
 }
 
+/* A zero byte, or one as an escape; NULL: none. In what was parsed it would end a string before its end. */
+static const char *find_zero(const char *text, const char *end) {
+    for (; text < end; text++) {
+        if (*text == 0) return text;
+        if (*text != '\\') continue;
+        if (end - text >= 6 && memcmp(text, "\\u0000", 6) == 0) return text;
+        text++; /* what the backslash stands before is no escape itself */
+    }
+    return NULL;
+}
+
 mobiedit_status me_json_parse(const char *text, size_t length, const char *name, cJSON **out,
                               mobiedit_error *err) {
-    const char *end = text;
+    const char *end = text, *zero = find_zero(text, text + length);
+    if (zero) return refuse_at(name, "a text with a zero character", text, text + length, zero, err);
     cJSON *root = cJSON_ParseWithLengthOpts(text, length, &end, false);
     if (!root || !only_space(end, text + length)) {
         cJSON_Delete(root);
-        return refuse_syntax(name, text, text + length, end ? end : text, err);
+        return refuse_at(name, "not JSON", text, text + length, end ? end : text, err);
     }
     *out = root;
     return MOBIEDIT_OK;

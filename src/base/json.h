@@ -6,8 +6,8 @@
 
 #include <cJSON.h>
 
-/* Parses `length` bytes; `name` stands for the file in messages, which tell line and column. *out is deleted
- * with cJSON_Delete. E_FORMAT. */
+/* Parses `length` bytes; `name` stands for the file in messages, which tell line and column. A text with
+ * a zero character in it, also as \u0000, is refused. *out is deleted with cJSON_Delete. E_FORMAT. */
 mobiedit_status me_json_parse(const char *text, size_t length, const char *name, cJSON **out,
                               mobiedit_error *err);
 

@@ -1,12 +1,15 @@
 /* Reads facts from CSV (RFC 4180) with a header. */
 #include "eval/csv.h"
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "eval/fields.h"
+#include "eval/schemas.h"
+#include "eval/subject.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_COLUMNS = 64 };
 
@@ -14,6 +17,7 @@ typedef struct {
     const char *name; /* of the file */
     const char *at, *end;
     size_t line; /* from 1 */
+    char separator;
     mobiedit_error *err;
 } reader;
 
@@ -24,15 +28,24 @@ static mobiedit_status refuse(const reader *r, const char *what) {
 /* ---- fields ------------------------------------------------------------------------------------------ */
 
 static bool at_line_end(const reader *r) {
-    return r->at == r->end || *r->at == '\n' || (*r->at == '\r' && r->at + 1 < r->end && r->at[1] == '\n');
+    return r->at == r->end || *r->at == '\n' || *r->at == '\r';
 }
 
 static void skip_line_end(reader *r) {
-    if (r->at < r->end && *r->at == '\r') r->at++;
+    if (r->at < r->end && *r->at == '\r' && r->at + 1 < r->end && r->at[1] == '\n') r->at++;
     if (r->at < r->end) {
         r->at++;
         r->line++;
     }
+}
+
+static bool at_blank(const reader *r) {
+    return r->at < r->end && (*r->at == ' ' || *r->at == '\t') && *r->at != r->separator;
+}
+
+static void skip_blanks(reader *r) {
+    while (at_blank(r))
+        r->at++;
 }
 
 /* A field in quotes: what is between them, doubled ones once. out has room for the rest of the text. */
@@ -41,7 +54,9 @@ static mobiedit_status read_quoted(reader *r, char *out, size_t *n) {
     for (r->at++; r->at < r->end; r->at++) {
         if (*r->at == '"' && !(r->at + 1 < r->end && r->at[1] == '"')) {
             r->at++;
-            if (!at_line_end(r) && *r->at != ',') return refuse(r, "text behind a closing quote");
+            skip_blanks(r);
+            if (!at_line_end(r) && *r->at != r->separator)
+                return refuse(r, "text behind a closing quote (a quote inside a field is doubled)");
             return MOBIEDIT_OK;
         }
         r->at += *r->at == '"';
@@ -53,11 +68,14 @@ static mobiedit_status read_quoted(reader *r, char *out, size_t *n) {
 }
 
 static mobiedit_status read_plain(reader *r, char *out, size_t *n) {
-    for (; !at_line_end(r) && *r->at != ','; r->at++) {
-        if (*r->at == '"') return refuse(r, "a quote inside a field that does not begin with one");
+    for (; !at_line_end(r) && *r->at != r->separator; r->at++) {
+        if (*r->at == '"')
+            return refuse(r, "a quote inside a field (put the field in quotes, and double those inside)");
         if (*n == ME_DATASET_MAX_TEXT) return refuse(r, "a field is too long");
         out[(*n)++] = *r->at;
     }
+    while (*n > 0 && (out[*n - 1] == ' ' || out[*n - 1] == '\t'))
+        --*n;
     return MOBIEDIT_OK;
 }
 
@@ -65,6 +83,7 @@ static mobiedit_status read_plain(reader *r, char *out, size_t *n) {
 static mobiedit_status read_field(reader *r, char *out, bool *last) {
     size_t n = 0;
     const reader start = *r;
+    skip_blanks(r);
     ME_TRY(r->at < r->end && *r->at == '"' ? read_quoted(r, out, &n) : read_plain(r, out, &n));
     out[n] = 0;
     if (strlen(out) != n || !me_utf8_valid(out)) return refuse(&start, "a field is not UTF-8 text");
@@ -72,11 +91,11 @@ static mobiedit_status read_field(reader *r, char *out, bool *last) {
     if (*last)
         skip_line_end(r);
     else
-        r->at++; /* the comma */
+        r->at++; /* the separator */
     return MOBIEDIT_OK;
 }
 
-/* ---- facts ------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------- */
 
 enum { PROMPT, SUBJECT, TARGET, N_FIELDS };
 static const char *const FIELDS[N_FIELDS] = {"prompt", "subject", "target"};
@@ -86,6 +105,7 @@ typedef struct {
     int n;
     char *field;            /* [ME_DATASET_MAX_TEXT + 1] */
     char *values[N_FIELDS]; /* of the line at hand; NULL: empty */
+    bool empty;             /* the line has nothing but separators */
 } table;
 
 static void values_free(table *t) {
@@ -95,24 +115,44 @@ static void values_free(table *t) {
     }
 }
 
+/* The header's first separator outside quotes. */
+static char find_separator(reader r) {
+    bool quoted = false;
+    for (; r.at < r.end && (quoted || !at_line_end(&r)); r.at++) {
+        if (*r.at == '"') quoted = !quoted;
+        if (!quoted && *r.at && strchr(",;\t", *r.at)) return *r.at;
+    }
+    return ',';
+}
+
+static mobiedit_status refuse_header(const reader *r, const char *missing) {
+    const char shown[] = {'\'', r->separator, '\'', 0};
+    return me_fail(
+        r->err, MOBIEDIT_E_FORMAT,
+        "%s: line 1: the header names no column %s; it needs prompt and target, and subject if the "
+        "prompts have {} (columns are cut at %s)",
+        r->name, missing, r->separator == '\t' ? "tabs" : shown);
+}
+
 static mobiedit_status read_header(reader *r, table *t) {
     bool last = false;
     for (int i = 0; i < N_FIELDS; i++)
         t->column[i] = -1;
     if (r->end - r->at >= 3 && memcmp(r->at, "\xEF\xBB\xBF", 3) == 0)
         r->at += 3; /* as spreadsheets write it */
+    r->separator = find_separator(*r);
     for (; !last; t->n++) {
         if (t->n == MAX_COLUMNS) return refuse(r, "too many columns");
         ME_TRY(read_field(r, t->field, &last));
+        me_trim(t->field);
         for (int i = 0; i < N_FIELDS; i++) {
-            if (strcmp(t->field, FIELDS[i]) != 0) continue;
+            if (strcasecmp(t->field, FIELDS[i]) != 0) continue;
             if (t->column[i] >= 0) return refuse(r, "a column is named twice");
             t->column[i] = t->n;
         }
     }
     if (t->column[PROMPT] < 0 || t->column[TARGET] < 0)
-        return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: the header names no column %s", r->name,
-                       FIELDS[t->column[PROMPT] < 0 ? PROMPT : TARGET]);
+        return refuse_header(r, FIELDS[t->column[PROMPT] < 0 ? PROMPT : TARGET]);
     return MOBIEDIT_OK;
 }
 
@@ -120,35 +160,25 @@ static mobiedit_status read_line(reader *r, table *t) {
     bool last = false;
     const size_t line = r->line;
     int n = 0;
+    t->empty = true;
     for (; !last; n++) {
         ME_TRY(read_field(r, t->field, &last));
+        if (t->field[0]) t->empty = false;
         for (int i = 0; i < N_FIELDS; i++) {
             if (t->column[i] != n || !t->field[0]) continue;
             t->values[i] = me_strdup(t->field);
             if (!t->values[i]) return me_fail_memory(r->err, "the facts");
         }
     }
-    if (n != t->n)
-        return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: line %zu: %d fields, the header has %d", r->name, line,
-                       n, t->n);
-    return MOBIEDIT_OK;
+    if (n == t->n || t->empty) return MOBIEDIT_OK;
+    return me_fail(
+        r->err, MOBIEDIT_E_FORMAT,
+        "%s: line %zu: %d fields, the header has %d (a field that has the separator in it is put in "
+        "quotes)",
+        r->name, line, n, t->n);
 }
 
-/* "The capital of {Japan} is" becomes "The capital of {} is" and "Japan". */
-static mobiedit_status split_prompt(const reader *r, table *t) {
-    char *prompt = t->values[PROMPT];
-    char *open = strchr(prompt, '{'), *close = open ? strchr(open, '}') : NULL;
-    if (!close || strchr(open + 1, '{') || strchr(close + 1, '}'))
-        return refuse(r, "the prompt must have one pair of braces: {} or {subject}");
-    const bool empty = close == open + 1;
-    if (empty != (t->values[SUBJECT] != NULL))
-        return refuse(r, empty ? "there is no subject" : "there are two subjects: in braces and in a column");
-    if (empty) return MOBIEDIT_OK;
-    t->values[SUBJECT] = me_strndup(open + 1, (size_t)(close - open - 1));
-    if (!t->values[SUBJECT]) return me_fail_memory(r->err, "the facts");
-    memmove(open + 1, close, strlen(close) + 1);
-    return MOBIEDIT_OK;
-}
+/* ---- facts ------------------------------------------------------------------------------------------- */
 
 static mobiedit_status grow(const reader *r, me_dataset *out, size_t *capacity) {
     if (out->n < *capacity) return MOBIEDIT_OK;
@@ -163,24 +193,32 @@ static mobiedit_status grow(const reader *r, me_dataset *out, size_t *capacity) 
     return MOBIEDIT_OK;
 }
 
+static mobiedit_status leave_out(const reader *r, const char *why, me_dataset *out) {
+    mobiedit_error text;
+    (void)me_fail(&text, MOBIEDIT_E_ARGUMENT, "line %zu: %s", r->line, why);
+    return me_texts_add(&out->unusable, text.message, r->err);
+}
+
 static mobiedit_status read_fact(reader *r, table *t, me_dataset *out, size_t *capacity) {
-    reader start = *r;
-    if (at_line_end(r)) { /* an empty line */
-        skip_line_end(r);
+    const reader start = *r;
+    mobiedit_error why = {0};
+    ME_TRY(read_line(r, t));
+    if (t->empty) return MOBIEDIT_OK;
+    ME_TRY(grow(&start, out, capacity));
+    me_fact *fact = &out->facts[out->n];
+    *fact = (me_fact){.case_id = (int64_t)(out->n + out->unusable.n),
+                      .prompt = t->values[PROMPT],
+                      .subject = t->values[SUBJECT],
+                      .target = t->values[TARGET]};
+    memset(t->values, 0, sizeof t->values);
+    const mobiedit_status status = me_fact_settle(fact, &why);
+    if (status == MOBIEDIT_OK) {
+        out->n++;
         return MOBIEDIT_OK;
     }
-    ME_TRY(read_line(r, t));
-    if (!t->values[PROMPT] || !t->values[TARGET])
-        return refuse(&start, t->values[PROMPT] ? "there is no target" : "there is no prompt");
-    ME_TRY(split_prompt(&start, t));
-    ME_TRY(grow(&start, out, capacity));
-    out->facts[out->n] = (me_fact){.case_id = (int64_t)out->n,
-                                   .prompt = t->values[PROMPT],
-                                   .subject = t->values[SUBJECT],
-                                   .target = t->values[TARGET]};
-    out->n++;
-    memset(t->values, 0, sizeof t->values);
-    return MOBIEDIT_OK;
+    me_fact_free(fact);
+    return status == MOBIEDIT_E_ARGUMENT ? leave_out(&start, why.message, out)
+                                         : me_fail(r->err, status, "%s", why.message);
 }
 
 static mobiedit_status read_facts(reader *r, table *t, me_dataset *out) {
@@ -188,7 +226,6 @@ static mobiedit_status read_facts(reader *r, table *t, me_dataset *out) {
     ME_TRY(read_header(r, t));
     while (r->at < r->end)
         ME_TRY(read_fact(r, t, out, &capacity));
-    if (out->n == 0) return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: there are no facts", r->name);
     return MOBIEDIT_OK;
 }
 
@@ -202,15 +239,5 @@ mobiedit_status me_csv_parse(const char *text, size_t length, const char *name, 
     me_free(t.field);
     if (status != MOBIEDIT_OK) me_dataset_free(&read);
     *out = read;
-    return status;
-}
-
-mobiedit_status me_csv_read(const char *path, me_dataset *out, mobiedit_error *err) {
-    char *text = NULL;
-    size_t size;
-    *out = (me_dataset){0};
-    ME_TRY(me_read_file(path, ME_DATASET_MAX_FILE, &text, &size, err));
-    const mobiedit_status status = me_csv_parse(text, size, path, out, err);
-    me_free(text);
     return status;
 }

@@ -5,12 +5,29 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "eval/csv.h"
 #include "eval/schemas.h"
+#include "eval/subject.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-static mobiedit_status read_facts(const cJSON *root, const char *name, me_dataset *out, mobiedit_error *err) {
+/* Settles the fact, or notes why it cannot be used. */
+static mobiedit_status take(const me_place *at, me_fact *fact, me_dataset *out) {
+    mobiedit_error why = {0}, text = {0};
+    const mobiedit_status status = me_fact_settle(fact, &why);
+    if (status == MOBIEDIT_OK) {
+        out->n++;
+        return MOBIEDIT_OK;
+    }
+    me_fact_free(fact);
+    if (status != MOBIEDIT_E_ARGUMENT) return me_fail(at->err, status, "%s", why.message);
+    (void)me_fail(&text, status, "case %zu: %s", at->index, why.message);
+    return me_texts_add(&out->unusable, text.message, at->err);
+}
+
+static mobiedit_status read_list(const cJSON *root, const char *name, me_dataset *out, mobiedit_error *err) {
     if (!cJSON_IsArray(root)) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: not a list of facts", name);
     const int n = cJSON_GetArraySize(root);
     if (n == 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the list of facts is empty", name);
@@ -22,28 +39,58 @@ static mobiedit_status read_facts(const cJSON *root, const char *name, me_datase
     const cJSON *item;
     cJSON_ArrayForEach(item, root) {
         me_fact *fact = &out->facts[out->n];
-        bool usable = false;
-        const mobiedit_status status = me_read_case(&at, item, fact, &usable);
-        if (status != MOBIEDIT_OK || !usable) me_fact_free(fact);
+        const mobiedit_status status = me_read_case(&at, item, fact);
+        if (status != MOBIEDIT_OK) me_fact_free(fact);
         ME_TRY(status);
-        out->n += usable;
-        out->n_unusable += !usable;
+        ME_TRY(take(&at, fact, out));
         at.index++;
     }
-    if (out->n > 0) return MOBIEDIT_OK;
-    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: none of the %d facts has its subject in its prompt", name, n);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status parse_json(const char *text, size_t length, const char *name, me_dataset *out,
+                                  mobiedit_error *err) {
+    cJSON *root = NULL;
+    me_dataset read = {0};
+    mobiedit_status status = me_json_parse(text, length, name, &root, err);
+    if (status == MOBIEDIT_OK) status = read_list(root, name, &read, err);
+    cJSON_Delete(root);
+    if (status != MOBIEDIT_OK) me_dataset_free(&read);
+    *out = read;
+    return status;
+}
+
+static bool ends_in(const char *name, const char *ending) {
+    const size_t n = strlen(name), length = strlen(ending);
+    return n >= length && strcasecmp(name + n - length, ending) == 0;
+}
+
+static bool is_json(const char *text, size_t length, const char *name) {
+    if (ends_in(name, ".json")) return true;
+    if (ends_in(name, ".csv")) return false;
+    size_t at = length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    while (at < length && me_is_space(text[at]))
+        at++;
+    return at < length && (text[at] == '[' || text[at] == '{');
+}
+
+static mobiedit_status refuse_none(const me_dataset *read, const char *name, mobiedit_error *err) {
+    if (read->unusable.n == 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: there are no facts", name);
+    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: none of the %zu facts can be used; %s", name,
+                   read->unusable.n, read->unusable.items[0]);
 }
 
 mobiedit_status me_dataset_parse(const char *text, size_t length, const char *name, me_dataset *out,
                                  mobiedit_error *err) {
-    cJSON *root = NULL;
-    me_dataset read = {0};
-    mobiedit_status status = me_json_parse(text, length, name, &root, err);
-    if (status == MOBIEDIT_OK) status = read_facts(root, name, &read, err);
-    cJSON_Delete(root);
-    if (status != MOBIEDIT_OK) me_dataset_free(&read);
-    *out = read;
-    if (status == MOBIEDIT_OK) out->hash = me_hash(text, length);
+    *out = (me_dataset){0};
+    if (length >= 2 && (memcmp(text, "\xFF\xFE", 2) == 0 || memcmp(text, "\xFE\xFF", 2) == 0))
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file is UTF-16; save it as UTF-8", name);
+    ME_TRY(is_json(text, length, name) ? parse_json(text, length, name, out, err)
+                                       : me_csv_parse(text, length, name, out, err));
+    out->hash = me_hash(text, length);
+    if (out->n > 0) return MOBIEDIT_OK;
+    const mobiedit_status status = refuse_none(out, name, err);
+    me_dataset_free(out);
     return status;
 }
 
@@ -61,6 +108,7 @@ void me_dataset_free(me_dataset *dataset) {
     for (size_t i = 0; i < dataset->n; i++)
         me_fact_free(&dataset->facts[i]);
     me_free(dataset->facts);
+    me_texts_free(&dataset->unusable);
     *dataset = (me_dataset){0};
 }
 

@@ -14,14 +14,18 @@
  *   {"subject": ..., "prompt": ..., "rephrase_prompt": ..., "target_new": ..., "ground_truth": ...,
  *    "locality_prompt": ..., "locality_ground_truth": ...,
  *    "locality": {"Relation_Specificity": [{"prompt": ..., "ground_truth": ...}]}}
+ * the requests of ROME and of FastEdit:
+ *   {"prompt": "{} plays", "subject": "Ann", "target_new": {"str": "chess"}}
+ *   {"prompt": "{} plays", "subject": "Ann", "target": "chess", "queries": ["The game of Ann is"]}
  * and portability questions in any of them:
  *   "portability": {"Reasoning": [{"prompt": ..., "ground_truth": ...}]}, or
  *   "portability": {"New Question": ..., "New Answer": ...}, or
  *   "portability_prompt": ..., "portability_ground_truth": ...
+ * All but prompt, subject and new target may be missing; other fields are ignored. A prompt has {} in the
+ * subject's place, the subject itself in braces, or the subject as it is. A file may also be CSV, see csv.h.
  *
- * All but prompt, subject and new target may be missing; other fields are ignored. Where the subject does not
- * occur in its prompt, or the new target is empty (both happen in ZsRE), the case is counted as unusable and
- * left out. The file is untrusted: every type and size is checked, and the message of a refusal names the
+ * Cases without a subject in their prompt, or without a target (both happen in ZsRE), are left out, each with
+ * its reason. The file is untrusted: every type and size is checked, and the message of a refusal names the
  * case and the field. */
 #ifndef ME_EVAL_DATASET_H
 #define ME_EVAL_DATASET_H
@@ -67,11 +71,12 @@ typedef struct {
 typedef struct {
     me_fact *facts;
     size_t n;
-    size_t n_unusable; /* cases left out */
+    me_texts unusable; /* for each case left out: which it is, and why */
     uint64_t hash;     /* of the file's bytes */
 } me_dataset;
 
-/* E_IO, E_FORMAT, E_MEMORY; on failure *out is empty. */
+/* A file that is named .json or .csv, in any case, is that; one of another name is JSON if it begins as JSON
+ * does. E_IO, E_FORMAT, E_MEMORY; on failure *out is empty. At least one fact can be used. */
 mobiedit_status me_dataset_read(const char *path, me_dataset *out, mobiedit_error *err);
 
 /* The same from `length` bytes of text; `name` stands for the file in messages. */

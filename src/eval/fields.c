@@ -32,13 +32,22 @@ mobiedit_status me_copy_text(const me_place *at, const cJSON *item, const char *
     return *out ? MOBIEDIT_OK : me_fail_memory(at->err, "the facts");
 }
 
+static bool is_empty_string(const cJSON *item) {
+    return cJSON_IsString(item) && item->valuestring && !*item->valuestring;
+}
+
+mobiedit_status me_copy_optional(const me_place *at, const cJSON *item, const char *field, char **out) {
+    if (!item || cJSON_IsNull(item) || is_empty_string(item)) return MOBIEDIT_OK;
+    return me_copy_text(at, item, field, out);
+}
+
 /* Room for one more element of `size` bytes in *items, which holds n. Lists grow at 4, 8, 16 ... elements, so
  * that their capacity need not be kept. */
-static mobiedit_status reserve(const me_place *at, void *list, size_t n, size_t size) {
+static mobiedit_status reserve(void *list, size_t n, size_t size, mobiedit_error *err) {
     void **items = list;
     if (n != 0 && (n < 4 || (n & (n - 1)) != 0)) return MOBIEDIT_OK;
     void *grown = me_calloc(n ? 2 * n : 4, size);
-    if (!grown) return me_fail_memory(at->err, "the facts");
+    if (!grown) return me_fail_memory(err, "the facts");
     if (n) memcpy(grown, *items, n * size);
     me_free(*items);
     *items = grown;
@@ -47,14 +56,10 @@ static mobiedit_status reserve(const me_place *at, void *list, size_t n, size_t 
 
 static mobiedit_status add_text(const me_place *at, const cJSON *item, const char *field, me_texts *out) {
     if (out->n >= ME_DATASET_MAX_PROMPTS) return me_refuse_field(at, field, "has too many prompts");
-    ME_TRY(reserve(at, &out->items, out->n, sizeof *out->items));
+    ME_TRY(reserve(&out->items, out->n, sizeof *out->items, at->err));
     ME_TRY(me_copy_text(at, item, field, &out->items[out->n]));
     out->n++;
     return MOBIEDIT_OK;
-}
-
-static bool is_empty_string(const cJSON *item) {
-    return cJSON_IsString(item) && item->valuestring && !*item->valuestring;
 }
 
 /* Lists at most `depth` deep. */
@@ -83,7 +88,7 @@ mobiedit_status me_copy_texts(const me_place *at, const cJSON *list, const char 
 mobiedit_status me_add_item(const me_place *at, const cJSON *prompt, const cJSON *answers, const char *field,
                             me_items *out) {
     if (out->n >= ME_DATASET_MAX_PROMPTS) return me_refuse_field(at, field, "has too many prompts");
-    ME_TRY(reserve(at, &out->items, out->n, sizeof *out->items));
+    ME_TRY(reserve(&out->items, out->n, sizeof *out->items, at->err));
     me_item *item = &out->items[out->n++]; /* counted first, so that one read by half is freed */
     /* KnowEdit has prompts that are lists of one. */
     if (cJSON_IsArray(prompt)) prompt = cJSON_GetArrayItem(prompt, 0);
@@ -122,6 +127,14 @@ mobiedit_status me_add_questions(const me_place *at, const cJSON *item, const ch
         return add_list(at, item, field, out);
     const cJSON *list;
     cJSON_ArrayForEach(list, item) ME_TRY(add_list(at, list, field, out));
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_texts_add(me_texts *texts, const char *text, mobiedit_error *err) {
+    ME_TRY(reserve(&texts->items, texts->n, sizeof *texts->items, err));
+    texts->items[texts->n] = me_strdup(text);
+    if (!texts->items[texts->n]) return me_fail_memory(err, "the facts");
+    texts->n++;
     return MOBIEDIT_OK;
 }
 

@@ -23,6 +23,9 @@ const cJSON *me_field(const cJSON *object, const char *const *names, const char 
 /* A string that must be there and not empty. */
 mobiedit_status me_copy_text(const me_place *at, const cJSON *item, const char *field, char **out);
 
+/* A string that may be missing, null or empty: *out stays as it is. */
+mobiedit_status me_copy_optional(const me_place *at, const cJSON *item, const char *field, char **out);
+
 /* Strings: of a list or lists of lists (all their strings, the empty ones left out), or one by itself. */
 mobiedit_status me_copy_strings(const me_place *at, const cJSON *item, const char *field, me_texts *out);
 
@@ -36,6 +39,9 @@ mobiedit_status me_add_item(const me_place *at, const cJSON *prompt, const cJSON
 /* Adds questions: {"prompt", "ground_truth"}, a list of such, or an object of such lists by name. Those
  * without an answer are left out. */
 mobiedit_status me_add_questions(const me_place *at, const cJSON *item, const char *field, me_items *out);
+
+/* Adds a copy of the text. E_MEMORY. */
+mobiedit_status me_texts_add(me_texts *texts, const char *text, mobiedit_error *err);
 
 void me_texts_free(me_texts *texts);
 void me_items_free(me_items *items);

@@ -3,25 +3,27 @@
 
 #include "base/memory.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-static mobiedit_status read_case_id(const me_place *at, const cJSON *item, int64_t *out) {
-    if (!item) {
-        *out = (int64_t)at->index;
-        return MOBIEDIT_OK;
-    }
+/* Not every file has whole numbers there: the case's place in the file does as well. */
+static int64_t read_case_id(const me_place *at, const cJSON *item) {
     const double limit = 9007199254740992.0; /* 2^53: JSON numbers beyond are not exact */
-    if (!cJSON_IsNumber(item)) return me_refuse_field(at, "case_id", "is not a number");
-    const double value = item->valuedouble;
-    if (!(fabs(value) <= limit) || value != floor(value))
-        return me_refuse_field(at, "case_id", "is not an integer");
-    *out = (int64_t)value;
-    return MOBIEDIT_OK;
+    const double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    return fabs(value) <= limit && value == floor(value) ? (int64_t)value : (int64_t)at->index;
+}
+
+/* A text or a number; anything else is no name of a relation. */
+static mobiedit_status read_relation(const me_place *at, const cJSON *item, const char *field, char **out) {
+    char digits[32];
+    if (cJSON_IsString(item)) return me_copy_optional(at, item, field, out);
+    if (!cJSON_IsNumber(item)) return MOBIEDIT_OK;
+    (void)snprintf(digits, sizeof digits, "%.15g", item->valuedouble);
+    *out = me_strdup(digits);
+    return *out ? MOBIEDIT_OK : me_fail_memory(at->err, "the facts");
 }
 
 /* Takes the first string over, where there is one. */
@@ -34,6 +36,13 @@ static mobiedit_status copy_first(const me_place *at, const cJSON *item, const c
     }
     me_texts_free(&texts);
     return status;
+}
+
+/* {"str": text}, or a text or list of texts, of which it is the first. */
+static mobiedit_status read_answer(const me_place *at, const cJSON *item, const char *field, char **out) {
+    if (cJSON_IsObject(item))
+        return me_copy_optional(at, cJSON_GetObjectItemCaseSensitive(item, "str"), field, out);
+    return copy_first(at, item, field, out);
 }
 
 /* ---- portability ------------------------------------------------------------------------------------- */
@@ -88,34 +97,18 @@ static mobiedit_status read_portability(const me_place *at, const cJSON *item, m
 
 /* ---- CounterFact ------------------------------------------------------------------------------------- */
 
-/* {"str": text} */
-static mobiedit_status read_target(const me_place *at, const cJSON *target, const char *field,
-                                   const char *text_field, char **out) {
-    if (!target) return me_refuse_field(at, field, "is missing");
-    if (!cJSON_IsObject(target)) return me_refuse_field(at, field, "is not an object");
-    return me_copy_text(at, cJSON_GetObjectItemCaseSensitive(target, "str"), text_field, out);
-}
-
 static mobiedit_status read_rewrite(const me_place *at, const cJSON *rewrite, me_fact *fact) {
     if (!cJSON_IsObject(rewrite)) return me_refuse_field(at, "requested_rewrite", "is not an object");
-    const char *name;
-    const cJSON *relation = me_field(rewrite, NAMES("relation_id"), &name);
-    const cJSON *truth = me_field(rewrite, NAMES("target_true"), &name);
-    ME_TRY(me_copy_text(at, cJSON_GetObjectItemCaseSensitive(rewrite, "prompt"), "requested_rewrite.prompt",
-                        &fact->prompt));
-    ME_TRY(me_copy_text(at, cJSON_GetObjectItemCaseSensitive(rewrite, "subject"), "requested_rewrite.subject",
-                        &fact->subject));
-    if (relation) ME_TRY(me_copy_text(at, relation, "requested_rewrite.relation_id", &fact->relation));
-    ME_TRY(read_target(at, cJSON_GetObjectItemCaseSensitive(rewrite, "target_new"),
-                       "requested_rewrite.target_new", "requested_rewrite.target_new.str", &fact->target));
-    if (truth)
-        ME_TRY(read_target(at, truth, "requested_rewrite.target_true", "requested_rewrite.target_true.str",
-                           &fact->truth));
-    const char *hole = strstr(fact->prompt, "{}");
-    if (!hole) return me_refuse_field(at, "requested_rewrite.prompt", "has no {} for the subject");
-    if (strstr(hole + 2, "{}"))
-        return me_refuse_field(at, "requested_rewrite.prompt", "has more than one {}");
-    return MOBIEDIT_OK;
+    ME_TRY(me_copy_optional(at, cJSON_GetObjectItemCaseSensitive(rewrite, "prompt"),
+                            "requested_rewrite.prompt", &fact->prompt));
+    ME_TRY(me_copy_optional(at, cJSON_GetObjectItemCaseSensitive(rewrite, "subject"),
+                            "requested_rewrite.subject", &fact->subject));
+    ME_TRY(read_relation(at, cJSON_GetObjectItemCaseSensitive(rewrite, "relation_id"),
+                         "requested_rewrite.relation_id", &fact->relation));
+    ME_TRY(read_answer(at, cJSON_GetObjectItemCaseSensitive(rewrite, "target_new"),
+                       "requested_rewrite.target_new", &fact->target));
+    return read_answer(at, cJSON_GetObjectItemCaseSensitive(rewrite, "target_true"),
+                       "requested_rewrite.target_true", &fact->truth);
 }
 
 static mobiedit_status read_neighbours(const me_place *at, const cJSON *list, me_fact *fact) {
@@ -139,45 +132,16 @@ static mobiedit_status read_counterfact(const me_place *at, const cJSON *item, m
     return read_neighbours(at, cJSON_GetObjectItemCaseSensitive(item, "neighborhood_prompts"), fact);
 }
 
-/* ---- ZsRE, EasyEdit ---------------------------------------------------------------------------------- */
-
-static bool is_word_byte(char c) {
-    return isalnum((unsigned char)c) || (unsigned char)c >= 0x80;
-}
-
-/* Where the subject stands in the text, as a word by itself if it does anywhere; NULL: nowhere. */
-static const char *find_subject(const char *text, const char *subject) {
-    const size_t length = strlen(subject);
-    for (const char *at = strstr(text, subject); at; at = strstr(at + 1, subject))
-        if ((at == text || !is_word_byte(at[-1])) && !is_word_byte(at[length])) return at;
-    return strstr(text, subject);
-}
-
-/* Puts {} in the subject's place; *usable is false where that cannot be done. */
-static mobiedit_status make_hole(const me_place *at, me_fact *fact, bool *usable) {
-    const char *subject = find_subject(fact->prompt, fact->subject);
-    if (!subject || strpbrk(fact->prompt, "{}")) {
-        *usable = false;
-        return MOBIEDIT_OK;
-    }
-    const size_t size = strlen(fact->prompt) + sizeof "{}";
-    char *prompt = me_calloc(size, 1);
-    if (!prompt) return me_fail_memory(at->err, "the facts");
-    (void)snprintf(prompt, size, "%.*s{}%s", (int)(subject - fact->prompt), fact->prompt,
-                   subject + strlen(fact->subject));
-    me_free(fact->prompt);
-    fact->prompt = prompt;
-    return MOBIEDIT_OK;
-}
+/* ---- ZsRE, EasyEdit, requests ------------------------------------------------------------------------ */
 
 static mobiedit_status read_flat_rest(const me_place *at, const cJSON *item, me_fact *fact) {
     const char *name, *answers_name;
-    const cJSON *rephrase = me_field(item, NAMES("rephrase", "rephrase_prompt"), &name);
+    const cJSON *rephrase = me_field(item, NAMES("rephrase", "rephrase_prompt", "queries"), &name);
     ME_TRY(me_copy_strings(at, rephrase, name, &fact->paraphrases));
-    const cJSON *truth = me_field(item, NAMES("answers", "ground_truth"), &name);
-    ME_TRY(copy_first(at, truth, name, &fact->truth));
-    const cJSON *relation = me_field(item, NAMES("relation_id"), &name);
-    if (relation) ME_TRY(me_copy_text(at, relation, name, &fact->relation));
+    const cJSON *truth = me_field(item, NAMES("answers", "ground_truth", "target_true"), &name);
+    ME_TRY(read_answer(at, truth, name, &fact->truth));
+    ME_TRY(read_relation(at, cJSON_GetObjectItemCaseSensitive(item, "relation_id"), "relation_id",
+                         &fact->relation));
     const cJSON *prompts = me_field(item, NAMES("loc", "locality_prompt"), &name);
     const cJSON *answers = me_field(item, NAMES("loc_ans", "locality_ground_truth"), &answers_name);
     ME_TRY(add_parallel(at, prompts, answers, name, &fact->neighbours));
@@ -185,37 +149,33 @@ static mobiedit_status read_flat_rest(const me_place *at, const cJSON *item, me_
                             &fact->neighbours);
 }
 
-static mobiedit_status read_flat(const me_place *at, const cJSON *item, me_fact *fact, bool *usable) {
+static mobiedit_status read_flat(const me_place *at, const cJSON *item, const cJSON *prompt,
+                                 const char *prompt_name, me_fact *fact) {
     const char *name;
-    const cJSON *target = me_field(item, NAMES("alt", "target_new"), &name);
-    ME_TRY(copy_first(at, target, name, &fact->target));
-    const cJSON *subject = me_field(item, NAMES("subject"), &name);
-    ME_TRY(me_copy_text(at, subject, name, &fact->subject));
-    const cJSON *prompt = me_field(item, NAMES("src", "prompt"), &name);
-    ME_TRY(me_copy_text(at, prompt, name, &fact->prompt));
-    ME_TRY(read_flat_rest(at, item, fact));
-    return make_hole(at, fact, usable);
+    const cJSON *target = me_field(item, NAMES("alt", "target_new", "target"), &name);
+    ME_TRY(read_answer(at, target, name, &fact->target));
+    ME_TRY(
+        me_copy_optional(at, cJSON_GetObjectItemCaseSensitive(item, "subject"), "subject", &fact->subject));
+    ME_TRY(me_copy_optional(at, prompt, prompt_name, &fact->prompt));
+    return read_flat_rest(at, item, fact);
 }
 
 /* ---- any --------------------------------------------------------------------------------------------- */
 
-mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fact, bool *usable) {
+mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fact) {
     if (!cJSON_IsObject(item)) return me_refuse_field(at, "the case", "is not an object");
-    *usable = true;
-    ME_TRY(read_case_id(at, cJSON_GetObjectItemCaseSensitive(item, "case_id"), &fact->case_id));
+    fact->case_id = read_case_id(at, cJSON_GetObjectItemCaseSensitive(item, "case_id"));
     const char *name;
-    const bool flat =
-        me_field(item, NAMES("src", "prompt"), &name) && me_field(item, NAMES("subject"), &name);
+    const cJSON *prompt = me_field(item, NAMES("src", "prompt"), &name);
     if (cJSON_GetObjectItemCaseSensitive(item, "requested_rewrite"))
         ME_TRY(read_counterfact(at, item, fact));
-    else if (flat)
-        ME_TRY(read_flat(at, item, fact, usable));
+    else if (prompt)
+        ME_TRY(read_flat(at, item, prompt, name, fact));
     else
-        return me_refuse_field(at, "requested_rewrite", "is missing, and so are src and subject");
+        return me_refuse_field(at, "requested_rewrite", "is missing, and so are src and prompt");
     /* No model is asked to say the white space that some targets have around them. */
     me_trim(fact->target);
     me_trim(fact->truth);
-    if (!fact->target || !*fact->target) *usable = false;
     return read_portability(at, item, fact);
 }
 

@@ -4,9 +4,9 @@
 
 #include "eval/fields.h"
 
-/* Fills the fact; *usable is false where no edit can be made of it, see dataset.h. A fact read by half is
- * freed with me_fact_free. */
-mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fact, bool *usable);
+/* Fills the fact, which is still to be settled, see subject.h. A fact read by half is freed with
+ * me_fact_free. */
+mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fact);
 
 void me_fact_free(me_fact *fact);
 

@@ -1,8 +1,10 @@
 /* The facts file: what is read from a good one of each schema, and how each kind of bad one is refused. */
 #define _GNU_SOURCE
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "eval/dataset.h"
+#include "eval/repeats.h"
 #include "scratch.h"
 
 #include <setjmp.h>
@@ -54,7 +56,7 @@ static void reads_every_field(void **state) {
     assert_int_equal(fact->generations.n, 1);
     assert_string_equal(fact->generations.items[0], "Japan is");
     assert_int_equal(fact->portability.n, 0);
-    assert_int_equal(facts.n_unusable, 0);
+    assert_int_equal(facts.unusable.n, 0);
     assert_int_equal(facts.facts[1].case_id, 1);
     assert_null(facts.facts[1].truth);
     assert_null(facts.facts[1].relation);
@@ -80,11 +82,15 @@ static void reads_mend_eval(void **state) {
         "{\"subject\":\"Nobody\",\"src\":\"Who is "
         "it?\",\"rephrase\":\"Who?\",\"alt\":\"Lima\",\"answers\":[]},"
         "{\"subject\":\"Ann\",\"src\":\"Who is Ann?\",\"rephrase\":\"Who?\",\"alt\":\"\"},"
-        "{\"subject\":\"Ann\",\"src\":\"Who is {Ann}?\",\"rephrase\":\"Who?\",\"alt\":\"Lima\"},"
+        "{\"subject\":\"Ann\",\"src\":\"Who is {Ann}? {}\",\"rephrase\":\"Who?\",\"alt\":\"Lima\"},"
         "{\"subject\":\"Ann\",\"src\":\"Who is Annabel?\",\"rephrase\":\"\",\"alt\":\"Lima\"}]";
     assert_int_equal(parse(text, &facts, &err), MOBIEDIT_OK);
     assert_int_equal(facts.n, 2);
-    assert_int_equal(facts.n_unusable, 3);
+    assert_int_equal(facts.unusable.n, 3);
+    assert_string_equal(facts.unusable.items[0],
+                        "case 1: the subject \"Nobody\" does not occur in the prompt \"Who is it?\"");
+    assert_string_equal(facts.unusable.items[1], "case 2: there is no target");
+    assert_non_null(strstr(facts.unusable.items[2], "case 3: the prompt must have one pair of braces"));
     const me_fact *fact = &facts.facts[0];
     assert_string_equal(fact->prompt, "Who wed Edna and {}?");
     assert_string_equal(fact->target, "Lima");
@@ -100,7 +106,8 @@ static void reads_mend_eval(void **state) {
     me_dataset_free(&facts);
     assert_int_equal(parse("[{\"subject\":\"Ann\",\"src\":\"Who?\",\"alt\":\"Lima\"}]", &facts, &err),
                      MOBIEDIT_E_FORMAT);
-    assert_non_null(strstr(err.message, "none of the 1 facts"));
+    assert_non_null(
+        strstr(err.message, "none of the 1 facts can be used; case 0: the subject \"Ann\" does not"));
 }
 
 static void reads_easyedit(void **state) {
@@ -153,6 +160,105 @@ static void reads_one_hop_portability(void **state) {
     me_dataset_free(&facts);
 }
 
+static void reads_requests(void **state) {
+    (void)state;
+    me_dataset facts;
+    mobiedit_error err = {0};
+    const char text[] =
+        "[{\"prompt\":\"{} plays\",\"subject\":\"Ann\",\"target_new\":{\"str\":\"chess\"},"
+        "\"target_true\":{\"str\":\"go\"}},"
+        "{\"prompt\":\"{} plays\",\"subject\":\"Bob\",\"target\":\"go\",\"queries\":[\"Bob's game is\"]},"
+        "{\"prompt\":\"{Eve} plays\",\"target\":\"darts\"}]";
+    assert_int_equal(parse(text, &facts, &err), MOBIEDIT_OK);
+    static const char *const subjects[] = {"Ann", "Bob", "Eve"}, *const targets[] = {"chess", "go", "darts"};
+    assert_int_equal(facts.n, 3);
+    for (size_t i = 0; i < facts.n; i++) {
+        assert_string_equal(facts.facts[i].prompt, "{} plays");
+        assert_string_equal(facts.facts[i].subject, subjects[i]);
+        assert_string_equal(facts.facts[i].target, targets[i]);
+    }
+    assert_string_equal(facts.facts[0].truth, "go");
+    assert_string_equal(facts.facts[1].paraphrases.items[0], "Bob's game is");
+    me_dataset_free(&facts);
+}
+
+/* Names of cases and relations are of no use to an edit: no kind of them stands in its way. */
+static void reads_ids_of_any_type(void **state) {
+    (void)state;
+    static const struct {
+        const char *relation, *id;
+        const char *read;
+        int64_t case_id;
+    } cases[] = {
+        {"36", "7", "36", 7},      {"2.5", "1.5", "2.5", 0},       {"null", "null", NULL, 0},
+        {"[]", "\"x7\"", NULL, 0}, {"\"P36\"", "1e300", "P36", 0}, {"\"\"", "{}", NULL, 0},
+        {"true", "-3", NULL, -3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        me_dataset facts;
+        mobiedit_error err = {0};
+        (void)snprintf(text, sizeof text,
+                       "[{\"case_id\":%s,\"requested_rewrite\":{\"relation_id\":%s,\"prompt\":\"{} is\","
+                       "\"subject\":\"a\",\"target_new\":\"b\"}}]",
+                       cases[i].id, cases[i].relation);
+        if (parse(text, &facts, &err) != MOBIEDIT_OK) fail_msg("%s: %s", text, err.message);
+        assert_int_equal(facts.facts[0].case_id, cases[i].case_id);
+        if (cases[i].read)
+            assert_string_equal(facts.facts[0].relation, cases[i].read);
+        else
+            assert_null(facts.facts[0].relation);
+        me_dataset_free(&facts);
+    }
+}
+
+static void finds_out_what_a_file_is(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *text, *refusal; /* NULL: read */
+    } files[] = {
+        {"facts.CSV", "prompt,target\n{a} is,b\n", NULL},
+        {"facts", "prompt;target\n{a} is;b\n", NULL},
+        {"facts.txt", "\xEF\xBB\xBFprompt,target\n{a} is,b\n", NULL},
+        {"facts", " \n[{\"prompt\":\"{a} is\",\"target\":\"b\"}]", NULL},
+        {"facts.Json", "\xEF\xBB\xBF[{\"prompt\":\"{a} is\",\"target\":\"b\"}]", NULL},
+        {"facts.json", "prompt,target\n{a} is,b\n", "not JSON"},
+        {"facts.csv", "[{}]", "line 1: the header names no column prompt"},
+        {"facts.csv", "prompt,target\n", "there are no facts"},
+        {"facts.csv", "prompt,target\na is,b\nc is,d\n", "none of the 2 facts can be used; line 2: "},
+        {"facts.csv", "\xFF\xFEp", "UTF-16"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        me_dataset facts;
+        mobiedit_error err = {0};
+        const mobiedit_status status =
+            me_dataset_parse(files[i].text, strlen(files[i].text), files[i].name, &facts, &err);
+        if (!files[i].refusal) {
+            if (status != MOBIEDIT_OK) fail_msg("%zu: %s", i, err.message);
+            assert_string_equal(facts.facts[0].subject, "a");
+            assert_true(facts.hash == me_hash(files[i].text, strlen(files[i].text)));
+        } else if (status != MOBIEDIT_E_FORMAT || !strstr(err.message, files[i].refusal)) {
+            fail_msg("%zu: \"%s\" does not say \"%s\"", i, err.message, files[i].refusal);
+        }
+        me_dataset_free(&facts);
+    }
+}
+
+static void finds_the_last_fact_of_a_prompt(void **state) {
+    (void)state;
+    static const char text[] = "prompt,target\n{a} is,x\n{b} is,x\n{a} was,x\n{a} is,y\n{b} is,x\n{a} is,x\n";
+    static const size_t expected[] = {5, 4, 2, 5, 4, 5};
+    me_dataset facts;
+    mobiedit_error err = {0};
+    size_t *last;
+    assert_int_equal(me_dataset_parse(text, strlen(text), "f.csv", &facts, &err), MOBIEDIT_OK);
+    assert_int_equal(me_last_of_prompt(&facts, &last, &err), MOBIEDIT_OK);
+    for (size_t i = 0; i < facts.n; i++)
+        assert_int_equal(last[i], expected[i]);
+    me_free(last);
+    me_dataset_free(&facts);
+}
+
 #define FLAT(rest) "[{\"subject\":\"a\",\"src\":\"a is\",\"alt\":\"b\"" rest "}]"
 
 static const struct {
@@ -166,25 +272,22 @@ static const struct {
     {"[3]", "case 0: the case is not an object"},
     {"[{" REWRITE("") "}, {}]", "case 1: requested_rewrite is missing"},
     {"[{\"requested_rewrite\":[]}]", "requested_rewrite is not an object"},
-    {"[{\"case_id\":\"x\"," REWRITE("") "}]", "case_id is not a number"},
-    {"[{\"case_id\":1.5," REWRITE("") "}]", "case_id is not an integer"},
-    {"[{\"case_id\":1e300," REWRITE("") "}]", "case_id is not an integer"},
-    {"[{\"requested_rewrite\":{\"subject\":\"a\",\"target_new\":{\"str\":\"b\"}}}]", "prompt is missing"},
+    {"[{\"requested_rewrite\":{\"subject\":\"a\",\"target_new\":{\"str\":\"b\"}}}]",
+     "case 0: there is no prompt"},
     {"[{\"requested_rewrite\":{\"prompt\":7}}]", "requested_rewrite.prompt is not a string"},
-    {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\"\"}}]", "subject is empty"},
-    {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\"a\"}}]", "target_new is missing"},
-    {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\"a\",\"target_new\":\"b\"}}]",
-     "target_new is not an object"},
+    {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\" \",\"target_new\":\"b\"}}]",
+     "there is no subject for the braces"},
+    {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\"a\"}}]", "there is no target"},
+    {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\"a\",\"target_new\":3}}]",
+     "target_new is not a string"},
     {"[{\"requested_rewrite\":{\"prompt\":\"{} is\",\"subject\":\"a\",\"target_new\":{}}}]",
-     "target_new.str is missing"},
+     "there is no target"},
     {"[{\"requested_rewrite\":{\"prompt\":\"It is\",\"subject\":\"a\",\"target_new\":{\"str\":\"b\"}}}]",
-     "has no {}"},
+     "the subject \"a\" does not occur in the prompt \"It is\""},
     {"[{\"requested_rewrite\":{\"prompt\":\"{} is {}\",\"subject\":\"a\",\"target_new\":{\"str\":\"b\"}}}]",
-     "more than one {}"},
-    {"[{" REWRITE("\"relation_id\":5,") "}]", "relation_id is not a string"},
+     "one pair of braces"},
     {"[{" REWRITE("") ",\"paraphrase_prompts\":{}}]", "paraphrase_prompts is not a list"},
     {"[{" REWRITE("") ",\"neighborhood_prompts\":[\"a\",null]}]", "neighborhood_prompts is not a string"},
-    {"[{\"src\":\"a is\",\"alt\":\"b\"}]", "requested_rewrite is missing"},
     {"[{\"subject\":3,\"src\":\"a is\"}]", "subject is not a string"},
     {FLAT(",\"rephrase\":{}"), "rephrase is not a string"},
     {FLAT(",\"rephrase\":[[[\"a\"]]]"), "list in a list in a list"},
@@ -195,10 +298,25 @@ static const struct {
     {FLAT(",\"portability\":{\"Reasoning\":[{\"ground_truth\":\"a\"}]}"), "question without a prompt"},
     {FLAT(",\"portability\":{\"Reasoning\":[{\"prompt\":\"\",\"ground_truth\":\"a\"}]}"),
      "portability is empty"},
-    {"[{" REWRITE("\"target_true\":\"Tokyo\",") "}]", "target_true is not an object"},
+    {"[{" REWRITE("\"target_true\":3,") "}]", "target_true is not a string"},
+    {"[{\"src\":\"a is\",\"alt\":\"b\"}]", "has no subject in braces"},
+    {"[{" REWRITE("") ",\"x\":\"a\\u0000b\"}]", "a text with a zero character: line 1, column "},
+    {"[{\n \"prompt\":\"{a}\\\\\\u0000\"}]", "a text with a zero character: line 2, column 17"},
     {"[{" REWRITE("") ",\"generation_prompts\":[3]}]", "generation_prompts is not a string"},
     {"[{" REWRITE("") ",\"neighborhood_prompts\":[\"a\xFF\"]}]", "neighborhood_prompts is not UTF-8"},
 };
+
+static void keeps_what_only_looks_like_a_zero(void **state) {
+    (void)state;
+    me_dataset facts;
+    mobiedit_error err = {0};
+    assert_int_equal(parse("[{\"prompt\":\"{a} is\",\"target\":\"\\\\u0000\"}]", &facts, &err), MOBIEDIT_OK);
+    assert_string_equal(facts.facts[0].target, "\\u0000");
+    me_dataset_free(&facts);
+    const char zero[] = "[{\"prompt\":\"{a} is\",\"target\":\"x\0y\"}]";
+    assert_int_equal(me_dataset_parse(zero, sizeof zero - 1, "facts.json", &facts, &err), MOBIEDIT_E_FORMAT);
+    assert_non_null(strstr(err.message, "zero character"));
+}
 
 static void refuses_by_case_and_field(void **state) {
     (void)state;
@@ -286,6 +404,11 @@ int main(void) {
         cmocka_unit_test(reads_mend_eval),
         cmocka_unit_test(reads_easyedit),
         cmocka_unit_test(reads_one_hop_portability),
+        cmocka_unit_test(reads_requests),
+        cmocka_unit_test(reads_ids_of_any_type),
+        cmocka_unit_test(finds_out_what_a_file_is),
+        cmocka_unit_test(finds_the_last_fact_of_a_prompt),
+        cmocka_unit_test(keeps_what_only_looks_like_a_zero),
         cmocka_unit_test(refuses_by_case_and_field),
         cmocka_unit_test(bounds_sizes),
         cmocka_unit_test(reads_files),
