@@ -362,9 +362,8 @@ typedef enum {
 } mobiedit_fact_outcome;
 
 typedef struct {
-    int index, total; /* -1, 0: unusable; all such facts of the file are told before the others */
-    const char
-        *prompt; /* the subject in braces; borrowed for the callback, as are the rest; NULL: unusable */
+    int index, total;   /* -1, 0: unusable; all such facts of the file are told before the others */
+    const char *prompt; /* the subject in braces, NULL: unusable; borrowed for the callback, as is the rest */
     const char *target;
     mobiedit_fact_outcome outcome;
     const char *message; /* why it failed or is unusable (with its line or case), what replaces it; or NULL */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # fuzz.sh BUILD RUNS: RUNS executions of each fuzz target of BUILD, from the inputs in tests/fuzz/corpus on. What a run
 # learns stays in BUILD/corpus and is where the next one starts; an input that crashes is saved in BUILD too, and ends
-# the script.
+# the script. One spoilt model is loaded by libllama for each hundred of them.
 . "$(dirname "$0")/common.sh"
 
 build=$1
@@ -22,4 +22,6 @@ for target in "$build"/tests/fuzz/fuzz_*; do
     }
     grep -E 'number_of_executed_units|average_exec_per_sec' "$build/$name.log"
 done
+say "loading spoilt models by libllama, $((runs / 100 + 1)) of them"
+"$build/tests/runtime/spoilt_models" "$((runs / 100 + 1))" "$RANDOM"
 say "no crashes"

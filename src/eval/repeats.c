@@ -1,3 +1,4 @@
+/* Finds the facts of one file that ask for the same prompt. */
 #include "eval/repeats.h"
 
 #include "base/memory.h"

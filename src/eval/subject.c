@@ -1,3 +1,4 @@
+/* Finds the subject of a fact in its prompt, and says why no edit can be made of the fact. */
 #include "eval/subject.h"
 
 #include "base/memory.h"

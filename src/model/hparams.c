@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Bounds that keep every product of two sizes inside int64 and every index inside int. */
-enum { MAX_DIM = 1 << 24, MAX_HEADS = 1 << 16 };
+enum { MAX_DIM = 1 << 24, MAX_HEADS = 1 << 16, MAX_WINDOW = 1 << 24 };
 
 typedef struct {
     const char *name;
@@ -46,6 +46,8 @@ static const struct {
 } REFUSED[] = {
     {"expert_count", 0, true},
     {"expert_used_count", 0, true},
+    {"expert_group_count", 0, true},
+    {"expert_group_used_count", 0, true},
     {"nextn_predict_layers", 0, true},
     {"n_deepstack_layers", 0, true},
     {"pooling_type", 0, true},
@@ -241,7 +243,7 @@ static mobiedit_status read_window_pattern(const me_model *model, const me_metad
 static mobiedit_status read_windows(me_model *model, const me_metadata *meta, mobiedit_error *err) {
     int window = 0;
     if (model->arch != ME_ARCH_GEMMA3) return MOBIEDIT_OK;
-    ME_TRY(me_meta_int(meta, "attention.sliding_window", 0, INT_MAX, &window, err));
+    ME_TRY(me_meta_int(meta, "attention.sliding_window", 0, MAX_WINDOW, &window, err));
     if (window == 0) return MOBIEDIT_OK;
     float base = 10000;
     ME_TRY(me_meta_float(meta, "rope.freq_base_swa", &base, NULL, err));

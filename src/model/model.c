@@ -63,9 +63,20 @@ static mobiedit_status check_kind(const me_metadata *meta, mobiedit_error *err) 
     return MOBIEDIT_OK;
 }
 
+/* libllama maps the tensors as the CPU's, and ends the process if they do not begin at such a multiple. */
+static mobiedit_status check_alignment(const me_metadata *meta, mobiedit_error *err) {
+    enum { CPU_ALIGNMENT = 32 };
+    const size_t alignment = gguf_get_alignment(meta->gguf);
+    if (alignment % CPU_ALIGNMENT == 0) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                   "%s: general.alignment is %zu; libllama maps multiples of %d only", meta->path, alignment,
+                   CPU_ALIGNMENT);
+}
+
 static mobiedit_status read_model(me_model *model, const struct gguf_context *gguf, mobiedit_error *err) {
     me_metadata meta = {.path = me_shown_path(model->path), .gguf = gguf};
     ME_TRY(check_kind(&meta, err));
+    ME_TRY(check_alignment(&meta, err));
     const char *arch = NULL;
     ME_TRY(me_meta_string(&meta, "general.architecture", &arch, err));
     if (!arch) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the metadata name no architecture", meta.path);

@@ -68,6 +68,17 @@ static mobiedit_status find_space_prefix(me_vocab *vocab, mobiedit_error *err) {
     return status;
 }
 
+/* libllama ends the process if it is to add a token that the vocabulary does not have. */
+static mobiedit_status check_added(const me_vocab *vocab, const char *path, mobiedit_error *err) {
+    const bool no_bos =
+        llama_vocab_get_add_bos(vocab->vocab) && llama_vocab_bos(vocab->vocab) == LLAMA_TOKEN_NULL;
+    const bool no_eos =
+        llama_vocab_get_add_eos(vocab->vocab) && llama_vocab_eos(vocab->vocab) == LLAMA_TOKEN_NULL;
+    if (!no_bos && !no_eos) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the tokenizer adds %s, which is not in the vocabulary", path,
+                   no_bos ? "a BOS" : "an EOS");
+}
+
 /* Takes libllama's vocabulary of the model at `path`. */
 static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_model *source, const char *path,
                                   mobiedit_error *err) {
@@ -80,6 +91,7 @@ static mobiedit_status take_vocab(me_vocab *vocab, const struct llama_model *sou
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
                        "%s: the vocabulary is neither SentencePiece nor byte-pair encoding", path);
     ME_TRY(check_tokens(vocab, path, err));
+    ME_TRY(check_added(vocab, path, err));
     return find_space_prefix(vocab, err);
 }
 

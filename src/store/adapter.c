@@ -294,13 +294,6 @@ static mobiedit_status open_file(const me_model *model, const char *path, adapte
     return status;
 }
 
-mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err) {
-    adapter_file f;
-    ME_TRY(open_file(model, path, &f, err));
-    close_file(&f);
-    return MOBIEDIT_OK;
-}
-
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
 static int64_t find_half(const struct gguf_context *gguf, const me_adapter_part *part, const char *suffix) {
@@ -339,6 +332,10 @@ static mobiedit_status read_shape(const adapter_file *f, const me_model *model, 
     return MOBIEDIT_OK;
 }
 
+static mobiedit_status refuse_values(const char *path, mobiedit_error *err) {
+    return me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
+}
+
 /* Tensor `id` [ne1][ne0] as floats, in memory of its own. */
 static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char *path, float **out,
                                    mobiedit_error *err) {
@@ -361,6 +358,26 @@ static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char
         *out = values;
     else
         me_free(values);
+    return status;
+}
+
+static mobiedit_status check_values(const adapter_file *f, int64_t id, const char *path,
+                                    mobiedit_error *err) {
+    const int64_t *ne = gguf_get_tensor_ne(f->gguf, id);
+    float *values = NULL;
+    ME_TRY(read_tensor(f, id, path, &values, err));
+    const bool finite = me_all_finite(values, (size_t)ne[0] * (size_t)ne[1]);
+    me_free(values);
+    return finite ? MOBIEDIT_OK : refuse_values(path, err);
+}
+
+mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err) {
+    adapter_file f;
+    ME_TRY(open_file(model, path, &f, err));
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int64_t id = 0; id < gguf_get_n_tensors(f.gguf) && status == MOBIEDIT_OK; id++)
+        status = check_values(&f, id, path, err);
+    close_file(&f);
     return status;
 }
 
@@ -408,9 +425,7 @@ static mobiedit_status read_contents(const adapter_file *f, const me_model *mode
         part->b = b;
         next = b + count_b(model, part);
     }
-    if (!me_all_finite(out->values, n_values))
-        return me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
-    return MOBIEDIT_OK;
+    return me_all_finite(out->values, n_values) ? MOBIEDIT_OK : refuse_values(path, err);
 }
 
 mobiedit_status me_adapter_read(const me_model *model, const char *path, me_adapter_data *out,

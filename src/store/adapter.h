@@ -34,8 +34,8 @@ mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapte
 /* Whether none of x [n] is infinite or no number. */
 bool me_all_finite(const float *x, size_t n);
 
-/* Checks that the file at `path` is a LoRA adapter whose architecture and every tensor's shape fit the model:
- * E_IO, E_FORMAT, or E_MISMATCH with a one-line reason. (libllama's own message goes to its log.) */
+/* Checks that the file at `path` is a LoRA adapter whose architecture and every tensor's shape fit the model,
+ * and that its values are finite: E_IO, E_FORMAT, or E_MISMATCH with a one-line reason. (libllama's own message goes to its log.) */
 mobiedit_status me_adapter_check(const me_model *model, const char *path, mobiedit_error *err);
 
 /* An adapter in memory. Its parts are in order, and b holds llama.cpp's factor alpha / rank. */

@@ -312,6 +312,42 @@ static void refuses_repeated_tokens(void **state) {
     expect_refusal(path, MOBIEDIT_E_FORMAT, "tokens 2 and 4 are the same: a");
 }
 
+/* An empty token has a name in libllama that another token may have. */
+static void repeat_a_name(struct gguf_context *gguf, const void *user) {
+    static const char *tokens[] = {"a", "[EMPTY_3]", "[EMPTY_2]", ""};
+    (void)user;
+    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", tokens, 4);
+}
+
+static void refuses_the_name_of_an_empty_token(void **state) {
+    (void)state;
+    const tiny_model_options options = {.change = repeat_a_name};
+    const char *path = scratch_path("named.gguf");
+    assert_true(tiny_model_write(path, "llama", &options));
+    expect_refusal(path, MOBIEDIT_E_FORMAT, "tokens 1 and 3 are the same: [EMPTY_3]");
+}
+
+/* libllama maps the tensors at their places in the file, and ends the process where those are no multiples of
+ * 32. */
+static void refuses_tensors_at_odd_places(void **state) {
+    (void)state;
+    expect_spoiled("llama", INT("general.alignment", 4), MOBIEDIT_E_UNSUPPORTED, "general.alignment is 4");
+    expect_spoiled("qwen2", INT("general.alignment", 8), MOBIEDIT_E_UNSUPPORTED, "general.alignment is 8");
+    expect_spoiled("gemma3", INT("general.alignment", 16), MOBIEDIT_E_UNSUPPORTED, "general.alignment is 16");
+    const spoiler wide = INT("general.alignment", 64);
+    const tiny_model_options options = {.change = spoil, .user = &wide};
+    me_model_close(open_tiny("llama", &options));
+}
+
+static void refuses_other_tokenizers(void **state) {
+    (void)state;
+    expect_spoiled("llama", GONE("tokenizer.ggml.model"), MOBIEDIT_E_FORMAT, "no tokenizer.ggml.model");
+    expect_spoiled("llama", INT("tokenizer.ggml.model", 1), MOBIEDIT_E_FORMAT, "not of type str");
+    expect_spoiled("llama", TEXT("tokenizer.ggml.model", "rwkv"), MOBIEDIT_E_UNSUPPORTED, "of kind rwkv");
+    expect_spoiled("llama", TEXT("tokenizer.ggml.pre", "whitespace"), MOBIEDIT_E_UNSUPPORTED,
+                   "pre-tokenizer whitespace");
+}
+
 static void refuses_other_kinds(void **state) {
     (void)state;
     expect_spoiled("llama", TEXT("general.type", "adapter"), MOBIEDIT_E_FORMAT, "of type adapter");
@@ -327,6 +363,7 @@ static void refuses_other_kinds(void **state) {
 static void refuses_other_features(void **state) {
     (void)state;
     expect_spoiled("llama", INT("llama.expert_count", 8), MOBIEDIT_E_UNSUPPORTED, "expert_count = 8");
+    expect_spoiled("qwen2", INT("qwen2.expert_group_count", 1), MOBIEDIT_E_UNSUPPORTED, "expert_group_count");
     expect_spoiled("llama", FLOAT("llama.attention.clamp_kqv", 8), MOBIEDIT_E_UNSUPPORTED, "clamp_kqv");
     expect_spoiled("llama", FLOAT("llama.logit_scale", 4), MOBIEDIT_E_UNSUPPORTED, "logit_scale");
     expect_spoiled("llama", FLOAT("llama.attention.scale", 1), MOBIEDIT_E_UNSUPPORTED, "attention.scale");
@@ -376,6 +413,8 @@ static void refuses_bad_numbers(void **state) {
     expect_spoiled("llama", FLOAT("llama.rope.freq_base", 0), MOBIEDIT_E_FORMAT, "rope base");
     expect_spoiled("llama", FLOAT("llama.rope.scaling.factor", -2), MOBIEDIT_E_FORMAT, "scaling factor");
     expect_spoiled("gemma3", FLOAT("gemma3.rope.freq_base_swa", 0), MOBIEDIT_E_FORMAT, "rope base");
+    expect_spoiled("gemma3", INT("gemma3.attention.sliding_window", 4294967040.0), MOBIEDIT_E_FORMAT,
+                   "sliding_window is 4294967040");
     expect_spoiled("gemma3", LIST("gemma3.attention.sliding_window_pattern", 1), MOBIEDIT_E_FORMAT,
                    "2 flags");
 }
@@ -535,15 +574,27 @@ static void prints_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prints_nothing),           cmocka_unit_test(reads_every_architecture),
-        cmocka_unit_test(reads_optional_tensors),   cmocka_unit_test(reads_every_type),
-        cmocka_unit_test(released_pages_come_back), cmocka_unit_test(reads_windows),
-        cmocka_unit_test(reads_window_list),        cmocka_unit_test(reads_rope_scaling),
-        cmocka_unit_test(refuses_other_files),      cmocka_unit_test(refuses_repeated_tokens),
-        cmocka_unit_test(refuses_other_kinds),      cmocka_unit_test(refuses_other_features),
-        cmocka_unit_test(refuses_bad_numbers),      cmocka_unit_test(refuses_other_tensors),
-        cmocka_unit_test(refuses_vocabulary_alone), cmocka_unit_test(names_the_reason_after_a_long_path),
-        cmocka_unit_test(refuses_every_truncation), cmocka_unit_test(survives_every_flip),
+        cmocka_unit_test(prints_nothing),
+        cmocka_unit_test(reads_every_architecture),
+        cmocka_unit_test(reads_optional_tensors),
+        cmocka_unit_test(reads_every_type),
+        cmocka_unit_test(released_pages_come_back),
+        cmocka_unit_test(reads_windows),
+        cmocka_unit_test(reads_window_list),
+        cmocka_unit_test(reads_rope_scaling),
+        cmocka_unit_test(refuses_other_files),
+        cmocka_unit_test(refuses_repeated_tokens),
+        cmocka_unit_test(refuses_the_name_of_an_empty_token),
+        cmocka_unit_test(refuses_tensors_at_odd_places),
+        cmocka_unit_test(refuses_other_tokenizers),
+        cmocka_unit_test(refuses_other_kinds),
+        cmocka_unit_test(refuses_other_features),
+        cmocka_unit_test(refuses_bad_numbers),
+        cmocka_unit_test(refuses_other_tensors),
+        cmocka_unit_test(refuses_vocabulary_alone),
+        cmocka_unit_test(names_the_reason_after_a_long_path),
+        cmocka_unit_test(refuses_every_truncation),
+        cmocka_unit_test(survives_every_flip),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -258,6 +258,27 @@ static void set_no_vocabulary(struct gguf_context *gguf, const void *user) {
     gguf_set_val_str(gguf, "tokenizer.ggml.model", user);
 }
 
+/* A vocabulary without the BOS and EOS that libllama takes for granted, which it is to add. */
+static void ask_for(struct gguf_context *gguf, const char *key) {
+    static const char *tokens[] = {"a", "b", "c"};
+    static const int32_t types[3] = {1, 1, 1};
+    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", tokens, 3);
+    gguf_set_arr_data(gguf, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types, 3);
+    gguf_remove_key(gguf, "tokenizer.ggml.bos_token_id");
+    gguf_remove_key(gguf, "tokenizer.ggml.eos_token_id");
+    gguf_set_val_bool(gguf, key, true);
+}
+
+static void ask_for_bos(struct gguf_context *gguf, const void *user) {
+    (void)user;
+    ask_for(gguf, "tokenizer.ggml.add_bos_token");
+}
+
+static void ask_for_eos(struct gguf_context *gguf, const void *user) {
+    (void)user;
+    ask_for(gguf, "tokenizer.ggml.add_eos_token");
+}
+
 static void expect_refused_vocabulary(const tiny_model_options *options, mobiedit_status status,
                                       const char *reason) {
     const char *path = scratch_path("vocab.gguf");
@@ -273,6 +294,10 @@ static void refuses_other_vocabularies(void **state) {
     (void)state;
     const tiny_model_options bytes = {.sentencepiece = true, .change = drop_byte_tokens};
     expect_refused_vocabulary(&bytes, MOBIEDIT_E_FORMAT, "2 of 256 bytes");
+    const tiny_model_options bos = {.change = ask_for_bos};
+    expect_refused_vocabulary(&bos, MOBIEDIT_E_FORMAT, "adds a BOS");
+    const tiny_model_options eos = {.change = ask_for_eos};
+    expect_refused_vocabulary(&eos, MOBIEDIT_E_FORMAT, "adds an EOS");
     const tiny_model_options none = {.change = set_no_vocabulary, .user = "none"};
     expect_refused_vocabulary(&none, MOBIEDIT_E_UNSUPPORTED, "neither");
     const tiny_model_options unknown = {.change = set_no_vocabulary, .user = "runes"};

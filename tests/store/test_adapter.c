@@ -389,6 +389,39 @@ static void unsound_adapters_are_refused(void **state) {
     assert_int_equal(unlink(output), 0);
 }
 
+/* One value that is not a number spoils an adapter, in whichever matrix and type it is. */
+static void values_that_are_not_finite_are_refused(void **state) {
+    (void)state;
+    enum { D = 64 };
+    const made_up sound = {"blk.0.attn_q.weight.lora_a",
+                           "blk.0.attn_q.weight.lora_b",
+                           .type = GGML_TYPE_F16,
+                           .n_in = D,
+                           .rank_a = 2,
+                           .rank_b = 2,
+                           .n_out = D};
+    static const uint16_t spoilt[] = {0x7C00, 0xFC00, 0x7E00}; /* infinity, -infinity, NaN */
+    char *bytes;
+    size_t n;
+    write_made_up(&sound);
+    assert_int_equal(me_read_file(output, 1 << 16, &bytes, &n, NULL), MOBIEDIT_OK);
+    for (size_t i = 0; i < sizeof spoilt / sizeof *spoilt; i++) {
+        const size_t at = n - sizeof spoilt[i] * (i == 0 ? 1 : D * 2 + 3); /* in lora_b, in lora_a */
+        uint16_t old;
+        memcpy(&old, bytes + at, sizeof old);
+        memcpy(bytes + at, &spoilt[i], sizeof spoilt[i]);
+        assert_true(put_bytes(output, bytes, n));
+        mobiedit_error err = {0};
+        assert_int_equal(me_adapter_check(model, output, &err), MOBIEDIT_E_FORMAT);
+        assert_non_null(strstr(err.message, "not numbers"));
+        memcpy(bytes + at, &old, sizeof old);
+    }
+    assert_true(put_bytes(output, bytes, n));
+    assert_int_equal(me_adapter_check(model, output, NULL), MOBIEDIT_OK);
+    assert_int_equal(unlink(output), 0);
+    me_free(bytes);
+}
+
 /* Files of other tools: with a matrix of the attention in them they cannot be read, of any MLP matrix they
  * can. */
 static void matrices_of_the_mlp_are_read(void **state) {
@@ -458,12 +491,19 @@ static void damaged_files_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(file_holds_the_edit),          cmocka_unit_test(ranks_may_differ),
-        cmocka_unit_test(all_matrices_come_back),       cmocka_unit_test(discard_leaves_the_old_file),
-        cmocka_unit_test(bad_places_are_refused),       cmocka_unit_test(folder_in_the_way_fails_commit),
-        cmocka_unit_test(full_disk_leaves_nothing),     cmocka_unit_test(senseless_edits_are_refused),
-        cmocka_unit_test(other_models_do_not_match),    cmocka_unit_test(unsound_adapters_are_refused),
-        cmocka_unit_test(matrices_of_the_mlp_are_read), cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(file_holds_the_edit),
+        cmocka_unit_test(ranks_may_differ),
+        cmocka_unit_test(all_matrices_come_back),
+        cmocka_unit_test(discard_leaves_the_old_file),
+        cmocka_unit_test(bad_places_are_refused),
+        cmocka_unit_test(folder_in_the_way_fails_commit),
+        cmocka_unit_test(full_disk_leaves_nothing),
+        cmocka_unit_test(senseless_edits_are_refused),
+        cmocka_unit_test(other_models_do_not_match),
+        cmocka_unit_test(unsound_adapters_are_refused),
+        cmocka_unit_test(matrices_of_the_mlp_are_read),
+        cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(values_that_are_not_finite_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
