@@ -1,8 +1,11 @@
 /* mobiedit ask */
+#define _POSIX_C_SOURCE 200809L
 #include "options.h"
+#include "output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const option_row TABLE[] = {
     OPTION_ROW_ADAPTER("an adapter made by edit"),
@@ -27,9 +30,14 @@ static const option_row TABLE[] = {
      .value = "N"},
     OPTION_ROW_END};
 
+/* A program gets the model's very words; a terminal none that could command it. */
 static bool print_piece(void *user, const char *piece) {
-    (void)user;
-    return fputs(piece, stdout) >= 0 && fflush(stdout) == 0 && !interrupted();
+    const bool *to_terminal = user;
+    if (*to_terminal)
+        output_put(stdout, OUTPUT_TEXT, piece);
+    else
+        (void)fputs(piece, stdout);
+    return output_arrived() && !interrupted();
 }
 
 /* The system prompt and what was said before; NULL: out of memory. */
@@ -43,10 +51,12 @@ static mobiedit_turn *make_turns(const options *o, size_t *n) {
 }
 
 static int print_answer(const options *o, const mobiedit_turn *turns, size_t n_turns) {
+    bool to_terminal = isatty(STDOUT_FILENO);
     const mobiedit_ask_options ask_options = {.adapter = o->adapter,
                                               .chat = o->chat,
                                               .max_tokens = o->max_tokens,
                                               .on_text = print_piece,
+                                              .user = &to_terminal,
                                               .turns = turns,
                                               .n_turns = n_turns};
     mobiedit_model *model = NULL;
@@ -56,7 +66,7 @@ static int print_answer(const options *o, const mobiedit_turn *turns, size_t n_t
     if (status == MOBIEDIT_OK) status = mobiedit_ask(model, o->positional[1], &ask_options, &text, &err);
     mobiedit_free(text);
     mobiedit_close(model);
-    if (status == MOBIEDIT_OK) (void)putchar('\n');
+    if (status == MOBIEDIT_OK) print_newline();
     if (status == MOBIEDIT_OK && interrupted()) err.status = MOBIEDIT_E_CANCELLED;
     return err.status == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
 }
@@ -78,6 +88,6 @@ const command command_ask = {
     .name = "ask",
     .usage = "MODEL.gguf PROMPT [--adapter FILE] [--chat [--system TEXT] [--turn TEXT]...] [-n N]",
     .summary = "prints the model's greedy continuation of the prompt",
-    .arguments = {"MODEL.gguf", "PROMPT"},
+    .arguments = {{"MODEL.gguf", FILE_MODEL}, {"PROMPT", FILE_NONE}},
     .options = {TABLE},
     .run = ask};

@@ -1,6 +1,7 @@
 /* mobiedit calibrate */
 #include "json.h"
 #include "options.h"
+#include "output.h"
 #include "progress.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@ static const option_row TABLE[] = {
      .letter = 'o',
      .kind = OPTION_TEXT,
      .at = offsetof(options, model.calibration),
+     .file = FILE_NEW_CALIBRATION,
      .help = "where to write it (MODEL.gguf.mobiedit.calibration)",
      .value = "FILE"},
     OPTION_ROW_BACKEND,
@@ -46,11 +48,12 @@ static int report(const options *o, const findings *f) {
         return json_print(object, STATUS_DONE);
     }
     for (int i = 0; i < f->n_trials; i++)
-        (void)printf("%s layer %d: %.2f", i ? "," : "loss of trial edits in other words:", f->trials[i].layer,
-                     f->trials[i].loss);
-    (void)printf("%slayer %d calibrated: %d prompts", f->n_trials ? "\n" : "", r->layer, r->prompts);
-    if (r->found) (void)printf(", %d of them before", r->found);
-    (void)printf(", %zu evaluations, %.0f s\n", r->evaluations, r->seconds);
+        print_part("%s layer %d: %.2f", i ? "," : "loss of trial edits in other words:", f->trials[i].layer,
+                   f->trials[i].loss);
+    if (f->n_trials) print_newline();
+    print_part("layer %d calibrated: %d prompts", r->layer, r->prompts);
+    if (r->found) print_part(", %d of them before", r->found);
+    print_line(", %zu evaluations, %.0f s", r->evaluations, r->seconds);
     return STATUS_DONE;
 }
 
@@ -58,7 +61,7 @@ static int calibrate(const options *o) {
     mobiedit_model *model = NULL;
     mobiedit_error err = {0};
     progress_line line;
-    progress_start(&line, o->quiet, 0);
+    progress_start(&line, o->quiet);
     const mobiedit_calibrate_options wanted = {.fix_layer = o->layer >= 0,
                                                .layer = o->layer >= 0 ? o->layer : 0,
                                                .on_prompt = on_prompt,
@@ -75,6 +78,6 @@ static int calibrate(const options *o) {
 const command command_calibrate = {.name = "calibrate",
                                    .usage = "MODEL.gguf [OPTION...]",
                                    .summary = "measures a model once, so that its edits need fewer tries",
-                                   .arguments = {"MODEL.gguf"},
+                                   .arguments = {{"MODEL.gguf", FILE_MODEL}},
                                    .options = {TABLE, options_running},
                                    .run = calibrate};

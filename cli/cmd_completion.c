@@ -69,12 +69,12 @@ static void print_quoted(const char *text) {
     }
 }
 
-/* What may follow an option: files if its help says so. */
+/* What may follow an option. */
 static void print_zsh_value(const option_row *row) {
     (void)putchar(':');
     print_quoted(row->value);
     (void)putchar(':');
-    if (strncmp(row->value, "FILE", 4) == 0) (void)fputs("_files", stdout);
+    if (row->file != FILE_NONE) (void)fputs("_files", stdout);
     if (strcmp(row->name, "solver") != 0) return;
     (void)putchar('(');
     for (const char *const *solver = mobiedit_solvers(); *solver; solver++)
@@ -139,5 +139,5 @@ static int run(const options *o) {
 const command command_completion = {.name = "completion",
                                     .usage = "bash|zsh",
                                     .summary = "prints the completion file of a shell",
-                                    .arguments = {"bash|zsh"},
+                                    .arguments = {{"bash|zsh", FILE_NONE}},
                                     .run = run};

@@ -1,6 +1,7 @@
 /* mobiedit devices */
 #include "json.h"
 #include "options.h"
+#include "output.h"
 
 #include <stdio.h>
 
@@ -29,14 +30,14 @@ static int print_json(const mobiedit_device *devices, size_t n) {
 
 static int print_table(const mobiedit_device *devices, size_t n) {
     const double mib = 1024.0 * 1024.0;
-    (void)printf("%-12s %-15s %10s %10s  %s\n", "name", "kind", "free MiB", "of MiB", "");
+    print_line("%-12s %-15s %10s %10s  %s", "name", "kind", "free MiB", "of MiB", "");
     for (size_t i = 0; i < n; i++) {
-        (void)printf("%-12s %-15s %10.0f %10.0f  %s", devices[i].name, devices[i].kind,
-                     (double)devices[i].memory_free / mib, (double)devices[i].memory_total / mib,
-                     devices[i].description);
+        print_part("%-12s %-15s %10.0f %10.0f  %s", devices[i].name, devices[i].kind,
+                   (double)devices[i].memory_free / mib, (double)devices[i].memory_total / mib,
+                   devices[i].description);
         for (const char *const *kernels = devices[i].kernels; kernels && *kernels; kernels++)
-            (void)printf("%s%s", kernels == devices[i].kernels ? ", of: " : " ", *kernels);
-        (void)printf("\n");
+            print_part("%s%s", kernels == devices[i].kernels ? ", of: " : " ", *kernels);
+        print_newline();
     }
     return STATUS_DONE;
 }

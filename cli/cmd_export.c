@@ -1,14 +1,23 @@
 /* mobiedit export */
+#include "records.h"
 #include "session.h"
 
-#include <stdio.h>
-
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write"), OPTION_ROW_THREADS,
-                                   OPTION_ROW_LEDGER, OPTION_ROW_END};
+                                   OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROW_END};
 
 static int export(const options *o, mobiedit_ledger *ledger) {
     mobiedit_error err = {0};
-    return mobiedit_ledger_export(ledger, o->output, &err) == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
+    int status = STATUS_DONE;
+    if (mobiedit_ledger_export(ledger, o->output, &err) != MOBIEDIT_OK) return complain_of(&err);
+    const int active = count_active(ledger, &status);
+    if (active < 0) return status;
+    if (!o->json) {
+        report_adapter(o->output, active);
+        return STATUS_DONE;
+    }
+    cJSON *object = cJSON_CreateObject();
+    adapter_add_json(object, o->output, active);
+    return json_print(object, STATUS_DONE);
 }
 
 static int run(const options *o) {
@@ -23,6 +32,6 @@ static int run(const options *o) {
 const command command_export = {.name = "export",
                                 .usage = "MODEL.gguf -o FILE [OPTION...]",
                                 .summary = "writes the adapter of all active edits",
-                                .arguments = {"MODEL.gguf"},
+                                .arguments = {{"MODEL.gguf", FILE_MODEL}},
                                 .options = {TABLE},
                                 .run = run};

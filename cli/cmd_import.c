@@ -1,4 +1,5 @@
 /* mobiedit import */
+#include "output.h"
 #include "progress.h"
 #include "records.h"
 #include "session.h"
@@ -40,14 +41,14 @@ static cJSON *fact_json(const mobiedit_import_fact *f) {
 
 static void print_fact(const mobiedit_import_fact *f) {
     if (f->outcome == MOBIEDIT_FACT_UNUSABLE) {
-        (void)printf("%*s  unusable      %s\n", 7, "", f->message);
+        print_line("%*s  unusable      %s", 7, "", f->message);
         return;
     }
-    (void)printf("%*d/%d  %-12s %7.2f s  %s -> %s", 5, f->index + 1, f->total, outcome_name(f->outcome),
-                 f->seconds, f->prompt, f->target);
-    if (f->change.superseded) (void)printf(" (supersedes %lld)", (long long)f->change.superseded);
-    if (f->message) (void)printf(" (%s)", f->message);
-    (void)putchar('\n');
+    print_part("%*d/%d  %-12s %7.2f s  %s -> %s", 5, f->index + 1, f->total, outcome_name(f->outcome),
+               f->seconds, f->prompt, f->target);
+    if (f->change.superseded) print_part(" (supersedes %lld)", (long long)f->change.superseded);
+    if (f->message) print_part(" (%s)", f->message);
+    print_newline();
     (void)fflush(stdout);
 }
 
@@ -66,14 +67,15 @@ static bool on_fact(void *user, const mobiedit_import_fact *f) {
 }
 
 static void report(const mobiedit_import_summary *s) {
-    (void)printf("\n%-13s %d recorded, %d known already, %d said by the model itself, %d failed\n", "facts",
-                 s->recorded, s->known, s->said, s->failed);
-    if (s->replaced) (void)printf("%-13s %d, by later facts of the file\n", "replaced", s->replaced);
-    if (s->unusable) (void)printf("%-13s %d\n", "unusable", s->unusable);
+    print_newline();
+    print_line("%-13s %d recorded, %d known already, %d said by the model itself, %d failed", "facts",
+               s->recorded, s->known, s->said, s->failed);
+    if (s->replaced) print_line("%-13s %d, by later facts of the file", "replaced", s->replaced);
+    if (s->unusable) print_line("%-13s %d", "unusable", s->unusable);
     report_together(&s->all);
 }
 
-static int report_json(cJSON *facts, const mobiedit_import_summary *s, int status) {
+static int report_json(cJSON *facts, const char *adapter, const mobiedit_import_summary *s, int status) {
     cJSON *object = cJSON_CreateObject();
     me_json_add_number(object, "recorded", s->recorded);
     me_json_add_number(object, "known", s->known);
@@ -82,29 +84,30 @@ static int report_json(cJSON *facts, const mobiedit_import_summary *s, int statu
     me_json_add_number(object, "replaced", s->replaced);
     me_json_add_number(object, "unusable", s->unusable);
     together_add_json(object, &s->all);
+    me_json_add_text(object, "adapter", adapter);
     if (!cJSON_AddItemToObject(object, "facts", facts)) cJSON_Delete(facts);
     return json_print(object, status);
 }
 
 static int import(const options *o, mobiedit_ledger *ledger) {
     importing i = {.o = o, .facts = o->json ? cJSON_CreateArray() : NULL};
-    progress_start(&i.line, o->quiet, o->n);
+    progress_start(&i.line, o->quiet);
     const mobiedit_import_options import_options = {
         .edit = options_edit(o, on_progress, &i), .n = o->n, .skip = o->skip, .on_fact = on_fact, .user = &i};
     mobiedit_import_summary summary = {0};
     mobiedit_error err = {0};
     mobiedit_status status =
         mobiedit_ledger_import(ledger, o->positional[1], &import_options, &summary, &err);
-    if (status == MOBIEDIT_OK && o->output && summary.all.active)
-        status = mobiedit_ledger_export(ledger, o->output, &err);
+    if (status == MOBIEDIT_OK && o->output) status = mobiedit_ledger_export(ledger, o->output, &err);
     progress_clear(&i.line);
     if (status != MOBIEDIT_OK) {
         cJSON_Delete(i.facts);
         return complain_of(&err);
     }
     const bool whole = summary.failed == 0 && summary.unusable == 0 && summary.all.hold == summary.all.active;
-    if (o->json) return report_json(i.facts, &summary, whole ? STATUS_DONE : STATUS_NOT_EDITED);
+    if (o->json) return report_json(i.facts, o->output, &summary, whole ? STATUS_DONE : STATUS_NOT_EDITED);
     report(&summary);
+    if (o->output) report_adapter(o->output, summary.all.active);
     return whole ? STATUS_DONE : STATUS_NOT_EDITED;
 }
 
@@ -120,6 +123,6 @@ const command command_import = {.name = "import",
                                 .usage = "MODEL.gguf FACTS.json|FACTS.csv [OPTION...]",
                                 .summary =
                                     "edits and records the facts of a file; goes on where it was cut off",
-                                .arguments = {"MODEL.gguf", "FACTS"},
+                                .arguments = {{"MODEL.gguf", FILE_MODEL}, {"FACTS", FILE_READ}},
                                 .options = {options_picking, TABLE, options_solving, options_running},
                                 .run = run};

@@ -1,4 +1,5 @@
 /* mobiedit list */
+#include "output.h"
 #include "records.h"
 #include "session.h"
 
@@ -31,7 +32,7 @@ static int list(const options *o, mobiedit_ledger *ledger) {
         return complain_of(&err);
     }
     if (!o->json) {
-        if (l.n == 0) (void)puts("No edit is recorded.");
+        if (l.n == 0) print_line("No edit is recorded.");
         return STATUS_DONE;
     }
     cJSON *object = cJSON_CreateObject();
@@ -50,6 +51,6 @@ static int run(const options *o) {
 const command command_list = {.name = "list",
                               .usage = "MODEL.gguf [OPTION...]",
                               .summary = "lists what has been edited",
-                              .arguments = {"MODEL.gguf"},
+                              .arguments = {{"MODEL.gguf", FILE_MODEL}},
                               .options = {TABLE},
                               .run = run};

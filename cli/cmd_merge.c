@@ -60,7 +60,7 @@ static int merge_ledger(const options *o, const mobiedit_merge_options *merge_op
 
 static int merge(const options *o, const mobiedit_request *facts) {
     progress_line line;
-    progress_start(&line, o->quiet, 0);
+    progress_start(&line, o->quiet);
     const mobiedit_merge_options merge_options = {.keep_float = o->keep_float,
                                                   .facts = facts,
                                                   .n_facts = o->check.n,
@@ -94,6 +94,6 @@ const command command_merge = {.name = "merge",
                                .usage =
                                    "MODEL.gguf -o MERGED.gguf [--adapter FILE] [--keep-float] [OPTION...]",
                                .summary = "folds an adapter, or all active edits, into a copy of the model",
-                               .arguments = {"MODEL.gguf"},
+                               .arguments = {{"MODEL.gguf", FILE_MODEL}},
                                .options = {TABLE, options_running},
                                .run = run};

@@ -1,6 +1,7 @@
 /* mobiedit push */
 #include "json.h"
 #include "options.h"
+#include "output.h"
 #include "server.h"
 
 #include <math.h>
@@ -80,8 +81,9 @@ static int report(const options *o, const served_adapter *adapter, double before
         me_json_add_number(object, "slots_erased", erased > 0 ? erased : 0);
         return json_print(object, STATUS_DONE);
     }
-    (void)printf("%-13s %s\n%-13s %s, number %d\n%-13s %g, was %g\n", "server", o->positional[0], "adapter",
-                 adapter->path, adapter->id, "scale", o->scale, before);
+    print_line("%-13s %s", "server", o->positional[0]);
+    print_line("%-13s %s, number %d", "adapter", adapter->path, adapter->id);
+    print_line("%-13s %g, was %g", "scale", o->scale, before);
     advise(erased);
     return STATUS_DONE;
 }
@@ -117,6 +119,6 @@ static int run(const options *o) {
 const command command_push = {.name = "push",
                               .usage = "URL --adapter FILE [--scale X]",
                               .summary = "switches an adapter of a running llama-server on or off",
-                              .arguments = {"URL"},
+                              .arguments = {{"URL", FILE_NONE}},
                               .options = {TABLE},
                               .run = run};

@@ -1,4 +1,5 @@
 /* mobiedit show */
+#include "output.h"
 #include "records.h"
 #include "session.h"
 
@@ -11,15 +12,16 @@ static void print_record(const mobiedit_record *r) {
     report_record_header();
     report_record(r);
     for (size_t i = 0; i < r->n_keep; i++)
-        (void)printf("%-13s %s\n", "keep", r->keep[i]);
-    (void)printf("%-13s %s\n%-13s %s\n", "before", r->before, "after", r->after);
-    (void)printf("%-13s %s, %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu\n", "edit",
-                 r->solve.solver, mobiedit_stop_name(r->solve.stop), r->solve.layer, r->solve.rounds,
-                 (double)r->solve.loss, (double)r->solve.delta_ratio, (unsigned long long)r->solve.seed);
-    (void)printf("%-13s %zu prompts, %zu tokens, %.2f s\n", "evaluations", r->solve.evaluations,
-                 r->solve.token_passes, r->solve.seconds);
-    (void)printf("%-13s %s\n", "changed", date_text(r->changed, date));
-    (void)printf("%-13s %s\n", "verified", r->verified ? date_text(r->verified, date) : "never");
+        print_line("%-13s %s", "keep", r->keep[i]);
+    print_line("%-13s %s", "before", r->before);
+    print_line("%-13s %s", "after", r->after);
+    print_line("%-13s %s, %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu", "edit",
+               r->solve.solver, mobiedit_stop_name(r->solve.stop), r->solve.layer, r->solve.rounds,
+               (double)r->solve.loss, (double)r->solve.delta_ratio, (unsigned long long)r->solve.seed);
+    print_line("%-13s %zu prompts, %zu tokens, %.2f s", "evaluations", r->solve.evaluations,
+               r->solve.token_passes, r->solve.seconds);
+    print_line("%-13s %s", "changed", date_text(r->changed, date));
+    print_line("%-13s %s", "verified", r->verified ? date_text(r->verified, date) : "never");
 }
 
 typedef struct {
@@ -57,6 +59,6 @@ static int run(const options *o) {
 const command command_show = {.name = "show",
                               .usage = "MODEL.gguf ID [OPTION...]",
                               .summary = "tells all about one edit",
-                              .arguments = {"MODEL.gguf", "ID"},
+                              .arguments = {{"MODEL.gguf", FILE_MODEL}, {"ID", FILE_NONE}},
                               .options = {TABLE},
                               .run = run};

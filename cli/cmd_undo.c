@@ -1,8 +1,7 @@
 /* mobiedit undo, mobiedit redo */
+#include "output.h"
 #include "records.h"
 #include "session.h"
-
-#include <stdio.h>
 
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter of what is active then"), OPTION_ROW_LEDGER,
                                    OPTION_ROW_JSON, OPTION_ROW_END};
@@ -13,20 +12,23 @@ typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, int64_t id, mobied
 static int change(const options *o, mobiedit_ledger *ledger, int64_t id, change_fn apply, const char *done) {
     mobiedit_change c = {0};
     mobiedit_error err = {0};
+    int status = STATUS_DONE;
     if (apply(ledger, id, &c, &err) != MOBIEDIT_OK) return complain_of(&err);
-    const bool written = o->output && mobiedit_ledger_export(ledger, o->output, &err) == MOBIEDIT_OK;
+    if (o->output && mobiedit_ledger_export(ledger, o->output, &err) != MOBIEDIT_OK)
+        status = complain_of(&err);
+    const char *written = status == STATUS_DONE ? o->output : NULL;
+    const int active = count_active(ledger, &status);
     if (o->json) {
         cJSON *object = cJSON_CreateObject();
         change_add_json(object, &c);
-        me_json_add_text(object, "adapter", written ? o->output : NULL);
-        (void)json_print(object, STATUS_DONE);
-    } else {
-        (void)printf("%-13s edit %lld\n", done, (long long)c.id);
-        c.id = 0;
-        report_change(&c);
-        if (written) (void)printf("%-13s %s\n", "adapter", o->output);
+        adapter_add_json(object, written, active);
+        return json_print(object, status);
     }
-    return o->output && !written ? complain_of(&err) : STATUS_DONE;
+    print_line("%-13s edit %lld", done, (long long)c.id);
+    c.id = 0;
+    report_change(&c);
+    if (written) report_adapter(written, active);
+    return status;
 }
 
 static int run_change(const options *o, change_fn apply, const char *done) {
@@ -50,13 +52,13 @@ static int run_redo(const options *o) {
 const command command_undo = {.name = "undo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
                               .summary = "takes an edit back",
-                              .arguments = {"MODEL.gguf", "ID"},
+                              .arguments = {{"MODEL.gguf", FILE_MODEL}, {"ID", FILE_NONE}},
                               .options = {TABLE},
                               .run = run_undo};
 
 const command command_redo = {.name = "redo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
                               .summary = "does an edit again that was taken back",
-                              .arguments = {"MODEL.gguf", "ID"},
+                              .arguments = {{"MODEL.gguf", FILE_MODEL}, {"ID", FILE_NONE}},
                               .options = {TABLE},
                               .run = run_redo};

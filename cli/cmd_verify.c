@@ -43,7 +43,7 @@ static int report_json(cJSON *records, const mobiedit_verify_summary *s, int sta
 
 static int verify(const options *o, mobiedit_ledger *ledger) {
     verification v = {.records = o->json ? cJSON_CreateArray() : NULL};
-    progress_start(&v.line, o->quiet, 0);
+    progress_start(&v.line, o->quiet);
     const mobiedit_verify_options verify_options = {
         .repair = o->repair, .edit = options_edit(o, on_progress, &v), .on_record = on_record, .user = &v};
     mobiedit_verify_summary summary = {0};
@@ -72,6 +72,6 @@ const command command_verify = {
     .name = "verify",
     .usage = "MODEL.gguf [--repair] [OPTION...]",
     .summary = "asks libllama whether every active edit holds, and what they do to other text",
-    .arguments = {"MODEL.gguf"},
+    .arguments = {{"MODEL.gguf", FILE_MODEL}},
     .options = {TABLE, options_solving, options_running},
     .run = run};

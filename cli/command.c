@@ -1,23 +1,80 @@
 /* What the commands share: one-line errors, interruption, exit statuses, flushed output. */
-#define _XOPEN_SOURCE 700
+#define _GNU_SOURCE
 #include "command.h"
+
+#include "json.h"
+#include "output.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+static struct {
+    bool known;
+    const char *name; /* of the kind */
+    char message[MOBIEDIT_ERROR_MAX];
+} failure; /* the first that was told of */
+
+static const char *status_name(int status) {
+    switch (status) {
+#define STATUS_CASE(name, number, word, text)                                                                \
+    case (number):                                                                                           \
+        return (word);
+        EXIT_STATUSES(STATUS_CASE)
+#undef STATUS_CASE
+    default:
+        return "unknown";
+    }
+}
+
+static int tell(const char *name, int status, const char *format, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    if (!failure.known) {
+        failure.known = true;
+        failure.name = name;
+        (void)vsnprintf(failure.message, sizeof failure.message, format, again);
+    }
+    va_end(again);
+    (void)fputs("mobiedit: ", stderr);
+    output_part(stderr, format, args);
+    (void)fputc('\n', stderr);
+    return status;
+}
 
 int complain(int status, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    (void)fputs("mobiedit: ", stderr);
-    (void)vfprintf(stderr, format, args);
-    (void)fputc('\n', stderr);
+    (void)tell(status_name(status), status, format, args);
     va_end(args);
     return status;
+}
+
+/* The same with the library's own name for what went wrong. */
+static int complain_as(const char *name, int status, const char *format, ...) MOBIEDIT_PRINTF(3, 4);
+static int complain_as(const char *name, int status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    (void)tell(name, status, format, args);
+    va_end(args);
+    return status;
+}
+
+void print_failure(int status) {
+    if (json_printed()) return;
+    cJSON *object = cJSON_CreateObject();
+    me_json_add_text(object, "version", mobiedit_version());
+    me_json_add_text(object, "status", failure.known ? failure.name : status_name(status));
+    me_json_add_number(object, "exit_status", status);
+    me_json_add_text(object, "message", failure.known ? failure.message : NULL);
+    (void)json_print(object, status);
 }
 
 static volatile sig_atomic_t caught_signal;
@@ -69,7 +126,8 @@ static int exit_status(mobiedit_status status) {
 
 int complain_of(const mobiedit_error *err) {
     const int status = exit_status(err->status);
-    if (err->status != MOBIEDIT_E_CANCELLED) return complain(status, "%s", err->message);
+    if (err->status != MOBIEDIT_E_CANCELLED)
+        return complain_as(mobiedit_status_name(err->status), status, "%s", err->message);
     return interrupted() ? complain(status, "interrupted") : status;
 }
 
@@ -79,12 +137,45 @@ void guard_streams(void) {
         if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDONLY) != fd) return;
 }
 
+static int fail_output(int error) {
+    return complain(STATUS_FILE, "cannot write the output: %s", strerror(error));
+}
+
+/* Room for a report in a regular file, beyond its end. A file system that cannot tell is believed to have it.
+ */
+static int reserve(void) {
+    enum { REPORT_BYTES = 1 << 16 };
+    struct stat info;
+    struct rlimit most;
+    if (fstat(STDOUT_FILENO, &info) != 0 || !S_ISREG(info.st_mode)) return 0;
+    if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY &&
+        most.rlim_cur < (rlim_t)info.st_size + REPORT_BYTES)
+        return EFBIG;
+    if (fallocate(STDOUT_FILENO, FALLOC_FL_KEEP_SIZE, info.st_size, REPORT_BYTES) != 0)
+        return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? errno : 0;
+    return ftruncate(STDOUT_FILENO, info.st_size) == 0 ? 0 : errno;
+}
+
+int check_output(void) {
+    struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    const int mode = fcntl(STDOUT_FILENO, F_GETFL);
+    if (mode == -1 || (mode & O_ACCMODE) == O_RDONLY) return fail_output(EBADF);
+    if (write(STDOUT_FILENO, "", 0) != 0) return fail_output(errno);
+    if (poll(&reader, 1, 0) == 1 && reader.revents & POLLERR) return fail_output(EPIPE);
+    const int error = reserve();
+    return error ? fail_output(error) : STATUS_DONE;
+}
+
+bool output_arrived(void) {
+    return fflush(stdout) == 0 && ferror(stdout) == 0;
+}
+
 int finish_output(int status) {
     const bool failed_before = ferror(stdout) != 0;
     errno = 0;
     const bool failed_now = fflush(stdout) != 0;
     if (!failed_before && !failed_now) return status;
     const int why = errno ? errno : EIO;
-    const int told = complain(STATUS_FILE, "cannot write the output: %s", strerror(why));
+    const int told = fail_output(why);
     return status == STATUS_DONE ? told : status;
 }

@@ -5,7 +5,10 @@
 #include "base/json.h"
 #include "command.h"
 
-/* Prints the object on stdout and deletes it. Returns `status`, or STATUS_MEMORY where it is incomplete. */
+/* Prints the object on stdout and deletes it. Returns `status`, or STATUS_MEMORY if it is incomplete. */
 int json_print(cJSON *object, int status);
+
+/* Whether an object has been printed. */
+bool json_printed(void);
 
 #endif

@@ -1,63 +1,57 @@
 /* The mobiedit command: finds the subcommand and runs it. */
+#include "files.h"
 #include "options.h"
+#include "output.h"
 
 #include <cblas.h>
-#include <stdio.h>
 #include <string.h>
 
-const command *const commands[] = {&command_edit,
-                                   &command_ask,
-                                   &command_eval,
-                                   &command_import,
-                                   &command_list,
-                                   &command_merge,
-                                   &command_show,
-                                   &command_undo,
-                                   &command_redo,
-                                   &command_verify,
-                                   &command_export,
-                                   &command_calibrate,
-                                   &command_devices,
+const command *const commands[] = {
+    &command_edit,    &command_ask,  &command_eval, &command_import, &command_list,   &command_merge,
+    &command_show,    &command_undo, &command_redo, &command_verify, &command_export, &command_calibrate,
+    &command_devices,
 #ifdef MOBIEDIT_PUSH
-                                   &command_push,
+    &command_push,
 #endif
-                                   NULL};
+    &command_help,    NULL};
 
-static int print_help(void) {
-    (void)puts("mobiedit " MOBIEDIT_VERSION ": change one fact in a quantized language model, with forward "
-               "passes only\n\nUsage:");
+const command *command_find(const char *name) {
     for (const command *const *c = commands; *c; c++)
-        (void)printf("  mobiedit %s %s\n      %s\n", (*c)->name, (*c)->usage, (*c)->summary);
-    (void)puts("  mobiedit --version\n"
-               "Run COMMAND --help for its options.\n\n"
-               "Exit status:");
-#define PRINT_STATUS(name, number, text) (void)printf("  %3d  %s\n", number, text);
-    EXIT_STATUSES(PRINT_STATUS)
-#undef PRINT_STATUS
-    (void)puts("Every error is one line on stderr, and a command that fails leaves no file behind.");
-    return STATUS_DONE;
+        if (strcmp(name, (*c)->name) == 0) return *c;
+    return strcmp(name, command_completion.name) == 0 ? &command_completion : NULL;
 }
 
-static int run_command(const command *which, int argc, const char **argv) {
+int command_start(const command *which, int argc, const char **argv) {
     options o;
     int status;
-    if (options_read(which, argc, argv, &o, &status)) status = which->run(&o);
+    if (options_read(which, argc, argv, &o, &status)) {
+        status = files_check(which, &o);
+        if (status == STATUS_DONE) status = check_output();
+        if (status == STATUS_DONE) status = which->run(&o);
+    }
     options_free(&o);
     return status;
 }
 
 static int run(int argc, const char **argv) {
+    const char *help[] = {command_help.name, NULL};
     if (argc < 2) return complain(STATUS_USAGE, "no command is given (see mobiedit --help)");
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return print_help();
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return command_start(&command_help, 1, help);
     if (strcmp(argv[1], "--version") == 0) {
-        (void)printf("mobiedit %s\n", mobiedit_version());
+        print_line("mobiedit %s", mobiedit_version());
         return STATUS_DONE;
     }
-    for (const command *const *c = commands; *c; c++)
-        if (strcmp(argv[1], (*c)->name) == 0) return run_command(*c, argc - 1, argv + 1);
-    if (strcmp(argv[1], command_completion.name) == 0)
-        return run_command(&command_completion, argc - 1, argv + 1);
+    const command *which = command_find(argv[1]);
+    if (which) return command_start(which, argc - 1, argv + 1);
     return complain(STATUS_USAGE, "there is no command \"%s\" (see mobiedit --help)", argv[1]);
+}
+
+/* Also of a command line that is wrong. */
+static bool wants_json(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0) return true;
+    return false;
 }
 
 int main(int argc, char **argv) {
@@ -66,5 +60,8 @@ int main(int argc, char **argv) {
     openblas_set_num_threads(1);
     guard_streams();
     catch_interrupts();
-    return finish_output(run(argc, (const char **)argv));
+    const bool as_json = wants_json(argc, argv); /* before a command takes its arguments */
+    const int status = run(argc, (const char **)argv);
+    if (as_json && status != STATUS_DONE) print_failure(status);
+    return finish_output(status);
 }

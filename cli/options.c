@@ -24,6 +24,7 @@ const option_row options_solving[] = {
     {.name = "calibration",
      .kind = OPTION_TEXT,
      .at = offsetof(options, model.calibration),
+     .file = FILE_CALIBRATION,
      .help = "of mobiedit calibrate (MODEL.gguf.mobiedit.calibration); none",
      .value = "FILE"},
     {.name = "solver",
@@ -156,13 +157,19 @@ static bool read_options(const command *which, const row_table *table, options *
 
 static bool read_positional(const command *which, options *o) {
     const char *const *args = poptGetArgs(o->context);
-    int n = 0, wanted = 0;
-    for (; args && args[n]; n++)
-        if (n < MAX_ARGUMENTS) o->positional[n] = args[n];
-    while (wanted < MAX_ARGUMENTS && which->arguments[wanted])
-        wanted++;
-    if (n == wanted) return true;
-    (void)complain(STATUS_USAGE, "usage: mobiedit %s %s", which->name, which->usage);
+    int n = 0;
+    while (args && args[n] && n < MAX_ARGUMENTS && which->arguments[n].name) {
+        o->positional[n] = args[n];
+        n++;
+    }
+    if (args && args[n])
+        (void)complain(STATUS_USAGE, "\"%s\" is one argument too many (usage: mobiedit %s %s)", args[n],
+                       which->name, which->usage);
+    else if (n < MAX_ARGUMENTS && which->arguments[n].name && !which->may_lack_arguments)
+        (void)complain(STATUS_USAGE, "%s is missing (usage: mobiedit %s %s)", which->arguments[n].name,
+                       which->name, which->usage);
+    else
+        return true;
     return false;
 }
 

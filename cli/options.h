@@ -58,6 +58,7 @@ struct option_row {
     size_t at; /* of the member in struct options */
     int64_t least;
     uint64_t most;
+    file_role file; /* of an OPTION_TEXT */
     const char *help;
     const char *value; /* what the help calls the text that follows; NULL: none does */
 };
@@ -77,18 +78,18 @@ struct option_row {
     }
 #define OPTION_ROW_LEDGER                                                                                    \
     {                                                                                                        \
-        .name = "ledger", .kind = OPTION_TEXT, .at = offsetof(options, ledger),                              \
+        .name = "ledger", .kind = OPTION_TEXT, .at = offsetof(options, ledger), .file = FILE_LEDGER,         \
         .help = "the ledger (MODEL.gguf.mobiedit.db)", .value = "FILE"                                       \
     }
 #define OPTION_ROW_OUTPUT(what)                                                                              \
     {                                                                                                        \
         .name = "output", .letter = 'o', .kind = OPTION_TEXT, .at = offsetof(options, output),               \
-        .help = (what), .value = "FILE"                                                                      \
+        .file = FILE_WRITTEN, .help = (what), .value = "FILE"                                                \
     }
 #define OPTION_ROW_ADAPTER(what)                                                                             \
     {                                                                                                        \
         .name = "adapter", .letter = 'a', .kind = OPTION_TEXT, .at = offsetof(options, adapter),             \
-        .help = (what), .value = "FILE"                                                                      \
+        .file = FILE_READ, .help = (what), .value = "FILE"                                                   \
     }
 #define OPTION_ROW_LAYER(what)                                                                               \
     {                                                                                                        \

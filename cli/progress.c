@@ -1,17 +1,20 @@
 /* The progress line: stage, share done, time left. */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include "progress.h"
 
 #include "base/usage.h"
 #include "command.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-void progress_start(progress_line *line, bool quiet, int total) {
-    *line =
-        (progress_line){.on = !quiet && isatty(STDERR_FILENO), .total = total, .started = me_wall_seconds()};
+static const char CLEAR[] = "\r\033[K";
+
+void progress_start(progress_line *line, bool quiet) {
+    *line = (progress_line){.on = !quiet && isatty(STDERR_FILENO), .started = me_wall_seconds()};
 }
 
 void progress_case(progress_line *line, int done, int total, bool timed) {
@@ -21,24 +24,67 @@ void progress_case(progress_line *line, int done, int total, bool timed) {
     line->timed += timed;
 }
 
+/* ---- the line ---------------------------------------------------------------------------------------- */
+
+/* The text of a line, ASCII only, as far as it fits. */
+typedef struct {
+    char text[256];
+    size_t n;
+} line_text;
+
+static void add(line_text *out, const char *format, ...) MOBIEDIT_PRINTF(2, 3);
+static void add(line_text *out, const char *format, ...) {
+    const size_t room = sizeof out->text - out->n;
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(out->text + out->n, room, format, args);
+    va_end(args);
+    if (n > 0) out->n += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+/* Asked for each line, hence also after the terminal has been resized. */
+static int terminal_columns(void) {
+    enum { USUAL = 80 };
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : USUAL;
+}
+
+/* The last column stays free: some terminals wrap as soon as it is taken. */
+static void put(progress_line *line, const line_text *text) {
+    const int room = terminal_columns() - 1;
+    (void)fprintf(stderr, "%s%.*s", CLEAR, room, text->text);
+    (void)fflush(stderr);
+    line->shown = true;
+}
+
+void progress_clear(progress_line *line) {
+    if (line->shown) {
+        (void)fputs(CLEAR, stderr);
+        (void)fflush(stderr);
+    }
+    line->shown = false;
+}
+
+/* ---- what it says ------------------------------------------------------------------------------------ */
+
 /* By the cases so far; nothing before the first. */
-static void print_time_left(const progress_line *line) {
+static void add_time_left(line_text *out, const progress_line *line) {
     if (line->timed == 0) return;
     const double a_case = (me_wall_seconds() - line->started) / line->timed;
     const double left = a_case * (line->total - line->done);
     if (left < 100)
-        (void)fprintf(stderr, "about %.0f s left  ", left);
+        add(out, "about %.0f s left  ", left);
     else
-        (void)fprintf(stderr, "about %.0f min left  ", left / 60);
+        add(out, "about %.0f min left  ", left / 60);
 }
 
 bool progress_prompt(progress_line *line, int done, int total) {
     progress_case(line, done, total, true);
     if (line->on) {
-        (void)fprintf(stderr, "\r\033[Kprompt %d of %d  ", done, total);
-        print_time_left(line);
-        (void)fflush(stderr);
-        line->shown = true;
+        line_text text = {0};
+        add(&text, "prompt %d of %d  ", done, total);
+        add_time_left(&text, line);
+        put(line, &text);
     }
     return !interrupted();
 }
@@ -57,34 +103,26 @@ static const char *stage_name(mobiedit_stage stage) {
     return "working";
 }
 
-static void print_line(const progress_line *line, const mobiedit_progress *now) {
-    (void)fputs("\r\033[K", stderr);
-    if (line->total) {
-        (void)fprintf(stderr, "case %d of %d  ", line->done + 1, line->total);
-        print_time_left(line);
+/* After the last case, what still goes on is about all of them. */
+static void add_progress(line_text *out, const progress_line *line, const mobiedit_progress *now) {
+    if (line->done < line->total) {
+        add(out, "case %d of %d  ", line->done + 1, line->total);
+        add_time_left(out, line);
     }
-    (void)fprintf(stderr, "%-9s", stage_name(now->stage));
-    if (now->layer >= 0) (void)fprintf(stderr, "  layer %d", now->layer);
+    add(out, "%-9s", stage_name(now->stage));
+    if (now->layer >= 0) add(out, "  layer %d", now->layer);
     if (!isnan(now->loss))
-        (void)fprintf(stderr, "  round %d  loss %.3f  said by %d of %d", now->round, (double)now->loss,
-                      now->carriers_say, now->carriers);
-    (void)fprintf(stderr, "  %zu evaluations  %.1f s", now->evaluations, now->seconds);
-    (void)fflush(stderr);
+        add(out, "  round %d  loss %.3f  said by %d of %d", now->round, (double)now->loss, now->carriers_say,
+            now->carriers);
+    add(out, "  %zu evaluations  %.1f s", now->evaluations, now->seconds);
 }
 
 bool progress_show(void *user, const mobiedit_progress *now) {
     progress_line *line = user;
     if (line->on) {
-        print_line(line, now);
-        line->shown = true;
+        line_text text = {0};
+        add_progress(&text, line, now);
+        put(line, &text);
     }
     return !interrupted();
-}
-
-void progress_clear(progress_line *line) {
-    if (line->shown) {
-        (void)fputs("\r\033[K", stderr);
-        (void)fflush(stderr);
-    }
-    line->shown = false;
 }

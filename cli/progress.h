@@ -1,4 +1,5 @@
-/* One line on a terminal that is written over again and again. */
+/* One line on a terminal that is written over again and again. It is never longer than the terminal is wide
+ * at that moment, because a line that wraps cannot be taken back. */
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
@@ -7,12 +8,12 @@
 typedef struct {
     bool on;         /* stderr is a terminal, and nobody asked for silence */
     bool shown;      /* there is a line to be cleared */
-    int done, total; /* cases of an evaluation; total 0: a single edit */
+    int done, total; /* cases of an evaluation; total 0: a single edit, or not known yet */
     int timed;       /* cases of them that were run now, */
     double started;  /* since then; an arbitrary clock, seconds */
 } progress_line;
 
-void progress_start(progress_line *line, bool quiet, int total);
+void progress_start(progress_line *line, bool quiet);
 
 /* A mobiedit_progress_fn on a progress_line: false once the command is interrupted. */
 bool progress_show(void *line, const mobiedit_progress *now);

@@ -1,6 +1,7 @@
 /* Prints the ledger's records and changes, as text and as JSON. */
 #define _POSIX_C_SOURCE 200809L
 #include "records.h"
+#include "output.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -18,16 +19,16 @@ static const char *holds_text(const mobiedit_record *r) {
 }
 
 void report_record_header(void) {
-    (void)puts("  id  state       holds  layer  made              fact");
+    print_line("  id  state       holds  layer  made              fact");
 }
 
 void report_record(const mobiedit_record *r) {
     char date[20];
-    (void)printf("%4lld  %-10s  %-5s  %5d  %-16s  %s -> %s", (long long)r->id,
-                 mobiedit_record_state_name(r->state), holds_text(r), r->solve.layer,
-                 date_text(r->created, date), r->prompt, r->target);
-    if (r->superseded_by) (void)printf(" (by %lld)", (long long)r->superseded_by);
-    (void)putchar('\n');
+    print_part("%4lld  %-10s  %-5s  %5d  %-16s  %s -> %s", (long long)r->id,
+               mobiedit_record_state_name(r->state), holds_text(r), r->solve.layer,
+               date_text(r->created, date), r->prompt, r->target);
+    if (r->superseded_by) print_part(" (by %lld)", (long long)r->superseded_by);
+    print_newline();
 }
 
 static void add_id(cJSON *object, const char *name, int64_t id) {
@@ -69,21 +70,46 @@ cJSON *record_json(const mobiedit_record *r) {
     return object;
 }
 
+static bool count_record(void *user, const mobiedit_record *record) {
+    *(int *)user += record->state == MOBIEDIT_RECORD_ACTIVE;
+    return true;
+}
+
+int count_active(mobiedit_ledger *ledger, int *status) {
+    mobiedit_error err = {0};
+    int n = 0;
+    if (mobiedit_ledger_list(ledger, 0, count_record, &n, &err) == MOBIEDIT_OK) return n;
+    *status = complain_of(&err);
+    return -1;
+}
+
+void report_adapter(const char *path, int active) {
+    if (active == 0)
+        print_line("%-13s %s, which does nothing: no edit is active", "adapter", path);
+    else
+        print_line("%-13s %s, of %d active edit%s", "adapter", path, active, active == 1 ? "" : "s");
+}
+
+void adapter_add_json(cJSON *object, const char *path, int active) {
+    me_json_add_text(object, "adapter", path);
+    me_json_add_number(object, "active", active);
+}
+
 void report_change(const mobiedit_change *c) {
     if (c->known)
-        (void)printf("%-13s %lld, which is active already\n", "recorded", (long long)c->id);
+        print_line("%-13s %lld, which is active already", "recorded", (long long)c->id);
     else if (c->id)
-        (void)printf("%-13s %lld\n", "recorded", (long long)c->id);
+        print_line("%-13s %lld", "recorded", (long long)c->id);
     if (c->superseded)
-        (void)printf("%-13s edit %lld, of the same prompt\n", "superseded", (long long)c->superseded);
-    if (c->restored) (void)printf("%-13s edit %lld is active again\n", "restored", (long long)c->restored);
+        print_line("%-13s edit %lld, of the same prompt", "superseded", (long long)c->superseded);
+    if (c->restored) print_line("%-13s edit %lld is active again", "restored", (long long)c->restored);
     if (c->resolved)
-        (void)printf("%-13s %d other edits, so that they hold beside this one\n", "solved anew", c->resolved);
+        print_line("%-13s %d other edits, so that they hold beside this one", "solved anew", c->resolved);
     if (c->lost)
-        (void)printf("%-13s %d other edits no longer hold (mobiedit verify tells which)\n", "lost", c->lost);
+        print_line("%-13s %d other edits no longer hold (mobiedit verify tells which)", "lost", c->lost);
     if (c->related)
-        (void)printf("%-13s %d other edits of the subject may not hold now (mobiedit verify --repair)\n",
-                     "related", c->related);
+        print_line("%-13s %d other edits of the subject may not hold now (mobiedit verify --repair)",
+                   "related", c->related);
 }
 
 void change_add_json(cJSON *object, const mobiedit_change *c) {
@@ -101,14 +127,12 @@ void change_add_json(cJSON *object, const mobiedit_change *c) {
 static const double MUCH_DRIFT = 0.5;
 
 void report_together(const mobiedit_verify_summary *together) {
-    (void)printf("%-13s %d of %d active edits hold", "together", together->hold, together->active);
-    if (together->resolved) (void)printf(", %d of them solved anew", together->resolved);
-    (void)putchar('\n');
+    print_part("%-13s %d of %d active edits hold", "together", together->hold, together->active);
+    if (together->resolved) print_part(", %d of them solved anew", together->resolved);
+    print_newline();
     if (together->active == 0) return;
-    (void)printf("%-13s %.3f nats a token, in text that has nothing to do with them\n", "drift",
-                 together->drift);
-    if (together->drift > MUCH_DRIFT)
-        (void)printf("%-13s these are too many for this model: undo some\n", "");
+    print_line("%-13s %.3f nats a token, in text that has nothing to do with them", "drift", together->drift);
+    if (together->drift > MUCH_DRIFT) print_line("%-13s these are too many for this model: undo some", "");
 }
 
 void together_add_json(cJSON *object, const mobiedit_verify_summary *together) {

@@ -8,6 +8,13 @@ void report_record_header(void);
 void report_record(const mobiedit_record *record);
 cJSON *record_json(const mobiedit_record *record);
 
+/* How many edits are active; -1 after a one-line error, with the exit status in *status. */
+int count_active(mobiedit_ledger *ledger, int *status);
+
+/* The adapter that was written, and of how many edits. */
+void report_adapter(const char *path, int active);
+void adapter_add_json(cJSON *object, const char *path, int active);
+
 /* What a change did, a line for each thing beside what was asked. */
 void report_change(const mobiedit_change *change);
 void change_add_json(cJSON *object, const mobiedit_change *change);

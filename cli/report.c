@@ -1,5 +1,6 @@
 /* Prints what an edit or a merge comes to, as text and as JSON. */
 #include "report.h"
+#include "output.h"
 
 #include "records.h"
 
@@ -7,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 double report_mebibytes(size_t bytes) {
     return (double)bytes / (1 << 20);
@@ -23,39 +25,49 @@ static void print_energy(const options *o, const mobiedit_edit_result *r) {
     if (o->edit_advanced.idle_watts > 0)
         (void)snprintf(idle, sizeof idle, ", less %.1f W for idleness", o->edit_advanced.idle_watts);
     if (isnan(r->joules))
-        (void)printf("%-13s not measurable here\n", "energy");
+        print_line("%-13s not measurable here", "energy");
     else
-        (void)printf("%-13s %.1f J (%s%s)\n", "energy", r->joules, r->energy_source, idle);
+        print_line("%-13s %.1f J (%s%s)", "energy", r->joules, r->energy_source, idle);
 }
 
 /* The prompt without its braces, then what the model goes on with. */
 static void print_text(const char *label, const char *prompt, const char *text) {
-    (void)printf("%-13s ", label);
-    for (const char *p = prompt; *p; p++)
-        if (*p != '{' && *p != '}') (void)putchar(*p);
-    (void)printf("%s\n", text ? text : "");
+    print_part("%-13s ", label);
+    while (*prompt) {
+        const int n = (int)strcspn(prompt, "{}");
+        print_part("%.*s", n, prompt);
+        prompt += n + (prompt[n] != '\0');
+    }
+    print_line("%s", text ? text : "");
 }
 
-void report_edit(const options *o, const mobiedit_edit_result *r, const mobiedit_change *change) {
-    print_text("before", o->positional[1], r->before);
-    if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) {
-        (void)printf("The model already says \"%s\": nothing was written.\n", o->positional[2]);
-        if (change) report_change(change);
-        return;
-    }
-    print_text("after", o->positional[1], r->after);
-    if (o->output) (void)printf("%-13s %s\n", "adapter", o->output);
-    if (change) report_change(change);
-    if (change && change->known) return;
-    (void)printf("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|\n", "edit", r->solve.solver,
-                 r->solve.layer, r->solve.rounds, (double)r->solve.loss, (double)r->solve.delta_ratio);
-    (void)printf("%-13s %zu prompts, %zu tokens\n", "evaluations", r->solve.evaluations,
-                 r->solve.token_passes);
+/* Of all active edits, of this one alone, or of none if the model needs none. */
+static void report_edits_adapter(const edit_report *e) {
+    if (!e->o->output) return;
+    if (e->recorded)
+        report_adapter(e->o->output, e->active);
+    else
+        report_adapter(e->o->output, e->result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? 0 : 1);
+}
+
+void report_edit(const edit_report *e) {
+    const mobiedit_edit_result *r = &e->result;
+    print_text("before", e->o->positional[1], r->before);
+    if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
+        print_line("The model already says \"%s\" by itself.", e->o->positional[2]);
+    else
+        print_text("after", e->o->positional[1], r->after);
+    report_edits_adapter(e);
+    if (e->recorded) report_change(&e->change);
+    if (e->change.known || r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) return;
+    print_line("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|", "edit", r->solve.solver,
+               r->solve.layer, r->solve.rounds, (double)r->solve.loss, (double)r->solve.delta_ratio);
+    print_line("%-13s %zu prompts, %zu tokens", "evaluations", r->solve.evaluations, r->solve.token_passes);
     if (r->calibration == MOBIEDIT_CALIBRATION_UNFINISHED)
-        (void)printf("%-13s unfinished, and not used: `mobiedit calibrate` goes on with it\n", "calibration");
-    (void)printf("%-13s %.2f s wall, %.2f s CPU\n", "time", r->solve.seconds, r->cpu_seconds);
-    print_energy(o, r);
-    (void)printf("%-13s %.0f MiB\n", "peak memory", report_mebibytes(r->peak_rss_bytes));
+        print_line("%-13s unfinished, and not used: `mobiedit calibrate` goes on with it", "calibration");
+    print_line("%-13s %.2f s wall, %.2f s CPU", "time", r->solve.seconds, r->cpu_seconds);
+    print_energy(e->o, r);
+    print_line("%-13s %.0f MiB", "peak memory", report_mebibytes(r->peak_rss_bytes));
 }
 
 /* [[evaluations, loss], ...] */
@@ -67,17 +79,18 @@ static void add_trace(cJSON *object, const mobiedit_edit_result *r) {
     }
 }
 
-int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobiedit_change *change,
-                     const mobiedit_error *err, int status) {
+int report_edit_json(const edit_report *e, int status) {
+    const options *o = e->o;
+    const mobiedit_edit_result *r = &e->result;
+    const mobiedit_error *err = &e->err;
     cJSON *object = cJSON_CreateObject();
-    const bool written = err->status == MOBIEDIT_OK && r->solve.stop != MOBIEDIT_STOP_ALREADY_SAID;
     me_json_add_text(object, "version", mobiedit_version());
     me_json_add_text(object, "status", mobiedit_status_name(err->status));
     me_json_add_text(object, "message", err->status == MOBIEDIT_OK ? NULL : err->message);
     me_json_add_text(object, "model", me_base_name(o->positional[0]));
     me_json_add_text(object, "prompt", o->positional[1]);
     me_json_add_text(object, "target", o->positional[2]);
-    me_json_add_text(object, "adapter", written ? o->output : NULL);
+    me_json_add_text(object, "adapter", err->status == MOBIEDIT_OK ? o->output : NULL);
     me_json_add_text(object, "before", r->before);
     me_json_add_text(object, "after", r->after);
     me_json_add_text(object, "solver", r->solve.solver);
@@ -97,7 +110,10 @@ int report_edit_json(const options *o, const mobiedit_edit_result *r, const mobi
     me_json_add_number(object, "idle_watts", o->edit_advanced.idle_watts);
     me_json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
-    if (change) change_add_json(object, change);
+    if (e->recorded) {
+        change_add_json(object, &e->change);
+        me_json_add_number(object, "active", e->active);
+    }
     return json_print(object, status);
 }
 
@@ -121,11 +137,11 @@ static int report_merge_json(const options *o, const mobiedit_merge_result *r) {
 
 int report_merge(const options *o, const mobiedit_merge_result *r) {
     if (o->json) return report_merge_json(o, r);
-    (void)printf("%-13s %s\n", "merged", o->output);
-    (void)printf("%-13s %d %s in %s, edit off by %.2g %%\n", "changed", r->tensors,
-                 r->tensors == 1 ? "matrix" : "matrices", r->type, 100 * r->error);
-    (void)printf("%-13s %zu of %zu, as with the adapter\n", "facts", r->kept, r->facts);
-    (void)printf("%-13s %.2f s wall\n", "time", r->seconds);
-    (void)printf("%-13s %.0f MiB\n", "peak memory", report_mebibytes(r->peak_rss_bytes));
+    print_line("%-13s %s", "merged", o->output);
+    print_line("%-13s %d %s in %s, edit off by %.2g %%", "changed", r->tensors,
+               r->tensors == 1 ? "matrix" : "matrices", r->type, 100 * r->error);
+    print_line("%-13s %zu of %zu, as with the adapter", "facts", r->kept, r->facts);
+    print_line("%-13s %.2f s wall", "time", r->seconds);
+    print_line("%-13s %.0f MiB", "peak memory", report_mebibytes(r->peak_rss_bytes));
     return STATUS_DONE;
 }

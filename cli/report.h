@@ -5,11 +5,17 @@
 #include "json.h"
 #include "options.h"
 
-/* positional: model, prompt, target. change: NULL without a ledger. */
-void report_edit(const options *o, const mobiedit_edit_result *result, const mobiedit_change *change);
-/* `err` tells how the edit ended, also where it failed. Returns the exit status. */
-int report_edit_json(const options *o, const mobiedit_edit_result *result, const mobiedit_change *change,
-                     const mobiedit_error *err, int status);
+/* An edit that is done, or failed. */
+typedef struct {
+    const options *o; /* positional: model, prompt, target */
+    mobiedit_edit_result result;
+    bool recorded; /* in a ledger: */
+    mobiedit_change change;
+    int active;         /* edits, now */
+    mobiedit_error err; /* how it ended */
+} edit_report;
+void report_edit(const edit_report *edit);
+int report_edit_json(const edit_report *edit, int status); /* returns the exit status */
 
 /* positional: model. Returns the exit status. */
 int report_merge(const options *o, const mobiedit_merge_result *result);

@@ -50,6 +50,10 @@ extern "C" {
 
 #define MOBIEDIT_VERSION "0.1.0"
 
+/* Behind a model's path: where its ledger and its calibration stand, unless options say otherwise. */
+#define MOBIEDIT_LEDGER_SUFFIX ".mobiedit.db"
+#define MOBIEDIT_CALIBRATION_SUFFIX ".mobiedit.calibration"
+
 /* ---- status ------------------------------------------------------------------------------------------ */
 
 typedef enum {
@@ -195,7 +199,7 @@ typedef enum {
     MOBIEDIT_STOP_SOLVED,
     MOBIEDIT_STOP_NO_PROGRESS,
     MOBIEDIT_STOP_BUDGET,
-    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself: nothing was written */
+    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself: no edit was made */
 } mobiedit_stop;
 
 typedef enum {
@@ -238,9 +242,11 @@ typedef struct {
 
 /* Edits one fact and writes the adapter to `output` once libllama, adapter attached, greedily says the
  * target: a LoRA adapter that llama.cpp loads. An existing file is replaced atomically; on any failure
- * nothing is left behind. `options` may be NULL. *result is filled on MOBIEDIT_OK, and as far as known on
- * E_NOT_SOLVED and E_NOT_VERIFIED; free it with mobiedit_edit_result_free in any case. Method: ROME (arXiv
- * 2202.05262) section 3; MobiEdit (arXiv 2506.13772); see doc/architecture.md. */
+ * nothing is left behind. If the model says the target by itself, the adapter does nothing. E_ARGUMENT also
+ * if the output is the model, its ledger or its calibration. `options` may be NULL. *result is filled on
+ * MOBIEDIT_OK, and as far as known on E_NOT_SOLVED and E_NOT_VERIFIED; free it with mobiedit_edit_result_free
+ * in any case. Method: ROME (arXiv 2202.05262) section 3; MobiEdit (arXiv 2506.13772); see
+ * doc/architecture.md. */
 MOBIEDIT_API mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *request,
                                            const mobiedit_edit_options *options, const char *output,
                                            mobiedit_edit_result *result, mobiedit_error *err);
@@ -328,7 +334,8 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_undo(mobiedit_ledger *ledger, int64
 MOBIEDIT_API mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id,
                                                   mobiedit_change *change, mobiedit_error *err);
 
-/* Writes the adapter of all active edits. E_ARGUMENT where there is none. */
+/* Writes the adapter of all active edits. If none is active, the adapter does nothing: whoever has loaded the
+ * file before must not go on with edits that were undone. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output,
                                                     mobiedit_error *err);
 

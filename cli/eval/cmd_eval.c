@@ -13,11 +13,13 @@ static const option_row TABLE[] = {
     {.name = "state",
      .kind = OPTION_TEXT,
      .at = offsetof(options, state),
+     .file = FILE_WRITTEN,
      .help = "keeps finished cases, and goes on where it was",
      .value = "FILE"},
     {.name = "html",
      .kind = OPTION_TEXT,
      .at = offsetof(options, html),
+     .file = FILE_WRITTEN,
      .help = "a report with plots and the worst cases",
      .value = "FILE.html"},
     {.name = "compare", .at = offsetof(options, compare), .help = "two results of --json, A.json and B.json"},
@@ -78,7 +80,7 @@ static int evaluate(evaluation *e, mobiedit_model *model) {
                                                 .user = e};
     mobiedit_eval_summary summary = {0};
     mobiedit_error err = {0};
-    progress_start(&e->line, o->quiet, o->n);
+    progress_start(&e->line, o->quiet);
     const mobiedit_status status = mobiedit_eval(model, o->positional[1], &eval_options, &summary, &err);
     progress_clear(&e->line);
     if (e->err.status != MOBIEDIT_OK) return complain_of(&e->err);
@@ -110,6 +112,6 @@ const command command_eval = {
     .name = "eval",
     .usage = "MODEL.gguf FACTS.json [OPTION...] | --compare A.json B.json",
     .summary = "edits each fact of a CounterFact or ZsRE file by itself, and measures it",
-    .arguments = {"MODEL.gguf", "FACTS.json"},
+    .arguments = {{"MODEL.gguf", FILE_MODEL}, {"FACTS.json", FILE_READ}},
     .options = {options_picking, TABLE, options_solving, options_running, options_measuring},
     .run = run};

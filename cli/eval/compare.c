@@ -1,5 +1,6 @@
 /* mobiedit eval --compare: two results side by side, as text, JSON or a page. */
 #include "compare.h"
+#include "output.h"
 
 #include "html.h"
 #include "json.h"
@@ -15,36 +16,38 @@ enum { SHOWN = 10 }; /* cases that changed most */
 /* ---- for people -------------------------------------------------------------------------------------- */
 
 static void print_metrics(const me_comparison *c) {
-    (void)printf("%-23s %9s %9s %9s  %s\n", "", "a", "b", "b - a", "95 % interval");
+    print_line("%-23s %9s %9s %9s  %s", "", "a", "b", "b - a", "95 % interval");
     for (int m = 0; m < ME_METRICS; m++) {
         const me_unit unit = me_metric_table[m].unit;
         const mobiedit_figure *d = &c->differences[m];
         char a[UNIT_TEXT], b[UNIT_TEXT], mean[UNIT_TEXT], low[UNIT_TEXT], high[UNIT_TEXT];
         if (d->n == 0) continue;
-        (void)printf("%-23s %9s %9s %9s  %s to %s%s\n", me_metric_table[m].label,
-                     unit_value(unit, c->a[m].mean, a), unit_value(unit, c->b[m].mean, b),
-                     unit_change(unit, d->mean, mean), unit_change(unit, d->low, low),
-                     unit_change(unit, d->high, high), unit_name(unit));
+        print_line("%-23s %9s %9s %9s  %s to %s%s", me_metric_table[m].label,
+                   unit_value(unit, c->a[m].mean, a), unit_value(unit, c->b[m].mean, b),
+                   unit_change(unit, d->mean, mean), unit_change(unit, d->low, low),
+                   unit_change(unit, d->high, high), unit_name(unit));
     }
 }
 
 static void print_pair(const me_pair *pair) {
     const mobiedit_eval_case *c = pair->a;
     const char *hole = strstr(c->prompt, "{}");
-    (void)printf("%6lld ", (long long)c->case_id);
+    print_part("%6lld ", (long long)c->case_id);
     for (int m = 0; m < 3; m++) { /* rewrite, paraphrase, unchanged */
         char a[UNIT_TEXT], b[UNIT_TEXT];
-        (void)printf(" %6s %6s ", unit_value(ME_UNIT_SHARE, me_metric_value(m, pair->a), a),
-                     unit_value(ME_UNIT_SHARE, me_metric_value(m, pair->b), b));
+        print_part(" %6s %6s ", unit_value(ME_UNIT_SHARE, me_metric_value(m, pair->a), a),
+                   unit_value(ME_UNIT_SHARE, me_metric_value(m, pair->b), b));
     }
-    (void)printf(" %.*s%s%s -> %s\n", (int)(hole - c->prompt), c->prompt, c->subject, hole + 2, c->target);
+    print_line(" %.*s%s%s -> %s", (int)(hole - c->prompt), c->prompt, c->subject, hole + 2, c->target);
 }
 
 static void print_comparison(const me_comparison *c) {
-    (void)printf("%zu cases in both, %zu in a alone, %zu in b alone\n\n", c->n, c->only_a, c->only_b);
+    print_line("%zu cases in both, %zu in a alone, %zu in b alone", c->n, c->only_a, c->only_b);
+    print_newline();
     print_metrics(c);
-    (void)printf("\nchanged most, %% of a and b\n%6s  %-15s %-15s %-15s fact\n", "case", "rewrite",
-                 "paraphrase", "unchanged");
+    print_newline();
+    print_line("changed most, %% of a and b");
+    print_line("%6s  %-15s %-15s %-15s fact", "case", "rewrite", "paraphrase", "unchanged");
     for (size_t i = 0; i < c->n && i < SHOWN && c->pairs[i].change > 0; i++)
         print_pair(&c->pairs[i]);
 }

@@ -1,5 +1,6 @@
 /* Prints an evaluation: its cases as they finish, its summary, or all of it as JSON. */
 #include "report_eval.h"
+#include "output.h"
 
 #include "report.h"
 #include "units.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 
 void report_case_header(void) {
-    (void)puts("  case  rewrite  paraphrase  unchanged  neighbour KL  evaluations  seconds  fact");
+    print_line("  case  rewrite  paraphrase  unchanged  neighbour KL  evaluations  seconds  fact");
 }
 
 /* A share in percent, or a dash. */
@@ -31,17 +32,17 @@ static const char *nats(double kl, char text[16]) {
 void report_case(const mobiedit_eval_case *c) {
     char paraphrase[16], unchanged[16], kl[16];
     const char *hole = strstr(c->prompt, "{}");
-    (void)printf("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id,
-                 c->metrics.rewrite > 0 ? "yes" : "no", percent(c->metrics.paraphrase, paraphrase),
-                 percent(c->metrics.unchanged, unchanged), nats(c->metrics.neighbour_kl, kl));
+    print_part("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id, c->metrics.rewrite > 0 ? "yes" : "no",
+               percent(c->metrics.paraphrase, paraphrase), percent(c->metrics.unchanged, unchanged),
+               nats(c->metrics.neighbour_kl, kl));
     if (isnan(c->seconds))
-        (void)printf("%11s  %7s  ", "-", "-");
+        print_part("%11s  %7s  ", "-", "-");
     else
-        (void)printf("%11zu  %7.2f  ", c->evaluations, c->seconds);
-    (void)printf("%.*s%s%s -> %s", (int)(hole - c->prompt), c->prompt, c->subject, hole + 2, c->target);
-    if (c->message) (void)printf(" (%s)", c->message);
-    if (c->stop == MOBIEDIT_STOP_ALREADY_SAID) (void)fputs(" (already said)", stdout);
-    (void)putchar('\n');
+        print_part("%11zu  %7.2f  ", c->evaluations, c->seconds);
+    print_part("%.*s%s%s -> %s", (int)(hole - c->prompt), c->prompt, c->subject, hole + 2, c->target);
+    if (c->message) print_part(" (%s)", c->message);
+    if (c->stop == MOBIEDIT_STOP_ALREADY_SAID) print_part(" (already said)");
+    print_newline();
     (void)fflush(stdout);
 }
 
@@ -49,25 +50,25 @@ void report_case(const mobiedit_eval_case *c) {
 static void print_figure(const me_metric *metric, const mobiedit_figure *f) {
     char mean[UNIT_TEXT], low[UNIT_TEXT], high[UNIT_TEXT];
     if (f->n == 0) return;
-    (void)printf("%-23s %8s%-8s  %s to %s\n", metric->label, unit_value(metric->unit, f->mean, mean),
-                 unit_name(metric->unit), unit_value(metric->unit, f->low, low),
-                 unit_value(metric->unit, f->high, high));
+    print_line("%-23s %8s%-8s  %s to %s", metric->label, unit_value(metric->unit, f->mean, mean),
+               unit_name(metric->unit), unit_value(metric->unit, f->low, low),
+               unit_value(metric->unit, f->high, high));
 }
 
 void report_eval(const options *o, const mobiedit_eval_summary *s) {
+    print_newline();
     if (o->adapter)
-        (void)printf("\n%-23s %8d, with %s\n", "cases", s->cases, o->adapter);
+        print_line("%-23s %8d, with %s", "cases", s->cases, o->adapter);
     else
-        (void)printf("\n%-23s %8d, %d not edited (solver %s)\n", "cases", s->cases, s->failed, s->solver);
+        print_line("%-23s %8d, %d not edited (solver %s)", "cases", s->cases, s->failed, s->solver);
     if (s->unusable)
-        (void)printf("%-23s %8d, left out: no subject in the prompt, or no new target\n", "unusable",
-                     s->unusable);
-    (void)printf("%-23s %8s%-8s  %s\n", "", "mean", "", "95 % interval");
+        print_line("%-23s %8d, left out: no subject in the prompt, or no new target", "unusable",
+                   s->unusable);
+    print_line("%-23s %8s%-8s  %s", "", "mean", "", "95 % interval");
     for (int m = 0; m < ME_METRICS; m++)
         print_figure(&me_metric_table[m], &s->figures[m]);
-    if (s->figures[ME_METRIC_JOULES].n == 0 && !o->adapter)
-        (void)printf("%-23s not measurable here\n", "energy");
-    (void)printf("%-23s %8.0f MiB\n", "peak memory", report_mebibytes(s->peak_rss_bytes));
+    if (s->figures[ME_METRIC_JOULES].n == 0 && !o->adapter) print_line("%-23s not measurable here", "energy");
+    print_line("%-23s %8.0f MiB", "peak memory", report_mebibytes(s->peak_rss_bytes));
 }
 
 /* {"rewrite": {"mean": ..., "low": ..., "high": ..., "n": ...}, ...} */

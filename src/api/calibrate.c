@@ -125,7 +125,8 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     *result = (mobiedit_calibrate_result){0};
     ME_TRY(me_fingerprint(model->model, fingerprint, err));
     ME_TRY(me_calibration_choose_path(model, &path, err));
-    mobiedit_status status = go_on_or_begin(model->model, layer, fingerprint, path, &c, err);
+    mobiedit_status status = me_check_place(model, ME_PLACE_CALIBRATION, path, err);
+    if (status == MOBIEDIT_OK) status = go_on_or_begin(model->model, layer, fingerprint, path, &c, err);
     measuring m = {.model = model,
                    .options = options,
                    .fingerprint = fingerprint,

@@ -1,11 +1,14 @@
 /* What can be refused before any work is done. */
-#define _POSIX_C_SOURCE 200809L
 #include "api/handle.h"
+#include "base/file.h"
+#include "base/memory.h"
 #include "base/pending.h"
 #include "base/utf8.h"
 #include "edit/solver.h"
+#include "store/calibration_file.h"
+#include "store/ledger.h"
 
-#include <sys/stat.h>
+#include <string.h>
 
 static const float MAX_PROBE_STEP = 10;
 static const double MAX_IDLE_WATTS = 1000;
@@ -55,17 +58,56 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
     return MOBIEDIT_OK;
 }
 
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+/* ---- places of files --------------------------------------------------------------------------------- */
+
+static mobiedit_status check_not(const char *path, const char *file, const char *what, mobiedit_error *err) {
+    if (!file) return me_fail_memory(err, "the names of files");
+    return me_same_file(path, file) ? me_fail(err, MOBIEDIT_E_ARGUMENT, "the file %s is %s", path, what)
+                                    : MOBIEDIT_OK;
 }
 
-mobiedit_status me_check_output(const me_model *model, const char *path, mobiedit_error *err) {
-    if (!path || !*path) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output path is empty");
-    if (same_file(path, model->path))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output %s is the model file itself", path);
+/* Neither the ledger nor what SQLite keeps beside it. */
+static mobiedit_status check_not_ledger(const char *path, const char *ledger, mobiedit_error *err) {
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    mobiedit_status status = ledger ? MOBIEDIT_OK : me_fail_memory(err, "the names of files");
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0] && status == MOBIEDIT_OK; i++) {
+        char *part = me_strjoin(ledger, suffixes[i]);
+        status = check_not(path, part, "the ledger's", err);
+        me_free(part);
+    }
+    return status;
+}
+
+mobiedit_status me_check_place(const mobiedit_model *handle, me_place place, const char *path,
+                               mobiedit_error *err) {
+    mobiedit_status status = check_not(path, handle->model->path, "the model file itself", err);
+    if (status == MOBIEDIT_OK && place != ME_PLACE_LEDGER) {
+        char *ledger = me_ledger_default_path(handle->model);
+        status = check_not_ledger(path, ledger, err);
+        me_free(ledger);
+    }
+    if (status == MOBIEDIT_OK && place != ME_PLACE_CALIBRATION) {
+        char *calibration = me_calibration_file_default_path(handle->model);
+        status = check_not(path, calibration, "the model's calibration", err);
+        me_free(calibration);
+    }
+    if (status == MOBIEDIT_OK && place != ME_PLACE_CALIBRATION && handle->calibration_path &&
+        strcmp(handle->calibration_path, "none") != 0)
+        status = check_not(path, handle->calibration_path, "the calibration that is used", err);
+    return status;
+}
+
+mobiedit_status me_check_folder(const char *path, mobiedit_error *err) {
     me_pending_file trial; /* the only sure way to know that a folder takes files is to make one there */
     ME_TRY(me_pending_write(path, "", 0, &trial, err));
     me_pending_discard(&trial);
     return MOBIEDIT_OK;
+}
+
+mobiedit_status me_check_output(const mobiedit_model *handle, const char *ledger, const char *path,
+                                mobiedit_error *err) {
+    if (!path || !*path) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output path is empty");
+    ME_TRY(me_check_place(handle, ME_PLACE_OUTPUT, path, err));
+    if (ledger) ME_TRY(check_not_ledger(path, ledger, err));
+    return me_check_folder(path, err);
 }

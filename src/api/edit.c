@@ -217,7 +217,8 @@ static mobiedit_status check(const mobiedit_model *model, const me_job_request *
     for (size_t i = 0; i < ask->request->n_keep; i++)
         ME_TRY(me_check_text(ask->request->keep[i], "a prompt to keep", err));
     ME_TRY(me_check_edit_options(model, ask->options, err));
-    return me_check_output(model->model, ask->output ? ask->output : ask->beside, err);
+    if (!ask->output && ask->beside) return me_check_folder(ask->beside, err);
+    return me_check_output(model, ask->beside, ask->output, err);
 }
 
 mobiedit_status me_job_begin(me_edit_job *job, mobiedit_model *model, const me_job_request *ask,
@@ -305,6 +306,13 @@ mobiedit_status me_job_run(mobiedit_model *model, const me_job_request *ask, mob
     return status;
 }
 
+/* No edit is needed; what the file held before must not stay in it. */
+static mobiedit_status write_nothing(const me_model *model, const char *output, mobiedit_error *err) {
+    me_pending_file pending;
+    ME_TRY(me_adapter_write_nothing(model, output, &pending, err));
+    return me_pending_commit(&pending, err);
+}
+
 mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *request,
                               const mobiedit_edit_options *options, const char *output,
                               mobiedit_edit_result *result, mobiedit_error *err) {
@@ -319,6 +327,8 @@ mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *req
                                 .with_texts = true};
     const mobiedit_status status = me_job_run(model, &ask, result, err);
     me_prompt_free(&prompt);
+    if (status == MOBIEDIT_OK && result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
+        return write_nothing(model->model, output, err);
     return status;
 }
 

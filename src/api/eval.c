@@ -275,6 +275,19 @@ static mobiedit_status evaluate(mobiedit_model *model, const me_dataset *facts,
     return status;
 }
 
+/* The state is a file of its own. */
+static mobiedit_status check_state(const mobiedit_model *model, const char *facts,
+                                   const mobiedit_eval_options *options, mobiedit_error *err) {
+    const char *state = options->state;
+    if (!state) return MOBIEDIT_OK;
+    ME_TRY(me_check_place(model, ME_PLACE_OUTPUT, state, err));
+    if (me_same_file(state, facts))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the state %s is the facts", state);
+    if (options->adapter && me_same_file(state, options->adapter))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the state %s is the adapter", state);
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mobiedit_eval_options *options,
                               mobiedit_eval_summary *summary, mobiedit_error *err) {
     const mobiedit_eval_options defaults = {0};
@@ -282,6 +295,7 @@ mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mo
     me_dataset dataset;
     ME_TRY(me_check_text(facts, "the path of the facts", err));
     ME_TRY(me_check_edit_options(model, &options->edit, err));
+    ME_TRY(check_state(model, facts, options, err));
     if (options->adapter) ME_TRY(me_adapter_check(model->model, options->adapter, err));
     ME_TRY(me_dataset_read(facts, &dataset, err));
     const mobiedit_status status = evaluate(model, &dataset, options, summary, err);

@@ -59,9 +59,20 @@ mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer
 mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,
                                       mobiedit_error *err);
 
-/* Refuses a path that an adapter could not or should not be written to: no such folder, no permission, not a
- * regular file, the model itself. */
-mobiedit_status me_check_output(const me_model *model, const char *path, mobiedit_error *err);
+/* What a path is to be: a file that is replaced, a ledger, a calibration. */
+typedef enum { ME_PLACE_OUTPUT, ME_PLACE_LEDGER, ME_PLACE_CALIBRATION } me_place;
+
+/* Refuses a path that stands for another file of the model's: the model itself, its ledger, its calibration.
+ * Whatever the library writes goes through this. */
+mobiedit_status me_check_place(const mobiedit_model *handle, me_place place, const char *path,
+                               mobiedit_error *err);
+
+/* Refuses a path that no file can be written beside: no such folder, no permission, not a regular file. */
+mobiedit_status me_check_folder(const char *path, mobiedit_error *err);
+
+/* Both for an output. `ledger`: one that is in use, which it must not be either; may be NULL. */
+mobiedit_status me_check_output(const mobiedit_model *handle, const char *ledger, const char *path,
+                                mobiedit_error *err);
 
 /* Checks a request and cuts it up: E_ARGUMENT with the reason. Freed with me_prompt_free. */
 mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);

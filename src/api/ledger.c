@@ -14,6 +14,7 @@ mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bo
     *ledger = (mobiedit_ledger){.model = model,
                                 .path = path ? me_strdup(path) : me_ledger_default_path(model->model)};
     mobiedit_status status = ledger->path ? MOBIEDIT_OK : me_fail_memory(err, "the ledger");
+    if (status == MOBIEDIT_OK) status = me_check_place(model, ME_PLACE_LEDGER, ledger->path, err);
     if (status == MOBIEDIT_OK) status = me_fingerprint(model->model, fingerprint, err);
     if (status == MOBIEDIT_OK)
         status = me_ledger_open(ledger->path, model->model, fingerprint, write, &ledger->store, err);
@@ -149,17 +150,22 @@ mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobied
 
 /* ---- export ------------------------------------------------------------------------------------------ */
 
-/* Opens all active edits and writes their adapter, pending beside `path`. */
-static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, me_active_edits *active,
-                                    me_pending_file *out, mobiedit_error *err) {
+/* Opens all active edits and writes their adapter, pending beside `path`. If none is active: one that does
+ * nothing, which replaces what the file did before, or E_ARGUMENT. */
+static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, bool may_do_nothing,
+                                    me_active_edits *active, me_pending_file *out, mobiedit_error *err) {
     const me_active_choice all = {0};
-    ME_TRY(me_check_output(ledger->model->model, path, err));
+    ME_TRY(me_check_output(ledger->model, ledger->path, path, err));
     ME_TRY(me_active_open(ledger, &all, active, err));
     mobiedit_status status = MOBIEDIT_OK;
-    if (active->n_edits == 0)
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to write");
-    if (status == MOBIEDIT_OK) status = me_active_solve(ledger->model, active, err);
-    if (status == MOBIEDIT_OK) status = me_active_write(ledger->model, active, path, out, err);
+    if (active->n_edits > 0) {
+        status = me_active_solve(ledger->model, active, err);
+        if (status == MOBIEDIT_OK) status = me_active_write(ledger->model, active, path, out, err);
+    } else if (may_do_nothing) {
+        status = me_adapter_write_nothing(ledger->model->model, path, out, err);
+    } else {
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no edit is active: there is nothing to merge");
+    }
     if (status != MOBIEDIT_OK) me_active_close(active);
     return status;
 }
@@ -167,7 +173,7 @@ static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, m
 mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
     me_pending_file pending;
     me_active_edits active;
-    ME_TRY(write_active(ledger, output, &active, &pending, err));
+    ME_TRY(write_active(ledger, output, true, &active, &pending, err));
     me_active_close(&active);
     return me_pending_commit(&pending, err);
 }
@@ -198,7 +204,7 @@ mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger, const mobiedit_me
     me_pending_file adapter;
     me_active_edits active;
     *result = (mobiedit_merge_result){0};
-    ME_TRY(write_active(ledger, output, &active, &adapter, err));
+    ME_TRY(write_active(ledger, output, false, &active, &adapter, err));
     const mobiedit_status status =
         merge_facts(ledger, &active, adapter.temporary, options ? options : &defaults, output, result, err);
     me_active_close(&active);

@@ -1,6 +1,7 @@
 /* mobiedit_merge: an adapter folded into a copy of the model, verified before it appears. */
 #include "api/handle.h"
 #include "api/samples.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "store/model_copy.h"
@@ -255,7 +256,9 @@ mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
     const mobiedit_merge_options defaults = {0};
     *result = (mobiedit_merge_result){0};
     if (!adapter || !*adapter) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the adapter's path is empty");
-    ME_TRY(me_check_output(model->model, output, err));
+    ME_TRY(me_check_output(model, NULL, output, err));
+    if (me_same_file(output, adapter))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output %s is the adapter", output);
     merge_job job = {
         .handle = model, .options = options ? options : &defaults, .output = output, .result = result};
     job.started = me_wall_seconds();

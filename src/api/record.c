@@ -341,14 +341,6 @@ mobiedit_status me_record_edit(mobiedit_ledger *ledger, const me_record_request 
     return status;
 }
 
-/* Where no adapter was made on the way, the file still is that of all active edits. */
-static mobiedit_status export_rest(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
-    mobiedit_error why = {0};
-    const mobiedit_status status = mobiedit_ledger_export(ledger, output, &why);
-    if (status == MOBIEDIT_OK || status == MOBIEDIT_E_ARGUMENT) return MOBIEDIT_OK; /* none is active */
-    return me_fail(err, status, "%s", why.message);
-}
-
 mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_request *request,
                                      const mobiedit_edit_options *options, const char *output,
                                      mobiedit_edit_result *result, mobiedit_change *change,
@@ -365,8 +357,9 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
                                    .with_texts = true};
     const mobiedit_status status = me_record_edit(ledger, &ask, result, change, err);
     me_prompt_free(&prompt);
+    /* If no adapter was made on the way, the file still is that of all active edits. */
     if (status == MOBIEDIT_OK && output &&
         (change->known || result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID))
-        return export_rest(ledger, output, err);
+        return mobiedit_ledger_export(ledger, output, err);
     return status;
 }

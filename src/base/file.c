@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,4 +74,48 @@ bool me_read_line(const char *path, char *line, size_t line_size) {
 const char *me_base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+/* As many links one after the other as the system itself follows. */
+enum { MAX_LINKS = 40 };
+
+/* What is left of the path in front of its name: "a/b" gives "a/", "b" gives "./". False: too long. */
+static bool folder_of(const char *path, char folder[PATH_MAX]) {
+    const char *name = me_base_name(path);
+    const int n = snprintf(folder, PATH_MAX, "%.*s", (int)(name - path), name == path ? "" : path);
+    if (name == path) (void)snprintf(folder, PATH_MAX, "./");
+    return n >= 0 && n < PATH_MAX;
+}
+
+/* Follows symbolic links of a file that is not there to the path that a program would make it at. */
+static bool follow(const char *path, char out[PATH_MAX]) {
+    char target[PATH_MAX], folder[PATH_MAX];
+    if (snprintf(out, PATH_MAX, "%s", path) >= PATH_MAX) return false;
+    for (int i = 0; i < MAX_LINKS; i++) {
+        const ssize_t n = readlink(out, target, sizeof target - 1);
+        if (n < 0) return true;
+        target[n] = '\0';
+        if (target[0] == '/')
+            folder[0] = '\0';
+        else if (!folder_of(out, folder))
+            return false;
+        if (snprintf(out, PATH_MAX, "%s%s", folder, target) >= PATH_MAX) return false;
+    }
+    return false;
+}
+
+static bool same_place(const char *a, const char *b) {
+    char path_a[PATH_MAX], path_b[PATH_MAX], folder_a[PATH_MAX], folder_b[PATH_MAX];
+    struct stat x, y;
+    return follow(a, path_a) && follow(b, path_b) &&
+           strcmp(me_base_name(path_a), me_base_name(path_b)) == 0 && folder_of(path_a, folder_a) &&
+           folder_of(path_b, folder_b) && stat(folder_a, &x) == 0 && stat(folder_b, &y) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool me_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    const bool has_a = stat(a, &x) == 0, has_b = stat(b, &y) == 0;
+    if (has_a && has_b) return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return !has_a && !has_b && same_place(a, b);
 }

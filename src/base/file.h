@@ -25,6 +25,10 @@ mobiedit_status me_read_file(const char *path, size_t most, char **bytes, size_t
  * read or does not fit. */
 bool me_read_line(const char *path, char *line, size_t line_size);
 
+/* Whether two paths stand for one file: by device and inode, hence through links of both kinds; if neither is
+ * there yet, by the folder and the name that a file would get. */
+bool me_same_file(const char *a, const char *b);
+
 /* The part of a path after its last slash. */
 const char *me_base_name(const char *path);
 

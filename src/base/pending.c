@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,14 +44,37 @@ static mobiedit_status fail_writing(const me_pending_file *file, int error, mobi
     return me_fail(err, MOBIEDIT_E_IO, "cannot write %s: %s", file->path, strerror(error));
 }
 
-mobiedit_status me_pending_open(const char *path, me_pending_file *out, mobiedit_error *err) {
+/* Fills in the six X at the end of a name, as mkostemp does; that takes no mode. */
+static bool choose_name(char *name) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    unsigned char bytes[6];
+    char *end = name + strlen(name) - sizeof bytes;
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) return false;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        end[i] = letters[bytes[i] % (sizeof letters - 1)];
+    return true;
+}
+
+/* A new file; the kernel takes the umask and the folder's defaults from the mode. -1 with errno set. */
+static int make_file(char *name, mode_t mode) {
+    enum { TRIES = 100 };
+    int fd = -1;
+    for (int i = 0; i < TRIES && fd < 0; i++) {
+        if (!choose_name(name)) return -1;
+        fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd < 0 && errno != EEXIST) return -1;
+    }
+    return fd;
+}
+
+static mobiedit_status open_with(const char *path, mode_t mode, me_pending_file *out, mobiedit_error *err) {
     ME_TRY(check_place(path, err));
     me_pending_file file = {.path = me_strdup(path), .temporary = beside(path, ".mobiedit-XXXXXX"), .fd = -1};
     if (!file.path || !file.temporary) {
         forget(&file);
         return me_fail_memory(err, "the name of the output");
     }
-    file.fd = mkostemp(file.temporary, O_CLOEXEC);
+    file.fd = make_file(file.temporary, mode);
     if (file.fd < 0) {
         const mobiedit_status status = fail_writing(&file, errno, err);
         forget(&file);
@@ -59,6 +82,14 @@ mobiedit_status me_pending_open(const char *path, me_pending_file *out, mobiedit
     }
     *out = file;
     return MOBIEDIT_OK;
+}
+
+mobiedit_status me_pending_open(const char *path, me_pending_file *out, mobiedit_error *err) {
+    return open_with(path, S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH, out, err);
+}
+
+mobiedit_status me_pending_open_private(const char *path, me_pending_file *out, mobiedit_error *err) {
+    return open_with(path, S_IRUSR | S_IWUSR, out, err);
 }
 
 mobiedit_status me_pending_add(me_pending_file *file, const void *bytes, size_t n, mobiedit_error *err) {

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-/* Where an output file stands until it is whole: a temporary file in the same folder, mode 0600. */
+/* Where an output file stands until it is whole: a temporary file in the same folder. */
 typedef struct me_pending_file {
     char *path;      /* the final path */
     char *temporary; /* NULL when nothing is pending */
@@ -17,8 +17,10 @@ mobiedit_status me_pending_write(const char *path, const void *bytes, size_t n, 
                                  mobiedit_error *err);
 
 /* The same piece by piece: open, any number of adds, then finish, which fsyncs. After a failure of add or
- * finish, and to give up, nothing is left once me_pending_discard is called. */
+ * finish, and to give up, nothing is left once me_pending_discard is called. Its mode follows the umask. */
 mobiedit_status me_pending_open(const char *path, me_pending_file *out, mobiedit_error *err);
+/* For the owner alone, whatever the umask says. */
+mobiedit_status me_pending_open_private(const char *path, me_pending_file *out, mobiedit_error *err);
 mobiedit_status me_pending_add(me_pending_file *file, const void *bytes, size_t n, mobiedit_error *err);
 mobiedit_status me_pending_finish(me_pending_file *file, mobiedit_error *err);
 

@@ -167,6 +167,18 @@ mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapte
     return status;
 }
 
+mobiedit_status me_adapter_write_nothing(const me_model *model, const char *path, me_pending_file *out,
+                                         mobiedit_error *err) {
+    me_adapter_part part = {.layer = model->n_layer - 1, .matrix = ME_MLP_DOWN, .rank = 1};
+    float *zeros = me_calloc(count_a(model, &part) + count_b(model, &part), sizeof *zeros);
+    if (!zeros) return me_fail_memory(err, "the adapter");
+    part.a = part.b = zeros;
+    const me_adapter adapter = {.parts = &part, .n_parts = 1};
+    const mobiedit_status status = me_adapter_write(model, &adapter, path, out, err);
+    me_free(zeros);
+    return status;
+}
+
 /* ---- checking ---------------------------------------------------------------------------------------- */
 
 static mobiedit_status check_metadata(const struct gguf_context *gguf, const me_model *model,

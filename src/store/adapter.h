@@ -31,6 +31,11 @@ typedef struct {
 mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapter, const char *path,
                                  me_pending_file *out, mobiedit_error *err);
 
+/* The same of an adapter that does nothing, for a file that must not go on to do what it did: it adds zeros
+ * to a matrix of the last layer. */
+mobiedit_status me_adapter_write_nothing(const me_model *model, const char *path, me_pending_file *out,
+                                         mobiedit_error *err);
+
 /* Whether none of x [n] is infinite or no number. */
 bool me_all_finite(const float *x, size_t n);
 

@@ -142,7 +142,7 @@ mobiedit_status me_calibration_file_write(const me_calibration *c, const char *f
     struct gguf_context *gguf = describe(c, fingerprint);
     if (!gguf) return me_fail_memory(err, "the calibration");
     me_pending_file file = {0};
-    mobiedit_status status = me_pending_open(path, &file, err);
+    mobiedit_status status = me_pending_open_private(path, &file, err);
     if (status == MOBIEDIT_OK) {
         status = write_values(gguf, c, &file, err);
         if (status == MOBIEDIT_OK) status = me_pending_finish(&file, err);
@@ -374,5 +374,5 @@ mobiedit_status me_calibration_file_read(const me_model *model, const char *fing
 }
 
 char *me_calibration_file_default_path(const me_model *model) {
-    return me_strjoin(model->path, ".mobiedit.calibration");
+    return me_strjoin(model->path, MOBIEDIT_CALIBRATION_SUFFIX);
 }

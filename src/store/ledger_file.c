@@ -313,5 +313,5 @@ void me_ledger_close(me_ledger *l) {
 }
 
 char *me_ledger_default_path(const me_model *model) {
-    return me_strjoin(model->path, ".mobiedit.db");
+    return me_strjoin(model->path, MOBIEDIT_LEDGER_SUFFIX);
 }

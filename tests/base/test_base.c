@@ -1,5 +1,6 @@
 /* Checked allocation, hashes, arithmetic on logits and the thread pool. */
 #define _GNU_SOURCE
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/logits.h"
 #include "base/memory.h"
@@ -12,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -72,6 +74,27 @@ static void a_file_has_the_hash_of_its_bytes(void **state) {
     assert_true(put_bytes(path, bytes, sizeof bytes));
     assert_int_equal(me_hash_file(path, &hash, &err), MOBIEDIT_OK);
     assert_true(hash == me_hash(bytes, sizeof bytes));
+}
+
+static void one_file_has_many_names(void **state) {
+    (void)state;
+    char a[640], b[640], hard[640], soft[640], dangling[640], other[640];
+    (void)snprintf(a, sizeof a, "%s/a", scratch_folder);
+    (void)snprintf(b, sizeof b, "%s/./b", scratch_folder);
+    (void)snprintf(hard, sizeof hard, "%s/hard", scratch_folder);
+    (void)snprintf(soft, sizeof soft, "%s/soft", scratch_folder);
+    (void)snprintf(dangling, sizeof dangling, "%s/dangling", scratch_folder);
+    (void)snprintf(other, sizeof other, "%s/b", scratch_folder);
+    assert_true(put_bytes(a, "a", 1));
+    assert_int_equal(link(a, hard), 0);
+    assert_int_equal(symlink("a", soft), 0);
+    assert_int_equal(symlink("b", dangling), 0);
+    assert_true(me_same_file(a, a) && me_same_file(a, hard) && me_same_file(soft, hard));
+    assert_true(me_same_file(b, other) && me_same_file(dangling, other)); /* neither is there */
+    assert_false(me_same_file(a, b) || me_same_file(b, a) || me_same_file(dangling, a));
+    assert_int_equal(chdir(scratch_folder), 0);
+    assert_true(me_same_file("b", other) && me_same_file("./a", a) && me_same_file("dangling", "b"));
+    assert_false(me_same_file("c", "b"));
 }
 
 static void kl_of_known_distributions(void **state) {
@@ -141,8 +164,8 @@ int main(void) {
         cmocka_unit_test(allocation_refuses_overflow),      cmocka_unit_test(strings_are_joined),
         cmocka_unit_test(failure_keeps_one_line),           cmocka_unit_test(hashes_are_fnv_1a),
         cmocka_unit_test(a_file_has_the_hash_of_its_bytes), cmocka_unit_test(kl_of_known_distributions),
-        cmocka_unit_test(log_sums_of_known_logits),         cmocka_unit_test(pool_runs_every_task_once),
-        cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(one_file_has_many_names),          cmocka_unit_test(log_sums_of_known_logits),
+        cmocka_unit_test(pool_runs_every_task_once),        cmocka_unit_test(pool_refuses_bad_counts),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -3,14 +3,19 @@
   test_cli.py MOBIEDIT CommandLine    needs no model
   test_cli.py MOBIEDIT Model          edits a real one; exit status 77 where it is not there
 """
+import fcntl
 import json
 import os
 import pathlib
 import pty
+import re
 import resource
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import unittest
 import xml.etree.ElementTree
@@ -93,6 +98,68 @@ class CommandLine(Case):
                 (edit + ["-o", "f", "--backend", "rpc:localhost:1,"], "rpc:")):
             with self.subTest(args=args):
                 self.assert_refused(args, USAGE, word)
+
+    def test_a_missing_argument_is_named(self):
+        for args, word in ((["edit"], "MODEL.gguf"), (["edit", "m"], "PROMPT"), (["edit", "m", PROMPT], "TARGET"),
+                           (["eval", "m"], "FACTS.json"), (["show", "m"], "ID"), (["list"], "MODEL.gguf")):
+            self.assert_refused(args, USAGE, word + " is missing")
+        self.assert_refused(["list", "m", "more"], USAGE, '"more" is one argument too many')
+
+    def test_help_command(self):
+        self.assertEqual(self.run_command("help").stdout, self.run_command("--help").stdout)
+        for command in ("edit", "help"):
+            ran = self.run_command("help", command)
+            self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+            self.assertEqual(ran.stdout, self.run_command(command, "--help").stdout)
+        self.assert_refused(["help", "unmake"], USAGE, "unmake")
+
+    def test_errors_as_json(self):
+        for args, status, name in ((["edit", "--json"], USAGE, "argument"), (["--json"], USAGE, "argument"),
+                                   (["edit", "m", PROMPT, TARGET, "--json", "--bogus"], USAGE, "argument"),
+                                   (["edit", "m", PROMPT, TARGET, "--json", "-o", "m"], USAGE, "argument"),
+                                   (["eval", "none.gguf", "f", "--json"], FILE, "io"),
+                                   (["list", "none.gguf", "--json"], FILE, "io")):
+            with self.subTest(args=args):
+                ran = self.run_command(*args, cwd=self.folder)
+                told = json.loads(ran.stdout)
+                self.assertEqual((ran.returncode, told["exit_status"], told["status"]), (status, status, name))
+                self.assert_one_line(ran.stderr, told["message"])
+        ran = self.run_command("edit", "m", "--", "--json")  # an argument, not the option
+        self.assertEqual((ran.returncode, ran.stdout), (USAGE, b""))
+
+    def test_nothing_commands_the_terminal(self):
+        for text, shown in (("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\nb", "a\\nb"), ("a\x7fb", "a\\x7fb"),
+                            ("a\u009bb", "a\\x9bb"), ("a\u202eb", "a\\u202eb"), ("a\tb", "a\\tb"),
+                            ("Łódź 東京", "Łódź 東京")):
+            self.assert_refused([text], USAGE, f'"{shown}"')
+        ran = self.run_command(b"a\xff")
+        self.assertIn(b"a\\xff", ran.stderr)
+        ran = self.run_command("a\x1b\u009b", "--json")
+        self.assertIn("a\x1b\u009b", json.loads(ran.stdout)["message"])
+        self.assertNotIn("\u009b", ran.stdout.decode())
+        self.assertNotIn("\x1b", ran.stdout.decode())
+
+    def test_output_that_nobody_gets_is_refused_before_any_work(self):
+        """No model is looked for: the exit status and the line are the output's."""
+        edit = [self.mobiedit, "edit", "none.gguf", PROMPT, TARGET, "-o", self.output]
+        with open("/dev/full", "wb") as full:
+            ran = subprocess.run(edit, stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(ran.returncode, FILE)
+        self.assert_one_line(ran.stderr, "output")
+        ran = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *edit], stderr=subprocess.PIPE)
+        self.assertEqual(ran.returncode, FILE)
+        self.assert_one_line(ran.stderr, "output")
+        reader, writer = os.pipe()
+        os.close(reader)
+        ran = subprocess.run(edit, stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        self.assertEqual(ran.returncode, FILE)
+        self.assert_one_line(ran.stderr, "output")
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        with open(self.folder / "report", "wb") as report:
+            ran = subprocess.run(edit, stdout=report, stderr=subprocess.PIPE, preexec_fn=limit)
+        self.assertEqual(ran.returncode, FILE)
+        self.assert_one_line(ran.stderr, "output")
 
     def test_devices(self):
         ran = self.run_command("devices", "--json")
@@ -221,11 +288,20 @@ class Model(Case):
         self.assertEqual(self.output.read_bytes()[:4], b"GGUF")
         self.assertEqual(os.listdir(self.folder), [self.output.name])
 
+    def test_modes_follow_the_umask(self):
+        for mask in (0o022, 0o077):
+            ran = self.run_command(*self.edit(target="Tokyo"), preexec_fn=lambda: os.umask(mask))
+            self.assertEqual((ran.returncode, self.output.stat().st_mode & 0o777), (DONE, 0o666 & ~mask))
+
     def test_target_that_is_already_said(self):
+        """No edit is needed, and what the file held before does not stay in it."""
+        shutil.copy(self.adapter, self.output)
         ran = self.run_command(*self.edit(target="Tokyo"))
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b'already says "Tokyo"', ran.stdout)
-        self.assertEqual(os.listdir(self.folder), [])
+        self.assertIn(b"which does nothing", ran.stdout)
+        self.assertEqual(os.listdir(self.folder), [self.output.name])
+        self.assertEqual(self.ask(BARE, "--adapter", self.output), self.ask(BARE))
 
     def test_requests_that_cannot_be_meant(self):
         for prompt, target in ((BARE, TARGET), ("The capital of {} is", TARGET), ("The capital of { } is", TARGET),
@@ -336,9 +412,10 @@ class Model(Case):
         process.communicate()
         self.assertFalse(self.output.exists())
 
-    def run_on_terminal(self, *args):
+    def run_on_terminal(self, *args, columns=200):
         """What the command writes on a terminal that is its stderr."""
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen([self.mobiedit, *args], stdout=subprocess.PIPE, stderr=theirs)
         os.close(theirs)
         written = b""
@@ -359,6 +436,21 @@ class Model(Case):
         self.assertNotIn(b"\n", written)
         self.assertEqual(self.run_on_terminal(*self.edit(target="Tokyo"), "-q"), b"")
 
+    def test_progress_line_never_wraps(self):
+        for columns in (20, 60, 200):
+            written = self.run_on_terminal(*self.edit(), columns=columns).decode()
+            lines = written.split("\r\x1b[K")
+            self.assertGreater(len(lines), 3)
+            self.assertLess(max(map(len, lines)), columns)
+
+    def test_progress_line_counts_no_case_beyond_the_last(self):
+        facts = self.folder / "facts.csv"
+        facts.write_text("prompt,target\nThe capital of {Japan} is,Tokyo\nThe capital of {France} is,Paris\n")
+        written = self.run_on_terminal("import", self.model, facts, "--n", "5", "--ledger", self.folder / "edits.db")
+        for case, total in re.findall(rb"case (\d+) of (\d+)", written):
+            self.assertLessEqual(int(case), int(total))
+            self.assertEqual(total, b"2")
+
     # ---- merge
 
     def merge(self, *args):
@@ -375,7 +467,9 @@ class Model(Case):
         # The model's pages and libllama's own memory are 1.9 times the model; another copy of the weights would be 2.9.
         self.assertLess(report["peak_rss_bytes"], 2.4 * self.model.stat().st_size)
         self.assertEqual(os.listdir(self.folder), [self.output.name])
-        self.assertEqual(self.output.stat().st_mode & 0o777, 0o600)
+        mask = os.umask(0)
+        os.umask(mask)
+        self.assertEqual(self.output.stat().st_mode & 0o777, 0o666 & ~mask)
         said = self.run_command("ask", self.output, BARE, "-n", "24").stdout.decode()
         self.assertTrue(said.startswith(" " + TARGET), said)
         self.assertNotEqual(self.run_command("ask", self.output, "Hello!", "--chat").stdout.strip(), b"")
@@ -410,12 +504,50 @@ class Model(Case):
         self.assertTrue(0 < together["drift"] < 0.5, together)
         ran = self.run_command("export", self.model, "--ledger", self.folder / "edits.db", "-o", self.output)
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertEqual(ran.stdout.decode(), f"adapter       {self.output}, of 2 active edits\n")
         self.assertTrue(self.ask(BARE, "--adapter", self.output).startswith(" Lima"))
         self.assertTrue(self.ask("The currency of Japan is the", "--adapter", self.output).startswith(" euro"))
         self.on_ledger("redo", "3")
         self.assertEqual(self.states(), [("Lima", "superseded"), ("euro", "active"), ("Oslo", "active")])
         self.assertEqual(self.on_ledger("show", "2")["target"], "euro")
         self.assertEqual((self.folder / "edits.db").stat().st_mode & 0o777, 0o600)
+
+    def test_an_undone_edit_does_not_stay_in_the_file(self):
+        """undo, redo, export, and an edit back to what the model says: the file is that of what is active."""
+        here = ["--ledger", self.folder / "edits.db", "-o", self.output]
+        without = self.ask(BARE)
+        def run(*args):
+            ran = self.run_command(args[0], self.model, *args[1:], *here)
+            self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+            return ran.stdout.decode(), self.ask(BARE, "--adapter", self.output)
+        self.assertTrue(run("edit", PROMPT, TARGET)[1].startswith(" " + TARGET))
+        told, said = run("undo", "last")
+        self.assertIn("which does nothing: no edit is active", told)
+        self.assertEqual(said, without)
+        self.assertTrue(run("redo", "last")[1].startswith(" " + TARGET))
+        told, said = run("edit", PROMPT, "Tokyo")
+        self.assertEqual(said, without)
+        self.output.unlink()
+        told, said = run("export")
+        self.assertIn("which does nothing: no edit is active", told)
+        self.assertEqual(said, without)
+
+    def test_an_edit_that_cannot_be_told_of_is_taken_back(self):
+        """Whoever reads the report goes away during the edit."""
+        ledger = self.folder / "edits.db"
+        reader, writer = os.pipe()
+        process = subprocess.Popen([self.mobiedit, "edit", self.model, PROMPT, TARGET, "--ledger", ledger, "-o", self.output],
+                                   stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        while not ledger.exists() and process.poll() is None:  # the output was looked at before
+            time.sleep(0.01)
+        os.close(reader)
+        stderr = process.communicate(timeout=900)[1]
+        self.assertEqual(process.returncode, FILE)
+        self.assert_one_line(stderr, "output")
+        ran = self.run_command("list", self.model, "--ledger", ledger, "--json")
+        self.assertEqual([e["state"] for e in json.loads(ran.stdout)["edits"]], ["undone"])
+        self.assertEqual(self.ask(BARE, "--adapter", self.output), self.ask(BARE))
 
     def test_merge_of_the_ledger(self):
         ledger = self.folder / "edits.db"
@@ -687,7 +819,7 @@ class Model(Case):
 
 
 if __name__ == "__main__":
-    Case.mobiedit, part = sys.argv[1], sys.argv[2]
+    Case.mobiedit, part = os.path.abspath(sys.argv[1]), sys.argv[2]
     if part == "Model":
         skip_without_model()
     unittest.main(argv=[sys.argv[0], "-v", *(f"{part}.{name}" for name in sys.argv[3:])] if sys.argv[3:] else

@@ -80,7 +80,7 @@ static void file_holds_the_edit(void **state) {
     assert_int_equal(access(output, F_OK), -1);
     struct stat info;
     assert_int_equal(stat(pending.temporary, &info), 0);
-    assert_int_equal(info.st_mode & 0777, 0600);
+    assert_int_equal(info.st_mode & 0777, scratch_usual_mode());
     assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
     assert_null(pending.temporary);
     assert_int_equal(files_in_scratch(), before + 1);

@@ -352,7 +352,7 @@ static void file_is_the_model_but_for_the_edit(void **state) {
         assert_int_equal(access(output, F_OK), -1);
         struct stat info;
         assert_int_equal(stat(pending.temporary, &info), 0);
-        assert_int_equal(info.st_mode & 0777, 0600);
+        assert_int_equal(info.st_mode & 0777, scratch_usual_mode());
         assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
         compare_files(b.model->path, output, types[i]);
         me_model *merged = NULL;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 enum { SCRATCH_PATH_MAX = 512 };
 
@@ -29,5 +30,12 @@ bool temporary_file(char path[SCRATCH_PATH_MAX]);
 
 /* Removes a folder and all that is in it; false if that fails. */
 bool remove_folder(const char *path);
+
+/* The mode that a new file gets which is for whomever the umask says. */
+static inline mode_t scratch_usual_mode(void) {
+    const mode_t mask = umask(0);
+    (void)umask(mask);
+    return (mode_t)0666 & ~mask;
+}
 
 #endif
