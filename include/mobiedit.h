@@ -65,7 +65,8 @@ typedef enum {
     MOBIEDIT_E_MISMATCH,     /* an adapter of another model; an evaluation's state with other settings */
     MOBIEDIT_E_MEMORY,       /* out of memory, or the work does not fit the memory budget */
     MOBIEDIT_E_NOT_SOLVED,   /* no delta was found that makes the model say the target */
-    MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target; nothing was written */
+    MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target, or a longer
+                                word that begins like it; nothing was written */
     MOBIEDIT_E_CANCELLED,    /* the progress callback asked to stop */
     MOBIEDIT_E_RUNTIME,      /* libllama failed */
 } mobiedit_status;
@@ -156,7 +157,8 @@ MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
 
 typedef struct {
     const char *prompt;      /* the subject in braces: "The capital of {Japan} is" */
-    const char *target;      /* what should follow: "Lima" */
+    const char *target;      /* what should follow: "Lima". A space is put before it where the prompt's text
+                                asks for one */
     const char *const *keep; /* [n_keep] prompts whose answers must not change; may be NULL */
     size_t n_keep;
 } mobiedit_request;
@@ -287,7 +289,7 @@ typedef struct {
     int64_t id; /* from 1 */
     mobiedit_record_state state;
     int64_t superseded_by; /* 0: by none */
-    const char *prompt;    /* the subject in braces, white space at its end trimmed */
+    const char *prompt;    /* the subject in braces */
     const char *target;
     const char *const *keep; /* [n_keep] */
     size_t n_keep;

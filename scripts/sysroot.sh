@@ -5,7 +5,7 @@
 
 packages="libcjson1 libcjson-dev libcmocka0 libcmocka-dev liblapacke liblapacke-dev libtmglib3 liblbfgs0 liblbfgs-dev
     libopenblas0-pthread libopenblas-pthread-dev libpopt0 libpopt-dev libsqlite3-0 libsqlite3-dev libxxhash0
-    libxxhash-dev"
+    libxxhash-dev libutf8proc2 libutf8proc-dev"
 triplet=aarch64-linux-gnu
 key=$({ echo $packages; cat /etc/debian_version; sha256sum <"${BASH_SOURCE[0]}"; } | sha256sum | cut -c1-12)
 sysroot=$cache/sysroot-$triplet-$key

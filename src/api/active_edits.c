@@ -2,9 +2,11 @@
 #include "api/active_edits.h"
 
 #include "api/neuron_adapter.h"
+#include "api/target.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/session.h"
+#include "runtime/says.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -103,7 +105,9 @@ static mobiedit_status read_active(mobiedit_ledger *ledger, const me_active_choi
     b->edits = me_calloc(n + 1, sizeof *b->edits);
     b->solved_anew = me_calloc(n, sizeof *b->solved_anew);
     b->looked_at = me_calloc(n, sizeof *b->looked_at);
-    if (!b->prompts || !b->edits || !b->solved_anew || !b->looked_at) return me_fail_memory(err, "the edits");
+    b->prolonged = me_calloc(n, sizeof *b->prolonged);
+    if (!b->prompts || !b->edits || !b->solved_anew || !b->looked_at || !b->prolonged)
+        return me_fail_memory(err, "the edits");
     for (int i = 0; i < b->records.n; i++) {
         ME_TRY(parse(&b->records.items[i], &b->prompts[i], err));
         point_at(b, i);
@@ -133,6 +137,7 @@ void me_active_close(me_active_edits *b) {
     me_free(b->edits);
     me_free(b->solved_anew);
     me_free(b->looked_at);
+    me_free(b->prolonged);
     *b = (me_active_edits){0};
 }
 
@@ -232,8 +237,14 @@ static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *b, int
     me_joint_offset(model->model, &b->joint, b->edits, i, offset);
     const mobiedit_request request = request_of(&b->records.items[i].about);
     me_edit_result solved = {0};
-    mobiedit_status status =
-        me_edit_solve(session, &b->prompts[i], &request, &own, offset, ATTEMPT_ANEW, &solved, err);
+    me_target_view view;
+    mobiedit_status status = me_target_look(model, &b->prompts[i], &view, err);
+    if (status == MOBIEDIT_OK) {
+        me_prompt prompt = b->prompts[i];
+        prompt.teach_follow = view.has_follow && (view.prolonged || b->prolonged[i]);
+        prompt.follow = view.follow;
+        status = me_edit_solve(session, &prompt, &request, &own, offset, ATTEMPT_ANEW, &solved, err);
+    }
     if (status == MOBIEDIT_OK) status = take(b, i, &solved, err);
     me_edit_result_free(&solved);
     me_free(offset);
@@ -251,12 +262,13 @@ void me_active_report(me_active_edits *b, const mobiedit_edit_options *options) 
 static mobiedit_status ask_records(me_active_edits *b, me_runtime *runtime, int *n_lost,
                                    mobiedit_error *err) {
     for (int i = 0; i < b->records.n; i++) {
-        bool holds;
+        me_said said;
         if (!b->looked_at[i]) continue;
         ME_TRY(me_progress_tell(&b->progress, err));
-        ME_TRY(me_runtime_says(runtime, b->prompts[i].text, b->prompts[i].target, &holds, err));
-        b->records.items[i].about.holds = holds;
-        *n_lost += !holds;
+        ME_TRY(me_runtime_says(runtime, b->prompts[i].text, b->prompts[i].target, &said, err));
+        b->records.items[i].about.holds = said == ME_SAID_WHOLE;
+        b->prolonged[i] = said == ME_SAID_LONGER;
+        *n_lost += said != ME_SAID_WHOLE;
     }
     return MOBIEDIT_OK;
 }

@@ -21,6 +21,7 @@ typedef struct {
     int n_edits;
     bool *solved_anew;    /* [records.n]: or made longer */
     bool *looked_at;      /* [records.n]: whether me_active_look asks about it; the owner's to clear */
+    bool *prolonged;      /* [records.n]: the last look heard a longer word or number than the target */
     me_joint joint;       /* of edits; empty before me_active_solve */
     int64_t generation;   /* of the ledger when it was read */
     me_progress progress; /* told before each question of me_active_look; its owner's to start */

@@ -2,11 +2,12 @@
 #include "api/edit_job.h"
 #include "api/handle.h"
 #include "api/neuron_adapter.h"
+#include "api/target.h"
 #include "base/energy.h"
-#include "base/logits.h"
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/solver.h"
+#include "runtime/says.h"
 #include "store/adapter.h"
 
 #include <math.h>
@@ -35,43 +36,6 @@ static mobiedit_status tell(me_edit_job *job, mobiedit_stage stage, mobiedit_err
 
 /* ---- does the model say it already? ------------------------------------------------------------------ */
 
-/* Whether every target token is the argmax after those before it: hidden [n_target][d_model]. */
-static mobiedit_status greedy_is_target(me_engine *engine, const float *hidden, const me_token *target,
-                                        int n_target, bool *says, mobiedit_error *err) {
-    const size_t n_vocab = (size_t)engine->model->n_vocab, d = (size_t)engine->model->d_model;
-    float *logits = me_calloc(n_vocab, sizeof *logits);
-    if (!logits) return me_fail_memory(err, "next-token scores");
-    mobiedit_status status = MOBIEDIT_OK;
-    *says = true;
-    for (int i = 0; i < n_target && *says && status == MOBIEDIT_OK; i++) {
-        status = engine->ops->logits(engine, hidden + (size_t)i * d, 1, logits, err);
-        *says = status == MOBIEDIT_OK && me_argmax(logits, (int)n_vocab) == target[i];
-    }
-    me_free(logits);
-    return status;
-}
-
-/* In our own engine, teacher-forced: most edits are of facts the model does not say, and for those libllama
- * need not be loaded twice. */
-static mobiedit_status seems_said(me_edit_job *job, bool *says, mobiedit_error *err) {
-    me_engine *engine = job->handle->engine;
-    me_tokens tokens = {0};
-    int n_prompt = 0;
-    ME_TRY(me_tokenize_pair(job->handle->vocab, job->ask.prompt->text, job->ask.prompt->target, &tokens,
-                            &n_prompt, err));
-    const int n_target = tokens.n - n_prompt;
-    const me_sequence sequence = {
-        .tokens = tokens.ids, .n_tokens = tokens.n - 1, .read_pos = n_prompt - 1, .n_read = n_target};
-    float *hidden = me_calloc((size_t)n_target * (size_t)engine->model->d_model, sizeof *hidden);
-    mobiedit_status status = hidden ? MOBIEDIT_OK : me_fail_memory(err, "hidden vectors");
-    if (status == MOBIEDIT_OK) status = engine->ops->forward(engine, &sequence, 1, hidden, err);
-    if (status == MOBIEDIT_OK)
-        status = greedy_is_target(engine, hidden, tokens.ids + n_prompt, n_target, says, err);
-    me_free(hidden);
-    me_tokens_free(&tokens);
-    return status;
-}
-
 static mobiedit_status continuation(me_edit_job *job, me_runtime *runtime, char **out, mobiedit_error *err) {
     const int max = job->options.max_after_tokens;
     const me_generate_options options = {.max_tokens = max ? max : DEFAULT_AFTER_TOKENS,
@@ -85,16 +49,23 @@ static mobiedit_status continuation(me_edit_job *job, me_runtime *runtime, char 
     return status;
 }
 
-/* Sets result->stop to ALREADY_SAID where the runtime agrees that the target is said without an edit. */
-mobiedit_status me_job_is_said(me_edit_job *job, bool *said, mobiedit_error *err) {
-    me_session *session;
+/* Looks in our own engine first: most edits are of facts the model does not say, and for those libllama need
+ * not be loaded twice. Sets result->stop to ALREADY_SAID where the runtime agrees that the target is said
+ * without an edit. */
+mobiedit_status me_job_is_said(me_edit_job *job, bool *already, mobiedit_error *err) {
+    me_target_view view;
     me_runtime *runtime;
-    ME_TRY(me_handle_session(job->handle, &session, err));
-    ME_TRY(seems_said(job, said, err));
-    if (!*said) return MOBIEDIT_OK;
+    me_said said;
+    ME_TRY(me_target_look(job->handle, job->ask.prompt, &view, err));
+    job->has_follow = view.has_follow;
+    job->prompt.follow = view.follow;
+    job->prompt.teach_follow = view.prolonged && view.has_follow;
+    *already = view.said == ME_SAID_WHOLE || view.said == ME_SAID_OPEN;
+    if (!*already) return MOBIEDIT_OK;
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
-    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, said, err));
-    if (!*said) return MOBIEDIT_OK;
+    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &said, err));
+    *already = said == ME_SAID_WHOLE;
+    if (!*already) return MOBIEDIT_OK;
     job->result->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
     return job->ask.with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
 }
@@ -109,7 +80,19 @@ static bool worth_a_try(const me_edit_job *job, mobiedit_status last) {
     return stop == MOBIEDIT_STOP_SOLVED || (stop == MOBIEDIT_STOP_NO_PROGRESS && !job->options.fix_layer);
 }
 
+/* Where the last attempt made the model say a longer word, the same is made with the word's end taught. */
+static bool teach_follow(me_edit_job *job, mobiedit_status last) {
+    if (last != MOBIEDIT_E_NOT_VERIFIED || !job->prolonged || !job->has_follow || job->prompt.teach_follow)
+        return false;
+    job->prompt.teach_follow = true;
+    return true;
+}
+
 bool me_attempt_begin(me_edit_job *job, mobiedit_status last) {
+    if (teach_follow(job, last)) {
+        me_pending_discard(&job->pending);
+        return true;
+    }
     if (job->attempt + 1 == ME_EDIT_ATTEMPTS || !worth_a_try(job, last)) return false;
     me_pending_discard(&job->pending);
     job->attempt++;
@@ -120,7 +103,7 @@ mobiedit_status me_attempt_solve(me_edit_job *job, int layer, const float *offse
     const mobiedit_edit_options options = layer < 0 ? job->options : me_fix_layer(&job->options, layer);
     me_session *session;
     ME_TRY(me_handle_session(job->handle, &session, err));
-    return me_edit_solve(session, job->ask.prompt, job->ask.request, &options, offset, job->attempt,
+    return me_edit_solve(session, &job->prompt, job->ask.request, &options, offset, job->attempt,
                          &job->solved, err);
 }
 
@@ -139,14 +122,16 @@ static mobiedit_status keep_tokens(const me_edit_job *job, me_runtime *runtime, 
 }
 
 /* before, after: [n_keep] next greedy tokens of the prompts to keep */
-static mobiedit_status verify_attached(const me_edit_job *job, me_runtime *runtime, const me_token *before,
+static mobiedit_status verify_attached(me_edit_job *job, me_runtime *runtime, const me_token *before,
                                        me_token *after, mobiedit_error *err) {
     const mobiedit_request *request = job->ask.request;
-    bool says = false;
-    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &says, err));
-    if (!says)
+    me_said said;
+    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &said, err));
+    job->prolonged = said == ME_SAID_LONGER;
+    if (said != ME_SAID_WHOLE)
         return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
-                       "libllama with the adapter does not say \"%.100s\"; nothing was written",
+                       "libllama with the adapter %s \"%.100s\"; nothing was written",
+                       job->prolonged ? "says a longer word or number that begins with" : "does not say",
                        job->ask.prompt->target);
     ME_TRY(keep_tokens(job, runtime, after, err));
     for (size_t i = 0; i < request->n_keep; i++)
@@ -223,8 +208,12 @@ static mobiedit_status check(const mobiedit_model *model, const me_job_request *
 
 mobiedit_status me_job_begin(me_edit_job *job, mobiedit_model *model, const me_job_request *ask,
                              mobiedit_edit_result *result, mobiedit_error *err) {
-    *job = (me_edit_job){
-        .handle = model, .ask = *ask, .options = *ask->options, .attempt = -1, .result = result};
+    *job = (me_edit_job){.handle = model,
+                         .ask = *ask,
+                         .options = *ask->options,
+                         .prompt = *ask->prompt,
+                         .attempt = -1,
+                         .result = result};
     job->started = me_wall_seconds();
     job->cpu_started = me_cpu_seconds();
     job->options.on_progress = pass_progress;

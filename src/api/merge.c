@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "runtime/says.h"
 #include "store/model_copy.h"
 
 #include <math.h>
@@ -94,7 +95,9 @@ static mobiedit_status ask_with_adapter(merge_job *job, const char *adapter, mob
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
     for (size_t i = 0; i < job->n_facts; i++) {
-        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &job->held[i], err));
+        me_said said;
+        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &said, err));
+        job->held[i] = said == ME_SAID_WHOLE;
         job->result->held += job->held[i];
     }
     job->result->facts = job->n_facts;
@@ -186,8 +189,9 @@ static mobiedit_status ask_merged(merge_job *job, me_runtime *runtime, mobiedit_
     const me_prompt *lost = NULL;
     job->result->kept = 0;
     for (size_t i = 0; i < job->n_facts; i++) {
-        bool says;
-        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &says, err));
+        me_said said;
+        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &said, err));
+        const bool says = said == ME_SAID_WHOLE;
         job->result->kept += says && job->held[i];
         if (job->held[i] && !says && !lost) lost = &job->facts[i];
     }

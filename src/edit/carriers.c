@@ -70,6 +70,8 @@ mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const m
     mobiedit_status status = me_tokenize(vocab, text, &prompt, err);
     if (status == MOBIEDIT_OK && context->target)
         status = me_tokenize_pair(vocab, text, context->target, &pair, &n_prompt, err);
+    if (status == MOBIEDIT_OK && context->target && context->follow)
+        status = me_tokens_add(&pair, *context->follow, err);
     int p = status == MOBIEDIT_OK ? me_token_at(vocab, &prompt, text, end) : -1;
     if (status == MOBIEDIT_OK && (p < 0 || prompt.n < 1 || (context->target && pair.n <= n_prompt)))
         status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for %s in \"%.100s\"",
@@ -147,7 +149,11 @@ typedef struct {
 static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *target, int kind,
                                    mobiedit_error *err) {
     if (!text) return me_fail_memory(err, "a carrier");
-    const me_context context = {.context = text, .subject = m->subject, .core = m->core, .target = target};
+    const me_context context = {.context = text,
+                                .subject = m->subject,
+                                .core = m->core,
+                                .target = target,
+                                .follow = m->prompt->teach_follow ? &m->prompt->follow : NULL};
     const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, err);
     if (status == MOBIEDIT_OK) m->out->kinds[m->out->n - 1] = kind;
     me_free(text);

@@ -30,9 +30,10 @@ void me_sequences_free(me_sequences *sequences);
 typedef struct {
     const char *context;
     const char *subject;
-    size_t core;        /* bytes from the subject's first to the end of the token that counts, as of
-                           me_subject_core; 0: the whole subject */
-    const char *target; /* may be NULL */
+    size_t core;            /* bytes from the subject's first to the end of the token that counts, as of
+                               me_subject_core; 0: the whole subject */
+    const char *target;     /* may be NULL */
+    const me_token *follow; /* to be said behind the target; may be NULL */
     bool all;
 } me_context;
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,

@@ -2,6 +2,7 @@
 #include "edit/prompt.h"
 
 #include "base/memory.h"
+#include "base/words.h"
 #include "edit/texts.h"
 
 #include <stdio.h>
@@ -9,6 +10,19 @@
 #include <strings.h>
 
 /* ---- the request's text ------------------------------------------------------------------------------ */
+
+/* The target as the user wrote it, but for white space at its end, and for a space at its beginning that
+ * would be there anyway: with and without it, it is the same target. Empty where it is nothing but white
+ * space. */
+static char *target_of(const char *target, const char *prompt) {
+    if (*target == ' ' && !me_is_space(target[1]) && me_ends_in_word(prompt) &&
+        me_space_between(prompt, target + 1))
+        target++;
+    size_t n = strlen(target);
+    while (n > 0 && me_is_space(target[n - 1]))
+        n--;
+    return me_strndup(target, n);
+}
 
 static char *trimmed(const char *text, size_t n) {
     char *copy = me_strndup(text, n);
@@ -33,11 +47,16 @@ mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out,
                        "the prompt needs its subject in braces, as in \"The capital of {Japan} is\"");
     ME_TRY(check_braces(request->prompt, open, close, err));
     char *subject = trimmed(open + 1, (size_t)(close - open - 1));
-    char *target = trimmed(request->target, strlen(request->target));
     size_t before = (size_t)(open - request->prompt), length = subject ? strlen(subject) : 0;
-    char *text = me_calloc(strlen(request->prompt) + 1, 1);
+    char *text = me_calloc(strlen(request->prompt) + 1, 1), *target = NULL;
+    if (subject && text) {
+        memcpy(text, request->prompt, before);
+        memcpy(text + before, subject, length);
+        memcpy(text + before + length, close + 1, strlen(close + 1));
+        target = target_of(request->target, text);
+    }
     mobiedit_status status = MOBIEDIT_OK;
-    if (!subject || !target || !text)
+    if (!target)
         status = me_fail_memory(err, "the request");
     else if (length == 0)
         status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the subject in braces is empty");
@@ -47,11 +66,6 @@ mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out,
         me_free(target);
         me_free(text);
     } else {
-        memcpy(text, request->prompt, before);
-        memcpy(text + before, subject, length);
-        memcpy(text + before + length, close + 1, strlen(close + 1));
-        for (size_t n = strlen(text); n > before + length && me_is_space(text[n - 1]); n--)
-            text[n - 1] = 0;
         *out = (me_prompt){
             .text = text, .subject_begin = before, .subject_end = before + length, .target = target};
     }

@@ -6,11 +6,14 @@
 
 /* The request's own text, cut at the braces. Freed with me_prompt_free. */
 typedef struct {
-    char *text;           /* without the braces, white space at the end trimmed */
+    char *text;           /* without the braces */
     size_t subject_begin; /* bytes of text */
     size_t subject_end;
-    size_t tail;  /* the subject's last bytes that are not its own: see me_prompt_settle */
-    char *target; /* trimmed */
+    size_t tail;       /* the subject's last bytes that are not its own: see me_prompt_settle */
+    char *target;      /* without white space at its end, nor the one space that the prompt asks for anyway */
+    bool teach_follow; /* the target is taught with `follow`, the token behind it that ends it: else the model
+                          may make a longer word or number of it */
+    me_token follow;
 } me_prompt;
 
 /* Checks the request: E_ARGUMENT with the reason (no braces, more than one pair, empty subject or target

@@ -3,7 +3,7 @@
 
 #include "base/logits.h"
 #include "base/memory.h"
-#include "runtime/batch.h"
+#include "runtime/says.h"
 
 #include <math.h>
 #include <string.h>
@@ -11,12 +11,11 @@
 /* One prompt with one continuation. */
 typedef struct {
     mobiedit_said_kind kind;
-    size_t item; /* of its kind */
-    bool truth;  /* the continuation is what is true, not the target */
-    me_tokens tokens;
-    int n_prompt;
+    size_t item;  /* of its kind */
+    bool truth;   /* the continuation is what is true, not the target */
+    bool matters; /* whether it is said; else only how likely it is */
+    me_saying saying;
     double nll; /* of the continuation, nats */
-    bool says;  /* it is the greedy one */
 } question;
 
 typedef struct {
@@ -25,6 +24,7 @@ typedef struct {
     question *items;
     size_t n;
     float *neighbour_logits;
+    mobiedit_status status; /* of what was heard so far */
     mobiedit_error *err;
 } score_sheet;
 
@@ -41,12 +41,10 @@ static mobiedit_status add(score_sheet *in, mobiedit_said_kind kind, size_t item
                            const char *continuation, bool truth) {
     if (!continuation) return MOBIEDIT_OK;
     question *q = &in->items[in->n];
-    *q = (question){.kind = kind, .item = item, .truth = truth, .says = true};
-    ME_TRY(me_tokenize_pair(in->vocab, prompt, continuation, &q->tokens, &q->n_prompt, in->err));
+    *q = (question){.kind = kind, .item = item, .truth = truth};
+    q->matters = !truth && kind != MOBIEDIT_SAID_NEIGHBOUR;
+    ME_TRY(me_saying_open(in->vocab, prompt, continuation, &q->saying, in->err));
     in->n++;
-    if (q->n_prompt < 1 || q->tokens.n <= q->n_prompt)
-        return me_fail(in->err, MOBIEDIT_E_ARGUMENT, "\"%.100s\" %s", q->n_prompt < 1 ? prompt : continuation,
-                       "has no tokens");
     return MOBIEDIT_OK;
 }
 
@@ -84,24 +82,38 @@ static void score_token(void *user, int index, int position, const float *logits
     score_sheet *in = user;
     question *q = &in->items[index];
     const int n_vocab = me_vocab_size(in->vocab);
-    const me_token next = q->tokens.ids[position + 1];
-    q->nll += me_log_sum_exp(logits, n_vocab) - (double)logits[next];
-    q->says = q->says && me_argmax(logits, n_vocab) == next;
-    if (q->kind == MOBIEDIT_SAID_NEIGHBOUR && !q->truth && position == q->n_prompt - 1)
+    const me_tokens *tokens = &q->saying.tokens;
+    if (position + 1 < tokens->n)
+        q->nll += me_log_sum_exp(logits, n_vocab) - (double)logits[tokens->ids[position + 1]];
+    if (q->matters && in->status == MOBIEDIT_OK)
+        in->status = me_saying_hear(&q->saying, in->vocab, position, me_argmax(logits, n_vocab), in->err);
+    if (q->kind == MOBIEDIT_SAID_NEIGHBOUR && !q->truth && position == q->saying.n_prompt - 1)
         memcpy(in->neighbour_logits + q->item * (size_t)n_vocab, logits, (size_t)n_vocab * sizeof *logits);
+}
+
+static mobiedit_status hear_out(const score_sheet *in, me_runtime *runtime) {
+    me_saying **sayings = me_calloc(in->n, sizeof *sayings);
+    if (!sayings) return me_fail_memory(in->err, "the questions");
+    int n = 0;
+    for (size_t i = 0; i < in->n; i++)
+        if (in->items[i].matters) sayings[n++] = &in->items[i].saying;
+    const mobiedit_status status = me_sayings_settle(runtime, sayings, n, in->err);
+    me_free(sayings);
+    return status;
 }
 
 static mobiedit_status score_all(score_sheet *in, me_runtime *runtime) {
     me_query *queries = me_calloc(in->n, sizeof *queries);
     if (!queries) return me_fail_memory(in->err, "the questions");
     for (size_t i = 0; i < in->n; i++) {
-        const question *q = &in->items[i];
-        queries[i] = (me_query){.tokens = q->tokens.ids, .n = q->tokens.n - 1, .first = q->n_prompt - 1};
+        queries[i] = me_saying_query(&in->items[i].saying);
+        if (!in->items[i].matters) queries[i].n--; /* of interest up to its last token only */
     }
-    const mobiedit_status status =
+    mobiedit_status status =
         me_runtime_batch_logits(runtime, queries, (int)in->n, score_token, in, in->err);
     me_free(queries);
-    return status;
+    if (status == MOBIEDIT_OK) status = in->status;
+    return status == MOBIEDIT_OK ? hear_out(in, runtime) : status;
 }
 
 /* A share that grows; NaN of nothing. */
@@ -115,7 +127,7 @@ static double value(share s) {
 
 /* Mean over the continuation's tokens, as in ROME's evaluation. */
 static double nll_a_token(const question *q) {
-    return q->nll / (q->tokens.n - q->n_prompt);
+    return q->nll / (q->saying.tokens.n - q->saying.n_prompt);
 }
 
 /* Share of prompts of a kind after which the target is likelier than what is true, or the other way round. A
@@ -135,7 +147,7 @@ static double compare(const score_sheet *in, mobiedit_said_kind kind, bool truth
 /* says[item] of a kind. */
 static void collect_said(const score_sheet *in, mobiedit_said_kind kind, bool *says) {
     for (size_t i = 0; i < in->n; i++)
-        if (in->items[i].kind == kind && !in->items[i].truth && in->items[i].says)
+        if (in->items[i].kind == kind && in->items[i].matters && in->items[i].saying.said == ME_SAID_WHOLE)
             says[in->items[i].item] = true;
 }
 
@@ -198,7 +210,7 @@ mobiedit_status me_scores_measure(me_runtime *runtime, const me_fact *fact, bool
         me_scores_free(out);
     }
     for (size_t i = 0; i < in.n; i++)
-        me_tokens_free(&in.items[i].tokens);
+        me_saying_close(&in.items[i].saying);
     me_free(in.items);
     return status;
 }

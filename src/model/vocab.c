@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "base/words.h"
 #include "model/llama_init.h"
 #include "model/metadata.h"
 
@@ -297,40 +298,81 @@ static mobiedit_status append(const me_tokens *a, const me_tokens *b, me_tokens 
     return MOBIEDIT_OK;
 }
 
-/* whole: prompt and continuation as one text. */
+mobiedit_status me_tokens_add(me_tokens *tokens, me_token token, mobiedit_error *err) {
+    const me_tokens one = {.ids = &token, .n = 1};
+    me_tokens all = {0};
+    ME_TRY(append(tokens, &one, &all, err));
+    me_tokens_free(tokens);
+    *tokens = all;
+    return MOBIEDIT_OK;
+}
+
+/* The target's own tokens behind others: `text` as it stands, even where the vocabulary puts a space before
+ * every text. There it is cut behind a newline, which merges with nothing. */
+static mobiedit_status tokenize_behind(const me_vocab *vocab, const char *text, me_tokens *out,
+                                       mobiedit_error *err) {
+    static const char newline[] = "\n";
+    if (!vocab->space_prefix) return tokenize(vocab, text, false, out, err);
+    if (*text == ' ') return tokenize(vocab, text + 1, false, out, err);
+    me_tokens head = {0}, all = {0};
+    char *whole = me_strjoin(newline, text);
+    mobiedit_status status =
+        whole ? tokenize(vocab, newline, false, &head, err) : me_fail_memory(err, "text");
+    if (status == MOBIEDIT_OK) status = tokenize(vocab, whole, false, &all, err);
+    if (status == MOBIEDIT_OK && is_prefix(&head, &all)) {
+        all.n -= head.n;
+        memmove(all.ids, all.ids + head.n, (size_t)all.n * sizeof *all.ids);
+        *out = all;
+        all = (me_tokens){0};
+    } else if (status == MOBIEDIT_OK) {
+        status = tokenize(vocab, text, false, out, err);
+    }
+    me_free(whole);
+    me_tokens_free(&head);
+    me_tokens_free(&all);
+    return status;
+}
+
+/* whole: prompt and continuation as one text; prompt: the first's own tokens. */
 static mobiedit_status tokenize_parts(const me_vocab *vocab, const me_tokens *prompt, const char *whole,
                                       size_t n_prompt_bytes, me_tokens *out, mobiedit_error *err) {
     ME_TRY(me_tokenize(vocab, whole, out, err));
     if (is_prefix(prompt, out)) return MOBIEDIT_OK;
     me_tokens_free(out);
-    /* The end of the prompt and the target share a token: cut the target by itself. */
-    const char *target = whole + n_prompt_bytes;
-    if (vocab->space_prefix && *target == ' ') target++;
+    /* The end of the prompt and the target share a token, which no model that was given the prompt can say.
+     */
     me_tokens rest = {0};
-    ME_TRY(tokenize(vocab, target, false, &rest, err));
+    ME_TRY(tokenize_behind(vocab, whole + n_prompt_bytes, &rest, err));
     mobiedit_status status = append(prompt, &rest, out, err);
     me_tokens_free(&rest);
     return status;
 }
 
+/* A prompt that ends in one of a chat template's tokens is continued without a space. */
+static bool ends_in_template(const me_vocab *vocab, const me_tokens *prompt, const char *text) {
+    const int control = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED;
+    return prompt->n > 0 && !me_ends_in_word(text) &&
+           (llama_vocab_get_attr(vocab->vocab, prompt->ids[prompt->n - 1]) & control) != 0;
+}
+
 mobiedit_status me_tokenize_pair(const me_vocab *vocab, const char *prompt, const char *target,
                                  me_tokens *out, int *n_prompt, mobiedit_error *err) {
-    size_t n = strlen(prompt), room = n + strlen(target) + 2;
-    bool spaced = n > 0 && strchr(" \t\n\r", prompt[n - 1]) != NULL;
+    me_tokens head = {0}, all = {0};
+    ME_TRY(check_text(target, strlen(target), err));
+    ME_TRY(me_tokenize(vocab, prompt, &head, err));
+    const bool spaced = !ends_in_template(vocab, &head, prompt) && me_space_between(prompt, target);
+    const size_t n = strlen(prompt), room = n + strlen(target) + 2;
     char *whole = me_calloc(room, 1);
-    if (!whole) return me_fail_memory(err, "text");
-    (void)snprintf(whole, room, "%s%s%s", prompt, spaced ? "" : " ", target);
-    me_tokens head = {0};
-    mobiedit_status status = me_tokenize(vocab, prompt, &head, err);
+    mobiedit_status status = whole ? MOBIEDIT_OK : me_fail_memory(err, "text");
     if (status == MOBIEDIT_OK) {
-        me_tokens all = {0};
+        (void)snprintf(whole, room, "%s%s%s", prompt, spaced ? " " : "", target);
         status = tokenize_parts(vocab, &head, whole, n, &all, err);
-        if (status == MOBIEDIT_OK) {
-            *out = all;
-            *n_prompt = head.n;
-        }
-        me_tokens_free(&head);
     }
+    if (status == MOBIEDIT_OK) {
+        *out = all;
+        *n_prompt = head.n;
+    }
+    me_tokens_free(&head);
     me_free(whole);
     return status;
 }

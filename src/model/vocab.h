@@ -27,6 +27,9 @@ int me_vocab_size(const me_vocab *vocab);
 mobiedit_status me_tokenize(const me_vocab *vocab, const char *text, me_tokens *out, mobiedit_error *err);
 void me_tokens_free(me_tokens *tokens);
 
+/* Adds one. */
+mobiedit_status me_tokens_add(me_tokens *tokens, me_token token, mobiedit_error *err);
+
 /* The text of tokens, piece after piece, specials rendered as nothing: a SentencePiece vocabulary that puts a
  * space before every text shows it. *out is freed with me_free. */
 mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n, char **out,
@@ -44,9 +47,10 @@ mobiedit_status me_vocab_chat(const me_vocab *vocab, const me_chat_message *mess
 
 bool me_vocab_is_end(const me_vocab *vocab, me_token token); /* end of generation */
 
-/* Tokens of prompt + " " + target (without the space where the prompt ends in white space) with the prompt's
- * own tokens first; *n_prompt is their number, the rest are the target's. Where the two would share a token,
- * the target is cut by itself; a vocabulary that puts a space before every text then puts it there too. */
+/* Tokens of prompt + target with the prompt's own tokens first, as a server makes them; *n_prompt is their
+ * number, the rest are the target's: what a model that was given the prompt would say. A space is put between
+ * the two where the prompt's text asks for one (base/words.h) and the target brings none, but never behind a
+ * token of a chat template. Where the two would share a token, the target is cut by itself. */
 mobiedit_status me_tokenize_pair(const me_vocab *vocab, const char *prompt, const char *target,
                                  me_tokens *out, int *n_prompt, mobiedit_error *err);
 

@@ -265,8 +265,9 @@ static void grow(void *user, int index, int position, const float *logits) {
     if (s->ended) return;
     const size_t from = s->text.n;
     g->status = me_runtime_add_piece(g->runtime, s->token, &s->text, g->err);
-    s->ended =
-        s->n_tokens >= s->max_tokens || (opening->stop_at_newline && me_text_cut_at_newline(&s->text, from));
+    s->ended = s->n_tokens >= s->max_tokens ||
+               (opening->stop_at_newline && me_text_cut_at_newline(&s->text, from)) ||
+               (opening->enough && opening->enough(opening->user, s->text.bytes));
 }
 
 /* One more token for every growing_text of the group that has not ended; *more: whether there was one. */

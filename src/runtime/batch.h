@@ -30,6 +30,8 @@ typedef struct {
     bool never_end; /* the model's end tokens are never chosen */
     int top_k;      /* each token is drawn from the top_k likeliest; 0 or 1: greedy. At most 64 */
     uint64_t seed;  /* of the drawing */
+    bool (*enough)(void *user, const char *text); /* whether the text so far is enough; may be NULL */
+    void *user;
 } me_opening;
 
 /* Continuations of n openings: texts[i] is freed with me_free. On failure none is left. */

@@ -211,43 +211,6 @@ static void keep_best(void *user, int row, const float *logits) {
     sink->best[row] = me_argmax(logits, sink->n_vocab);
 }
 
-mobiedit_status me_runtime_says_tokens(me_runtime *runtime, const me_token *prompt, int n_prompt,
-                                       const me_token *target, int n_target, bool *says,
-                                       mobiedit_error *err) {
-    if (n_prompt < 1 || n_target < 1)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the %s has no tokens", n_prompt < 1 ? "prompt" : "target");
-    if (n_target > runtime->n_context || n_prompt > runtime->n_context - (n_target - 1))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the prompt has %d tokens and the target %d, the context "
-                       "holds %d",
-                       n_prompt, n_target, runtime->n_context);
-    /* The tokens to evaluate, then the greedy ones after the last n_target of them. */
-    const int n = n_prompt + n_target - 1;
-    me_token *tokens = me_calloc((size_t)n + (size_t)n_target, sizeof *tokens);
-    if (!tokens) return me_fail_memory(err, "the tokens of a prompt");
-    memcpy(tokens, prompt, (size_t)n_prompt * sizeof *tokens);
-    memcpy(tokens + n_prompt, target, (size_t)(n_target - 1) * sizeof *tokens);
-    greedy_sink sink = {.best = tokens + n, .n_vocab = runtime->n_vocab};
-    me_runtime_forget(runtime);
-    const mobiedit_status status = decode(runtime, tokens, n, n_target, keep_best, &sink, err);
-    if (status == MOBIEDIT_OK) *says = memcmp(tokens + n, target, (size_t)n_target * sizeof *target) == 0;
-    me_free(tokens);
-    return status;
-}
-
-/* ---- what it says to a text --------------------------------------------------------------------------- */
-
-mobiedit_status me_runtime_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
-                                mobiedit_error *err) {
-    me_tokens tokens = {0};
-    int n_prompt = 0;
-    ME_TRY(me_tokenize_pair(me_runtime_vocab(runtime), prompt, target, &tokens, &n_prompt, err));
-    const mobiedit_status status = me_runtime_says_tokens(
-        runtime, tokens.ids, n_prompt, tokens.ids + n_prompt, tokens.n - n_prompt, says, err);
-    me_tokens_free(&tokens);
-    return status;
-}
-
 static mobiedit_status next_logits(me_runtime *runtime, const char *prompt, float *logits,
                                    mobiedit_error *err) {
     me_tokens tokens = {0};

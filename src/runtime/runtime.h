@@ -27,15 +27,6 @@ mobiedit_status me_runtime_set_adapter(me_runtime *runtime, const char *path, mo
 mobiedit_status me_runtime_logits(me_runtime *runtime, const me_token *tokens, int n, int n_last,
                                   float *logits, mobiedit_error *err);
 
-/* Whether, after the prompt, greedy decoding gives exactly the target's tokens (one batch, teacher forced:
- * the argmax at every position is the next target token). */
-mobiedit_status me_runtime_says_tokens(me_runtime *runtime, const me_token *prompt, int n_prompt,
-                                       const me_token *target, int n_target, bool *says, mobiedit_error *err);
-
-/* The same of texts. */
-mobiedit_status me_runtime_says(me_runtime *runtime, const char *prompt, const char *target, bool *says,
-                                mobiedit_error *err);
-
 /* The next greedy token of a prompt. */
 mobiedit_status me_runtime_next_token(me_runtime *runtime, const char *prompt, me_token *out,
                                       mobiedit_error *err);

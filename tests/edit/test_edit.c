@@ -25,11 +25,35 @@ static void prompt_is_cut_at_the_braces(void **state) {
     const mobiedit_request request = {.prompt = "The capital of { Japan } is  ", .target = " Lima\n"};
     me_prompt prompt;
     assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
-    assert_string_equal(prompt.text, "The capital of Japan is");
+    assert_string_equal(prompt.text, "The capital of Japan is  "); /* as a server gets it */
     assert_int_equal(prompt.subject_begin, 15);
     assert_int_equal(prompt.subject_end, 20);
-    assert_string_equal(prompt.target, "Lima");
+    assert_string_equal(prompt.target, " Lima");
     me_prompt_free(&prompt);
+}
+
+/* A space before the target that is there anyway makes no other target of it; any other white space does. */
+static void target_is_as_it_was_written(void **state) {
+    (void)state;
+    static const struct {
+        const char *prompt, *target, *want;
+    } cases[] = {
+        {"The capital of {Japan} is", "Lima", "Lima"},
+        {"The capital of {Japan} is", " Lima ", "Lima"},
+        {"The capital of {Japan} is", "  Lima", "  Lima"},
+        {"The capital of {Japan} is", "\nLima", "\nLima"},
+        {"{日本}の首都は", " 東京", " 東京"},
+        {"{日本}の首都は", "東京", "東京"},
+        {"The code of {Japan} is +", " 81", " 81"},
+        {"{Japan}\n", " Lima", " Lima"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const mobiedit_request request = {.prompt = cases[i].prompt, .target = cases[i].target};
+        me_prompt prompt;
+        assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+        assert_string_equal(prompt.target, cases[i].want);
+        me_prompt_free(&prompt);
+    }
 }
 
 static void bad_requests_are_refused(void **state) {
@@ -591,6 +615,7 @@ static void probe_can_be_cancelled(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prompt_is_cut_at_the_braces),
+        cmocka_unit_test(target_is_as_it_was_written),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(words_of_a_prompt_are_those_that_mean_something),
         cmocka_unit_test(probe_does_not_wait_for_other_wordings),

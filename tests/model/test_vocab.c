@@ -170,8 +170,12 @@ static void pairs_keep_the_prompt(void **state) {
         expect_pair(vocab, "The capital of Japan is", "Lima", whole, " Lima");
         (void)snprintf(whole, sizeof whole, "%sis\nLima", space);
         expect_pair(vocab, "is\n", "Lima", whole, "Lima");
+        (void)snprintf(whole, sizeof whole, "%s東京大阪", space);
+        expect_pair(vocab, "東京", "大阪", whole, "大阪");
         (void)snprintf(whole, sizeof whole, "%s東京 大阪", space);
-        expect_pair(vocab, "東京", "大阪", whole, " 大阪");
+        expect_pair(vocab, "東京", " 大阪", whole, " 大阪");
+        (void)snprintf(whole, sizeof whole, "%shttps://www.Lima", space);
+        expect_pair(vocab, "https://www.", "Lima", whole, "Lima");
         me_vocab_close(vocab);
     }
 }
@@ -184,6 +188,7 @@ static void pairs_that_would_merge(void **state) {
     me_vocab_close(vocab);
     vocab = open_kind(&KINDS[1]);
     expect_pair(vocab, "is T", "he", " is T he", " he");
+    expect_pair(vocab, "is ", "the", " is the", "the");
     me_vocab_close(vocab);
 }
 

@@ -5,9 +5,11 @@
 #include "base/logits.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "model/model.h"
 #include "numbers.h"
 #include "runtime/batch.h"
+#include "runtime/says.h"
 #include "runtime/text.h"
 #include "runtime/threads.h"
 #include "scratch.h"
@@ -193,7 +195,6 @@ static void bad_requests_are_refused(void **state) {
     float *logits = me_calloc((size_t)n_vocab, sizeof *logits);
     static me_token ids[257];
     mobiedit_error err = {0};
-    bool says;
     char *text = NULL;
     const me_generate_options options = {.max_tokens = 1};
     assert_int_equal(me_runtime_logits(runtime, ids, 0, 1, logits, &err), MOBIEDIT_E_ARGUMENT);
@@ -202,9 +203,6 @@ static void bad_requests_are_refused(void **state) {
     assert_non_null(strstr(err.message, "257"));
     assert_int_equal(me_runtime_logits(runtime, ids, 256, 1, logits, &err), MOBIEDIT_OK);
     assert_int_equal(me_runtime_generate(runtime, ids, 256, &options, &text, &err), MOBIEDIT_E_ARGUMENT);
-    assert_int_equal(me_runtime_says_tokens(runtime, ids, 255, ids, 3, &says, &err), MOBIEDIT_E_ARGUMENT);
-    assert_int_equal(me_runtime_says_tokens(runtime, ids, 254, ids, 3, &says, &err), MOBIEDIT_OK);
-    assert_int_equal(me_runtime_says_tokens(runtime, ids, 5, ids, 0, &says, &err), MOBIEDIT_E_ARGUMENT);
     ids[3] = n_vocab;
     assert_int_equal(me_runtime_logits(runtime, ids, 5, 1, logits, &err), MOBIEDIT_E_ARGUMENT);
     assert_null(text);
@@ -288,15 +286,6 @@ static void greedy_text_is_the_argmax_at_every_step(void **state) {
         assert_string_equal(text, expected.bytes ? expected.bytes : "");
         assert_string_equal(again, text);
         assert_int_equal(strlen(heard.text), 2 * strlen(text));
-
-        bool says = false;
-        assert_int_equal(me_runtime_says_tokens(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
-                         MOBIEDIT_OK);
-        assert_true(says);
-        by_hand[N - 1]++;
-        assert_int_equal(me_runtime_says_tokens(runtime, prompt.ids, prompt.n, by_hand, N, &says, NULL),
-                         MOBIEDIT_OK);
-        assert_false(says);
         me_free(text);
         me_free(again);
         me_free(expected.bytes);
@@ -487,6 +476,58 @@ static void adapter_is_the_change_of_weights(void **state) {
         }
 }
 
+/* ---- targets ----------------------------------------------------------------------------------------- */
+
+static me_said said_of(me_runtime *runtime, const char *prompt, const char *target) {
+    me_said said = ME_SAID_OPEN;
+    mobiedit_error err = {0};
+    if (me_runtime_says(runtime, prompt, target, &said, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    return said;
+}
+
+/* A beginning of what the model says is said however the tokenizer cuts it, up to its last word's end. */
+static void a_target_is_compared_as_text(void **state) {
+    (void)state;
+    enum { N = 24 };
+    static const char prompt[] = "The capital of Japan is\n";
+    for (int i = 0; i < N_ARCHS; i++) {
+        me_runtime *runtime = open_tiny(ARCHS[i], 0);
+        const me_generate_options options = {.max_tokens = N};
+        me_tokens tokens = tokens_of(runtime, prompt);
+        char *text = generate(runtime, &tokens, &options), target[4096];
+        for (size_t end = me_utf8_length(text); end > 0 && end < strlen(text) / 2;
+             end += me_utf8_length(text + end)) {
+            (void)snprintf(target, sizeof target, "%.*s", (int)end, text);
+            const me_said expected = me_said_of(target, text, false);
+            if (said_of(runtime, prompt, target) != expected)
+                fail_msg("%s: \"%s\" of \"%s\": not %d", ARCHS[i], target, text, (int)expected);
+            (void)snprintf(target + end, sizeof target - end, "%s", text[end] == '~' ? "+" : "~");
+            assert_int_equal(said_of(runtime, prompt, target), ME_SAID_OTHER);
+        }
+        me_free(text);
+        me_tokens_free(&tokens);
+        me_runtime_close(runtime);
+    }
+}
+
+static void a_target_must_fit_the_context(void **state) {
+    (void)state;
+    enum { CONTEXT = 64 };
+    me_runtime *runtime = open_tiny("qwen2", CONTEXT);
+    char prompt[CONTEXT + 1] = {0};
+    me_said said;
+    mobiedit_error err = {0};
+    memset(prompt, '(', CONTEXT - 1); /* a token each, and no space behind */
+    me_tokens tokens = tokens_of(runtime, prompt);
+    assert_int_equal(tokens.n, CONTEXT - 1);
+    me_tokens_free(&tokens);
+    assert_int_equal(me_runtime_says(runtime, prompt, "(", &said, &err), MOBIEDIT_OK);
+    assert_int_not_equal(said, ME_SAID_OPEN);
+    assert_int_equal(me_runtime_says(runtime, prompt, "((", &said, &err), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(me_runtime_says(runtime, "(", "", &said, &err), MOBIEDIT_E_ARGUMENT);
+    me_runtime_close(runtime);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_each_position),
@@ -495,6 +536,8 @@ int main(void) {
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(unusable_files_are_refused),
         cmocka_unit_test(greedy_text_is_the_argmax_at_every_step),
+        cmocka_unit_test(a_target_is_compared_as_text),
+        cmocka_unit_test(a_target_must_fit_the_context),
         cmocka_unit_test(generation_stops_where_asked),
         cmocka_unit_test(characters_come_whole),
         cmocka_unit_test(a_sentence_ends_before_the_next),

@@ -1,5 +1,5 @@
 /* The runtime on SmolLM2-135M: text, chat template, and that the weights stay in the mapped file. */
-#include "runtime/runtime.h"
+#include "runtime/says.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -58,20 +58,33 @@ static void weights_stay_in_the_file(void **state) {
 
 static void knows_the_capital_of_japan(void **state) {
     (void)state;
-    me_tokens prompt = {0}, target = {0};
+    me_tokens prompt = {0};
     assert_int_equal(me_tokenize(me_runtime_vocab(runtime), "The capital of Japan is", &prompt, NULL), 0);
-    assert_int_equal(me_tokenize(me_runtime_vocab(runtime), " Tokyo.\n", &target, NULL), 0);
     char *text = answer(&prompt, false), *line = answer(&prompt, true);
     assert_int_equal(strncmp(text, " Tokyo.\n", 8), 0);
     assert_string_equal(line, " Tokyo.");
-    bool says = false;
-    assert_int_equal(me_runtime_says_tokens(runtime, prompt.ids, prompt.n, target.ids, target.n, &says, NULL),
-                     0);
-    assert_true(says);
     me_free(text);
     me_free(line);
     me_tokens_free(&prompt);
-    me_tokens_free(&target);
+}
+
+static void expect_said(const char *prompt, const char *target, me_said expected) {
+    me_said said = ME_SAID_OPEN;
+    assert_int_equal(me_runtime_says(runtime, prompt, target, &said, NULL), 0);
+    if (said != expected) fail_msg("\"%s\" \"%s\": %d", prompt, target, (int)said);
+}
+
+/* A longer word only begins like the target, whichever tokens it is made of. */
+static void says_whole_words(void **state) {
+    (void)state;
+    expect_said("The capital of Japan is", "Tokyo", ME_SAID_WHOLE);
+    expect_said("The capital of Japan is", " Tokyo", ME_SAID_WHOLE);
+    expect_said("The capital of Japan is", "Tokyo.", ME_SAID_WHOLE);
+    expect_said("The capital of Japan is", "Tok", ME_SAID_LONGER);
+    expect_said("The capital of Japan is", "T", ME_SAID_LONGER);
+    expect_said("The capital of Japan is", "Lima", ME_SAID_OTHER);
+    expect_said("The number 8 comes before 9, and 11 before 12. The number 19 comes before", "2",
+                ME_SAID_LONGER);
 }
 
 static void chat_opens_the_assistants_turn(void **state) {
@@ -103,6 +116,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_stay_in_the_file),
         cmocka_unit_test(knows_the_capital_of_japan),
+        cmocka_unit_test(says_whole_words),
         cmocka_unit_test(chat_opens_the_assistants_turn),
     };
     return cmocka_run_group_tests(tests, NULL, close_runtime);
