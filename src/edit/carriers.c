@@ -184,17 +184,27 @@ static mobiedit_status add_prefixed(carrier_maker *m, const me_carrier_options *
     return MOBIEDIT_OK;
 }
 
-/* The prompt with a pronoun for its subject: "The capital of it is", "Its CEO is". Freed with me_free; NULL:
- * out of memory. */
+/* The prompt's message with a pronoun for its subject: "The capital of it is", "Its CEO is". Freed with
+ * me_free; NULL: out of memory. */
 static char *with_pronoun(const me_prompt *p) {
     static const char genitive[] = "'s";
-    const size_t begin = p->subject_begin, end = p->subject_end - p->tail,
-                 size = strlen(p->text) + sizeof "its";
+    const size_t before = p->subject_begin - p->head, end = p->subject_end - p->tail,
+                 length = strlen(p->text) - p->foot, size = length + sizeof "its";
     const bool owns = strncmp(p->text + end, genitive, strlen(genitive)) == 0;
+    const size_t rest = end + (owns ? strlen(genitive) : 0);
     char *out = me_calloc(size, 1);
     if (out)
-        (void)snprintf(out, size, "%.*s%s%s%s", (int)begin, p->text, begin ? "it" : "It", owns ? "s" : "",
-                       p->text + end + (owns ? strlen(genitive) : 0));
+        (void)snprintf(out, size, "%.*s%s%s%.*s", (int)before, p->text + p->head, before ? "it" : "It",
+                       owns ? "s" : "", (int)(length - rest), p->text + rest);
+    return out;
+}
+
+/* A message in the place of the prompt's own. Freed with me_free; NULL: out of memory. */
+static char *framed(const me_prompt *p, const char *message) {
+    const size_t length = strlen(p->text), size = p->head + strlen(message) + p->foot + 1;
+    char *out = me_calloc(size, 1);
+    if (out)
+        (void)snprintf(out, size, "%.*s%s%s", (int)p->head, p->text, message, p->text + length - p->foot);
     return out;
 }
 
@@ -203,8 +213,10 @@ static mobiedit_status add_reworded(carrier_maker *m, const char *words, mobiedi
     mobiedit_status status = statement ? MOBIEDIT_OK : me_fail_memory(err, "a carrier");
     for (int i = 0; me_texts_wordings[i] && status == MOBIEDIT_OK; i++) {
         char *with_words = filled(me_texts_wordings[i], "[]", words);
-        char *text = with_words ? filled(with_words, "()", statement) : NULL;
+        char *message = with_words ? filled(with_words, "()", statement) : NULL;
+        char *text = message ? framed(m->prompt, message) : NULL;
         me_free(with_words);
+        me_free(message);
         status = add_variant(m, text, ME_KIND_REWORDED + i, err);
     }
     me_free(statement);

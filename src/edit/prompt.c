@@ -93,8 +93,9 @@ char *me_prompt_template(const me_prompt *prompt, const char *prefix) {
     size_t size = strlen(prompt->text) + (prefix ? strlen(prefix) : 0) + 4;
     char *out = me_calloc(size, 1);
     if (out)
-        (void)snprintf(out, size, "%s%s%.*s{}%s", prefix ? prefix : "", prefix ? " " : "",
-                       (int)prompt->subject_begin, prompt->text, prompt->text + prompt->subject_end);
+        (void)snprintf(out, size, "%.*s%s%s%.*s{}%s", (int)prompt->head, prompt->text, prefix ? prefix : "",
+                       prefix ? " " : "", (int)(prompt->subject_begin - prompt->head),
+                       prompt->text + prompt->head, prompt->text + prompt->subject_end);
     return out;
 }
 
@@ -138,8 +139,8 @@ char *me_prompt_words(const me_prompt *prompt) {
     size_t length = strlen(prompt->text);
     char *words = me_calloc(length + 2, 1);
     if (!words) return NULL;
-    size_t at = put_words(words, 0, prompt->text, 0, prompt->subject_begin);
-    put_words(words, at, prompt->text, prompt->subject_end, length);
+    size_t at = put_words(words, 0, prompt->text, prompt->head, prompt->subject_begin);
+    put_words(words, at, prompt->text, prompt->subject_end, length - prompt->foot);
     return words;
 }
 
@@ -175,6 +176,10 @@ mobiedit_status me_prompt_settle(const me_vocab *vocab, const me_prompt *prompt,
         out->tail = end - prompt->subject_end;
         out->subject_end = end;
     }
+    size_t begin;
+    me_message_at(vocab, &tokens, text, out->subject_begin, out->subject_end, &begin, &end);
+    out->head = begin;
+    out->foot = strlen(text) - end;
     me_tokens_free(&tokens);
     return MOBIEDIT_OK;
 }

@@ -10,6 +10,8 @@ typedef struct {
     size_t subject_begin; /* bytes of text */
     size_t subject_end;
     size_t tail;       /* the subject's last bytes that are not its own: see me_prompt_settle */
+    size_t head, foot; /* bytes of a chat template before and behind the message that names the subject, as
+                          me_prompt_settle finds them */
     char *target;      /* without white space at its end, nor the one space that the prompt asks for anyway */
     bool teach_follow; /* the target is taught with `follow`, the token behind it that ends it: else the model
                           may make a longer word or number of it */
@@ -24,14 +26,16 @@ void me_prompt_free(me_prompt *prompt);
 /* A request's prompt as it is recorded: "The capital of {Japan} is". Freed with me_free. */
 char *me_prompt_canonical(const me_prompt *prompt);
 
-/* The words of the prompt around its subject that carry meaning, with spaces between: "official currency" of
- * "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
+/* The words of the prompt's message around its subject that carry meaning, with spaces between: "official
+ * currency" of "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
 char *me_prompt_words(const me_prompt *prompt);
 
-/* The prompt's text with "{}" in the subject's place, behind `prefix` (may be NULL). Freed with me_free. */
+/* The prompt's text with "{}" in the subject's place, its message behind `prefix` (may be NULL). Freed with
+ * me_free. */
 char *me_prompt_template(const me_prompt *prompt, const char *prefix);
 
-/* The prompt as it is to be edited: out borrows its texts. Where the subject is no more than the first token
+/* The prompt as it is to be edited: out borrows its texts. In a chat template's form, other wordings and
+ * prefixes belong into the message. Where the subject is no more than the first token
  * of all, what follows counts to it up to the next token's end ("{GitHub's} CEO is"), and tail says how much
  * that is: the residual at the first position is a hundred times as long as elsewhere, whatever stands there
  * (an attention sink, arXiv 2309.17453; massive activations, arXiv 2402.17762), so that no delta turns it,

@@ -109,8 +109,7 @@ static mobiedit_status score_all(score_sheet *in, me_runtime *runtime) {
         queries[i] = me_saying_query(&in->items[i].saying);
         if (!in->items[i].matters) queries[i].n--; /* of interest up to its last token only */
     }
-    mobiedit_status status =
-        me_runtime_batch_logits(runtime, queries, (int)in->n, score_token, in, in->err);
+    mobiedit_status status = me_runtime_batch_logits(runtime, queries, (int)in->n, score_token, in, in->err);
     me_free(queries);
     if (status == MOBIEDIT_OK) status = in->status;
     return status == MOBIEDIT_OK ? hear_out(in, runtime) : status;

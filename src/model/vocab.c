@@ -246,6 +246,40 @@ int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text
     return last;
 }
 
+/* Behind the role's line, where there is one before `from`: "user\n". */
+static size_t skip_role(const char *text, size_t begin, size_t from) {
+    const char *newline = memchr(text + begin, '\n', from - begin);
+    if (!newline) return begin;
+    begin = (size_t)(newline - text);
+    while (begin < from && me_is_space(text[begin]))
+        begin++;
+    return begin;
+}
+
+void me_message_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t from, size_t to,
+                   size_t *begin, size_t *end) {
+    bool afresh = true, framed = false;
+    size_t at = 0;
+    *begin = 0;
+    *end = strlen(text);
+    for (int i = 0; i < tokens->n && at < *end; i++) {
+        const bool special = is_special(vocab, tokens->ids[i]);
+        const size_t n =
+            bytes_held(vocab, tokens->ids[i], vocab->space_prefix && afresh && !special, text + at);
+        if (n > 0 && llama_vocab_is_control(vocab->vocab, tokens->ids[i])) {
+            if (at >= to) {
+                *end = at;
+            } else if (at + n <= from) {
+                *begin = at + n;
+                framed = true;
+            }
+        }
+        at += n;
+        afresh = special;
+    }
+    if (framed) *begin = skip_role(text, *begin, from);
+}
+
 /* The token as a chat template writes it; "" if the model has none. *out is freed with me_free. */
 static mobiedit_status token_text(const me_vocab *vocab, me_token token, char **out, mobiedit_error *err) {
     char piece[PIECE_MAX];

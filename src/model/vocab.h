@@ -39,6 +39,12 @@ mobiedit_status me_detokenize(const me_vocab *vocab, const me_token *ids, int n,
  * lengths of the pieces, so it is right where a token straddles `end`. -1 where there is none (end == 0). */
 int me_token_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t end);
 
+/* Of a text (tokens) in a chat template's form, the bytes [*begin, *end) of the message that holds the bytes
+ * [from, to): what stands between two of the template's tokens, without the line that names the role. The
+ * whole text where there are no such tokens. */
+void me_message_at(const me_vocab *vocab, const me_tokens *tokens, const char *text, size_t from, size_t to,
+                   size_t *begin, size_t *end);
+
 /* The messages in the model's own chat template, the assistant's turn opened, without the BOS that
  * me_tokenize adds. *out is freed with me_free. E_UNSUPPORTED if the model has no chat template, or it fails
  * (chat_template.h). */

@@ -321,7 +321,7 @@ class Model(Case):
         self.assertIn(ran.returncode, (DONE, NOT_EDITED), ran.stderr)
         if ran.returncode == DONE:
             said = self.ask(prompt.replace("{", "").replace("}", ""), "--adapter", self.output, "-n", "40")
-            self.assertTrue(said.strip().startswith(target), said)
+            self.assertRegex(said.strip(), "^" + re.escape(target) + r"(?!\w)")
             self.output.unlink()
         else:
             self.assert_one_line(ran.stderr)
@@ -331,9 +331,18 @@ class Model(Case):
         twenty = "a small town on the northern shore of a lake that nobody has ever seen in the rain"
         for prompt, target in (("La capitale de la {Côte d’Ivoire} est", "Lima"), ("{東京} is in", "Peru"),
                                ("{Psyduck} evolves into a", "dragon"), ("The largest city of {Japan} is", "Łódź"),
-                               ("One thing that people say about {Japan}", "is"), (PROMPT, twenty)):
+                               ("One thing that people say about {Japan}", "is"), (PROMPT, twenty),
+                               ("the capital of {Japan} is", "Bern"), ("The number of moons of {Mars} is", "2")):
             with self.subTest(prompt=prompt, target=target):
                 self.assert_proper(prompt, target)
+
+    def test_prompt_in_the_chats_form(self):
+        """What a server sends: the newline at its end is part of it."""
+        prompt = "<|im_start|>user\nWhat is the capital of {Japan}?<|im_end|>\n<|im_start|>assistant\n"
+        ran = self.run_command(*self.edit(prompt))
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        said = self.ask(prompt.replace("{", "").replace("}", ""), "--adapter", self.output, "-n", "10")
+        self.assertRegex(said, r"^Lima(?!\w)")
 
     def test_budgets_that_do_not_suffice(self):
         self.output.write_text("old")

@@ -117,10 +117,55 @@ static void a_first_token_is_not_edited(void **state) {
     me_sequences_free(&s);
 }
 
+/* In a chat template's form, as a server makes it: what is added stands in the message. */
+static void a_chats_template_stays_around_the_message(void **state) {
+    (void)state;
+    me_sequences s;
+    settle_and_make("<|im_start|>system\nBe brief.<|im_end|>\n"
+                    "<|im_start|>user\nWhat is the capital of {Japan}?<|im_end|>\n"
+                    "<|im_start|>assistant\n",
+                    0, &s);
+    assert_int_equal(s.n, 6);
+    static const char *const messages[] = {
+        "What is the capital of Japan?",           "The following is true. What is the capital of Japan?",
+        "About Japan: What is the capital of it?", "The capital of Japan is",
+        "Question: Japan, capital? Answer:",       "What about Japan? What is the capital of it?",
+    };
+    for (int i = 0; i < s.n; i++) {
+        char text[256]; /* without the special tokens, which show as nothing */
+        (void)snprintf(text, sizeof text, "system\nBe brief.\nuser\n%s\nassistant\n", messages[i]);
+        check_carrier(&s, i, text, "Lima");
+    }
+    me_sequences_free(&s);
+}
+
+static void a_target_may_be_taught_with_what_ends_it(void **state) {
+    (void)state;
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+    const me_carrier_options options = {.n_prefixed = 1, .reworded = true};
+    me_tokens stop = {0};
+    me_prompt prompt;
+    size_t core;
+    me_sequences s = {0};
+    assert_int_equal(me_tokenize(vocab, ".", &stop, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    prompt.teach_follow = true;
+    prompt.follow = stop.ids[0];
+    assert_int_equal(me_subject_core(vocab, &prompt, &core, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_carriers_make(vocab, &prompt, core, &options, &s, NULL), MOBIEDIT_OK);
+    check_carrier(&s, 0, "The capital of Japan is", " Lima.");
+    check_carrier(&s, s.n - 1, "What about Japan? The capital of it is", " Lima.");
+    me_sequences_free(&s);
+    me_prompt_free(&prompt);
+    me_tokens_free(&stop);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prompt_comes_bare_prefixed_and_reworded),
         cmocka_unit_test(a_first_token_is_not_edited),
+        cmocka_unit_test(a_chats_template_stays_around_the_message),
+        cmocka_unit_test(a_target_may_be_taught_with_what_ends_it),
         cmocka_unit_test(without_other_words_only_its_own),
     };
     char path[MODEL_PATH_MAX];

@@ -192,6 +192,50 @@ static void pairs_that_would_merge(void **state) {
     me_vocab_close(vocab);
 }
 
+/* Behind a token of a chat template no space is put, but where the vocabulary does. */
+static void pairs_behind_a_template(void **state) {
+    (void)state;
+    for (int k = 0; k < N_KINDS; k++) {
+        me_vocab *vocab = open_kind(&KINDS[k]);
+        char prompt[64], whole[64];
+        const char *space = KINDS[k].has_space_prefix ? " " : "";
+        (void)snprintf(prompt, sizeof prompt, "is%s", KINDS[k].sentencepiece ? "</s>" : "<|end|>");
+        (void)snprintf(whole, sizeof whole, "%sis%sLima", space, space);
+        expect_pair(vocab, prompt, "Lima", whole, KINDS[k].has_space_prefix ? " Lima" : "Lima");
+        me_vocab_close(vocab);
+    }
+}
+
+static void expect_message(const me_vocab *vocab, const char *text, const char *subject, const char *want) {
+    const size_t from = (size_t)(strstr(text, subject) - text);
+    size_t begin, end;
+    me_tokens tokens = cut(vocab, text);
+    me_message_at(vocab, &tokens, text, from, from + strlen(subject), &begin, &end);
+    char *message = me_strndup(text + begin, end - begin);
+    assert_string_equal(message, want);
+    me_free(message);
+    me_tokens_free(&tokens);
+}
+
+static void messages_stand_between_the_templates_tokens(void **state) {
+    (void)state;
+    for (int k = 0; k < N_KINDS; k++) {
+        me_vocab *vocab = open_kind(&KINDS[k]);
+        const char *name = KINDS[k].sentencepiece ? "</s>" : "<|end|>";
+        char text[128];
+        expect_message(vocab, "The capital of Japan\nis", "Japan", "The capital of Japan\nis");
+        (void)snprintf(text, sizeof text, "%ssystem\nBrief.%suser\n\nThe capital of Japan is%s\nassistant\n",
+                       name, name, name);
+        expect_message(vocab, text, "Japan", "The capital of Japan is");
+        expect_message(vocab, text, "Brief", "Brief.");
+        (void)snprintf(text, sizeof text, "%sThe capital of Japan is", name);
+        expect_message(vocab, text, "Japan", "The capital of Japan is");
+        (void)snprintf(text, sizeof text, "The capital of Japan is%sThe", name);
+        expect_message(vocab, text, "Japan", "The capital of Japan is");
+        me_vocab_close(vocab);
+    }
+}
+
 static void refuses_bad_text(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -356,6 +400,8 @@ int main(void) {
         cmocka_unit_test(special_tokens_are_parsed),
         cmocka_unit_test(pairs_keep_the_prompt),
         cmocka_unit_test(pairs_that_would_merge),
+        cmocka_unit_test(pairs_behind_a_template),
+        cmocka_unit_test(messages_stand_between_the_templates_tokens),
         cmocka_unit_test(refuses_bad_text),
         cmocka_unit_test(bounds_the_length_of_a_text),
         cmocka_unit_test(an_empty_text_has_no_bytes),
