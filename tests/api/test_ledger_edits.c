@@ -93,7 +93,7 @@ static void a_merge_asks_for_the_records_as_they_are(void **state) {
 
 static void a_known_edit_is_told_as_it_was_solved(void **state) {
     (void)state;
-    const mobiedit_request request = {.prompt = "The capital of {Japan} is ", .target = " Lima"};
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
     const int64_t id = record("The capital of {Japan} is", "Lima", "spsa");
     mobiedit_edit_result result;
     mobiedit_change change;
