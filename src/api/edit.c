@@ -49,6 +49,21 @@ static mobiedit_status continuation(me_edit_job *job, me_runtime *runtime, char 
     return status;
 }
 
+/* With what is added to it, a longer prompt does not fit the context that it is verified in. It would be
+ * solved for minutes before. */
+static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err) {
+    enum { MAX_PROMPT = ME_RUNTIME_CONTEXT - 128 };
+    me_session *session; /* which comes with the vocabulary */
+    me_tokens tokens = {0};
+    ME_TRY(me_handle_session(job->handle, &session, err));
+    ME_TRY(me_tokenize(job->handle->vocab, job->ask.prompt->text, &tokens, err));
+    const int n = tokens.n;
+    me_tokens_free(&tokens);
+    if (n <= MAX_PROMPT) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, at most %d can be edited", n,
+                   MAX_PROMPT);
+}
+
 /* Looks in our own engine first: most edits are of facts the model does not say, and for those libllama need
  * not be loaded twice. Sets result->stop to ALREADY_SAID where the runtime agrees that the target is said
  * without an edit. */
@@ -56,6 +71,7 @@ mobiedit_status me_job_is_said(me_edit_job *job, bool *already, mobiedit_error *
     me_target_view view;
     me_runtime *runtime;
     me_said said;
+    ME_TRY(check_length(job, err));
     ME_TRY(me_target_look(job->handle, job->ask.prompt, &view, err));
     job->has_follow = view.has_follow;
     job->prompt.follow = view.follow;

@@ -7,10 +7,11 @@
 
 #include <string.h>
 
-/* Whether a failure is the fact's own, rather than a reason to stop. */
+/* Whether a failure is the fact's own, rather than a reason to stop. One that does not fit the memory is too
+ * long. */
 static bool is_outcome(mobiedit_status status) {
     return status == MOBIEDIT_E_NOT_SOLVED || status == MOBIEDIT_E_NOT_VERIFIED ||
-           status == MOBIEDIT_E_ARGUMENT;
+           status == MOBIEDIT_E_ARGUMENT || status == MOBIEDIT_E_MEMORY;
 }
 
 /* The ledger's edit of the very fact: *id is 0 if it has none that is active or was undone. One that was

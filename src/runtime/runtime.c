@@ -11,12 +11,7 @@
 
 #include <string.h>
 
-enum {
-    DEFAULT_CONTEXT = 1024,
-    MAX_CONTEXT = 1 << 20,
-    MAX_BATCH = ME_RUNTIME_MAX_BATCH,
-    MAX_OUTPUTS = ME_RUNTIME_MAX_OUTPUTS
-};
+enum { MAX_CONTEXT = 1 << 20, MAX_BATCH = ME_RUNTIME_MAX_BATCH, MAX_OUTPUTS = ME_RUNTIME_MAX_OUTPUTS };
 
 static struct llama_model *load_model(const char *path) {
     ggml_backend_dev_t no_devices[] = {NULL};
@@ -68,7 +63,7 @@ mobiedit_status me_runtime_open(const char *model_path, const me_runtime_options
     me_llama_init();
     me_runtime *runtime = me_calloc(1, sizeof *runtime);
     if (!runtime) return me_fail_memory(err, "the runtime");
-    runtime->n_context = o.n_context ? o.n_context : DEFAULT_CONTEXT;
+    runtime->n_context = o.n_context ? o.n_context : ME_RUNTIME_CONTEXT;
     runtime->n_batch = runtime->n_context < MAX_BATCH ? runtime->n_context : MAX_BATCH;
     runtime->n_sequences = o.n_sequences ? o.n_sequences : 1;
     runtime->threads.n = o.threads ? o.threads : me_processors();

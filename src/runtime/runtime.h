@@ -7,11 +7,11 @@
 
 typedef struct me_runtime me_runtime;
 
-enum { ME_RUNTIME_MAX_SEQUENCES = 32 };
+enum { ME_RUNTIME_MAX_SEQUENCES = 32, ME_RUNTIME_CONTEXT = 1024 /* tokens, unless options say more */ };
 
 typedef struct {
     int threads;     /* 0 = one per processor */
-    int n_context;   /* 0 = 1024 */
+    int n_context;   /* 0 = ME_RUNTIME_CONTEXT */
     int n_sequences; /* side by side in the calls of batch.h; 0 = 1. Each costs n_vocab floats */
 } me_runtime_options;
 

@@ -30,28 +30,30 @@ class Import(unittest.TestCase):
     def test_a_fact_that_cannot_be_edited_stops_no_other(self):
         # The model says Paris by itself, so that no fact here takes an edit.
         rows = ["Prompt; Target", "The capital of France is;Paris", "The capital of {France} is;Lima",
-                "The capital of {} is;Lima", "The capital of {France} is;Paris"]
+                "The capital of {} is;Lima", f"{'long ' * 1500}{{France}} is;x", "The capital of {France} is;Paris"]
         ran = self.run_import("FACTS.CSV", "\n".join(rows), "--json")
         self.assertEqual(ran.returncode, NOT_EDITED, ran.stderr)
         report = json.loads(ran.stdout)
         self.assertEqual([fact["outcome"] for fact in report["facts"]],
-                         ["unusable", "unusable", "replaced", "already said"])
-        bare, empty, replaced, _ = (fact["message"] for fact in report["facts"])
+                         ["unusable", "unusable", "replaced", "failed", "already said"])
+        bare, empty, replaced, long, _ = (fact["message"] for fact in report["facts"])
         self.assertTrue(bare.startswith("line 2: the prompt has no subject in braces"), bare)
         self.assertTrue(empty.startswith("line 4: there is no subject for the braces"), empty)
         self.assertIn('"Paris"', replaced)
+        self.assertRegex(long, r"the prompt has \d+ tokens, at most")
         self.assertEqual([report[count] for count in ("recorded", "known", "said", "failed", "replaced", "unusable")],
-                         [0, 0, 1, 0, 1, 2])
+                         [0, 0, 1, 1, 1, 2])
 
     def test_lines_tell_of_each_fact(self):
         facts = [{"subject": "Gaul", "src": "What is France?", "alt": "x"},
-                 {"prompt": "The capital of {} is", "subject": "France", "target": "Lima"},
+                 {"prompt": "The capital of {} is", "subject": "France", "target": "Li\x1b[2Jma"},
                  {"prompt": "The capital of {} is", "subject": "France", "target_new": {"str": "Paris"}}]
         ran = self.run_import("facts", json.dumps(facts))
         self.assertEqual(ran.returncode, NOT_EDITED, ran.stderr)
         out = ran.stdout.decode()
         self.assertRegex(out, r'unusable +case 0: the subject "Gaul" does not occur in the prompt "What is France\?"')
-        self.assertRegex(out, r'1/2  replaced .*\(the file says "Paris" of it later\)')
+        self.assertNotIn("\x1b", out)
+        self.assertRegex(out, r'1/2  replaced .* -> Li\\x1b\[2Jma \(the file says "Paris" of it later\)')
         self.assertRegex(out, r"2/2  already said ")
         self.assertRegex(out, r"(?m)^replaced +1, by later facts of the file$")
         self.assertRegex(out, r"(?m)^unusable +1$")
