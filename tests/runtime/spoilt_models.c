@@ -167,8 +167,9 @@ static void set_value(spoiling *s, struct gguf_context *gguf, const char *key) {
     }
 }
 
+/* user: a pointer to a spoiling's address. */
 static void spoil(struct gguf_context *gguf, const void *user) {
-    spoiling *s = (spoiling *)(uintptr_t)user;
+    spoiling *s = *(spoiling *const *)user;
     const int n = 1 + (int)(me_random_bits(s->random) % MAX_SPOILT);
     for (int i = 0; i < n; i++) {
         char key[128];
@@ -216,12 +217,13 @@ static bool survives(const char *path) {
 /* Writes a spoilt model, and tries it; *accepted counts those that the checks let pass. */
 static bool try_round(me_random *random, const char *path, long *accepted) {
     spoiling s = {.random = random, .arch = ONE_OF(random, ARCHS)};
+    spoiling *const spoiling_now = &s;
     const tiny_model_options options = {.n_layer = 2,
                                         .d_model = 32,
                                         .sentencepiece = me_random_bits(random) % 2,
                                         .window = me_random_bits(random) % 2 ? 8 : 0,
                                         .change = spoil,
-                                        .user = &s};
+                                        .user = &spoiling_now};
     if (!tiny_model_write(path, s.arch, &options)) {
         perror(path);
         return false;
