@@ -11,6 +11,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BUSY_MS = 20000 };
@@ -285,7 +287,25 @@ static mobiedit_status make_tables(me_ledger *l, const char *fingerprint, mobied
     return status;
 }
 
+/* SQLite takes some names for no file's ("", ":memory:", "file:" URIs, which may carry options), and would
+ * read a pipe or a device. */
+static mobiedit_status check_path(const char *path, mobiedit_error *err) {
+    struct stat about;
+    if (!*path) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the ledger's path is empty");
+    if (path[0] == ':' || strncasecmp(path, "file:", strlen("file:")) == 0)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the ledger %s is a special name of SQLite's: write ./%s if a file is named like this",
+                       path, path);
+    if (stat(path, &about) != 0 || S_ISREG(about.st_mode)) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "the ledger %s is %s, not a regular file", path,
+                   S_ISDIR(about.st_mode)    ? "a folder"
+                   : S_ISFIFO(about.st_mode) ? "a pipe"
+                   : S_ISSOCK(about.st_mode) ? "a socket"
+                                             : "a device");
+}
+
 static mobiedit_status open_and_check(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
+    ME_TRY(check_path(l->path, err));
     ME_TRY(l->write ? open_to_write(l, err) : open_to_read(l, err));
     ME_TRY(make_tables(l, fingerprint, err));
     return check(l, fingerprint, err);

@@ -354,6 +354,30 @@ static void what_is_no_ledger_is_refused(void **state) {
     check_refused(MOBIEDIT_E_FORMAT, "not a ledger");
 }
 
+static void expect_path_refused(const char *odd, const char *word) {
+    for (int write = 0; write < 2; write++) {
+        me_ledger *l = NULL;
+        mobiedit_error err = {0};
+        assert_int_equal(me_ledger_open(odd, model, fingerprint, write, &l, &err), MOBIEDIT_E_ARGUMENT);
+        if (!strstr(err.message, word)) fail_msg("%s", err.message);
+    }
+}
+
+static void what_is_no_regular_file_is_refused(void **state) {
+    (void)state;
+    const int before = files_in_scratch();
+    expect_path_refused("", "empty");
+    expect_path_refused(":memory:", "special name of SQLite's: write ./:memory:");
+    expect_path_refused("file:edits.db?mode=memory", "special name");
+    expect_path_refused("FILE:edits.db", "special name");
+    expect_path_refused(scratch_folder, "a folder, not a regular file");
+    expect_path_refused("/dev/null", "a device");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    expect_path_refused(path, "a pipe");
+    (void)fresh(NULL);
+    assert_int_equal(files_in_scratch(), before);
+}
+
 static void impossible_contents_are_refused(void **state) {
     (void)state;
     static const char *const damages[] = {
@@ -617,6 +641,7 @@ int main(void) {
         cmocka_unit_test_setup(every_byte_of_the_tensors_counts, fresh),
         cmocka_unit_test_setup(another_version_is_refused, fresh),
         cmocka_unit_test_setup(what_is_no_ledger_is_refused, fresh),
+        cmocka_unit_test_setup(what_is_no_regular_file_is_refused, fresh),
         cmocka_unit_test_setup(impossible_contents_are_refused, fresh),
         cmocka_unit_test_setup(what_cannot_be_read_again_is_not_written, fresh),
         cmocka_unit_test_setup(flipped_bytes_are_noticed_or_harmless, fresh),
