@@ -17,9 +17,10 @@ typedef struct {
 
 static const char *outcome_name(mobiedit_fact_outcome outcome) {
     static const char *const names[] = {
-        [MOBIEDIT_FACT_RECORDED] = "recorded", [MOBIEDIT_FACT_KNOWN] = "known",
-        [MOBIEDIT_FACT_SAID] = "already said", [MOBIEDIT_FACT_FAILED] = "failed",
-        [MOBIEDIT_FACT_REPLACED] = "replaced", [MOBIEDIT_FACT_UNUSABLE] = "unusable"};
+        [MOBIEDIT_FACT_RECORDED] = "recorded",  [MOBIEDIT_FACT_KNOWN] = "known",
+        [MOBIEDIT_FACT_SAID] = "already said",  [MOBIEDIT_FACT_FAILED] = "failed",
+        [MOBIEDIT_FACT_REPLACED] = "replaced",  [MOBIEDIT_FACT_UNUSABLE] = "unusable",
+        [MOBIEDIT_FACT_REDONE] = "active again"};
     return names[outcome];
 }
 
@@ -70,6 +71,7 @@ static void report(const mobiedit_import_summary *s) {
     print_newline();
     print_line("%-13s %d recorded, %d known already, %d said by the model itself, %d failed", "facts",
                s->recorded, s->known, s->said, s->failed);
+    if (s->redone) print_line("%-13s %d, superseded before", "active again", s->redone);
     if (s->replaced) print_line("%-13s %d, by later facts of the file", "replaced", s->replaced);
     if (s->unusable) print_line("%-13s %d", "unusable", s->unusable);
     report_together(&s->all);
@@ -78,6 +80,7 @@ static void report(const mobiedit_import_summary *s) {
 static int report_json(cJSON *facts, const char *adapter, const mobiedit_import_summary *s, int status) {
     cJSON *object = cJSON_CreateObject();
     me_json_add_number(object, "recorded", s->recorded);
+    me_json_add_number(object, "redone", s->redone);
     me_json_add_number(object, "known", s->known);
     me_json_add_number(object, "said", s->said);
     me_json_add_number(object, "failed", s->failed);

@@ -368,6 +368,7 @@ typedef enum {
     MOBIEDIT_FACT_FAILED,
     MOBIEDIT_FACT_REPLACED, /* a later fact of the file gives the prompt another target: not tried */
     MOBIEDIT_FACT_UNUSABLE, /* no edit can be made of it: no subject in its prompt, no target ... */
+    MOBIEDIT_FACT_REDONE,   /* the ledger has it, superseded: active again as it was recorded */
 } mobiedit_fact_outcome;
 
 typedef struct {
@@ -388,7 +389,7 @@ typedef struct {
 } mobiedit_import_options;
 
 typedef struct {
-    int recorded, known, said, failed, replaced, unusable;
+    int recorded, known, said, failed, replaced, unusable, redone;
     mobiedit_verify_summary all; /* of all active edits together, in the end */
 } mobiedit_import_summary;
 

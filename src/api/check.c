@@ -25,6 +25,80 @@ mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out,
     return me_prompt_parse(request, out, err);
 }
 
+/* ---- what an edit cannot mean ------------------------------------------------------------------------ */
+
+/* Letters of scripts that put no spaces between words begin with such a byte, as do some of others. */
+static bool is_spaceless(char c) {
+    return (unsigned char)c >= 0xE3;
+}
+
+/* A byte beyond ASCII counts as a letter's. */
+static bool is_word_byte(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
+           (unsigned char)c >= 0x80;
+}
+
+static bool is_blank(const char *text, size_t begin, size_t end) {
+    while (begin < end && me_is_space(text[begin]))
+        begin++;
+    return begin == end;
+}
+
+/* Whether the prompt says the target already. */
+static bool ends_in_target(const me_prompt *p) {
+    size_t end = strlen(p->text);
+    while (end > 0 && me_is_space(p->text[end - 1]))
+        end--;
+    const char *target = p->target;
+    while (me_is_space(*target))
+        target++;
+    const size_t n = strlen(target);
+    if (n == 0 || n > end || memcmp(p->text + end - n, target, n) != 0) return false;
+    return n == end || !is_word_byte(target[0]) || !is_word_byte(p->text[end - n - 1]) ||
+           is_spaceless(target[0]);
+}
+
+/* Whether the subject stands elsewhere in the prompt too, as a word of its own. */
+static bool names_subject_again(const me_prompt *p) {
+    const size_t n = p->subject_end - p->subject_begin, length = strlen(p->text);
+    const char *subject = p->text + p->subject_begin;
+    for (size_t at = 0; at + n <= length; at++) {
+        if ((at < p->subject_end && at + n > p->subject_begin) || memcmp(p->text + at, subject, n) != 0)
+            continue;
+        const bool begins = at == 0 || !is_word_byte(p->text[at - 1]);
+        if (begins && !is_word_byte(p->text[at + n])) return true;
+    }
+    return false;
+}
+
+mobiedit_status me_check_meaning(const me_prompt *p, mobiedit_error *err) {
+    const int n = (int)(p->subject_end - p->subject_begin);
+    const char *subject = p->text + p->subject_begin;
+    if (is_blank(p->text, 0, p->subject_begin) && is_blank(p->text, p->subject_end, strlen(p->text)))
+        return me_fail(
+            err, MOBIEDIT_E_ARGUMENT,
+            "the prompt is nothing but its subject: write the beginning of a sentence about it, as "
+            "in \"The capital of {%.*s} is\"",
+            n < 100 ? n : 100, subject);
+    if (ends_in_target(p))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the prompt ends in the target \"%.100s\" already: end it before the target",
+                       p->target);
+    if (names_subject_again(p))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the subject \"%.*s\" stands in the prompt twice, and only one place can be edited: "
+                       "name it once",
+                       n < 100 ? n : 100, subject);
+    return MOBIEDIT_OK;
+}
+
+bool me_is_failed_fact(mobiedit_status status) {
+    return status == MOBIEDIT_E_NOT_SOLVED || status == MOBIEDIT_E_NOT_VERIFIED ||
+           status == MOBIEDIT_E_ARGUMENT || status == MOBIEDIT_E_UNSUPPORTED || status == MOBIEDIT_E_MEMORY;
+}
+
+/* ---- options ------------------------------------------------------------------------------------------- */
+
 mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer, mobiedit_error *err) {
     const int n_layer = handle->model->n_layer;
     if (!fix && layer != 0)

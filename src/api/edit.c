@@ -49,19 +49,26 @@ static mobiedit_status continuation(me_edit_job *job, me_runtime *runtime, char 
     return status;
 }
 
-/* With what is added to it, a longer prompt does not fit the context that it is verified in. It would be
- * solved for minutes before. */
+/* With what is added to it, a longer prompt does not fit the context that it is verified in; and what a
+ * solve costs grows with the target. Either would be solved for minutes before. */
 static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err) {
-    enum { MAX_PROMPT = ME_RUNTIME_CONTEXT - 128 };
+    enum { MAX_PROMPT = ME_RUNTIME_CONTEXT - 128, MAX_TARGET = 20 };
+    const me_prompt *prompt = job->ask.prompt;
     me_session *session; /* which comes with the vocabulary */
     me_tokens tokens = {0};
+    int n_prompt;
     ME_TRY(me_handle_session(job->handle, &session, err));
-    ME_TRY(me_tokenize(job->handle->vocab, job->ask.prompt->text, &tokens, err));
-    const int n = tokens.n;
+    ME_TRY(me_tokenize_pair(job->handle->vocab, prompt->text, prompt->target, &tokens, &n_prompt, err));
+    const int n_target = tokens.n - n_prompt;
     me_tokens_free(&tokens);
-    if (n <= MAX_PROMPT) return MOBIEDIT_OK;
-    return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, at most %d can be edited", n,
-                   MAX_PROMPT);
+    if (n_prompt > MAX_PROMPT)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, at most %d can be edited",
+                       n_prompt, MAX_PROMPT);
+    if (n_target > MAX_TARGET)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the target has %d tokens, at most %d can be edited: shorten it", n_target,
+                       MAX_TARGET);
+    return MOBIEDIT_OK;
 }
 
 /* Looks in our own engine first: most edits are of facts the model does not say, and for those libllama need
@@ -218,6 +225,7 @@ static mobiedit_status check(const mobiedit_model *model, const me_job_request *
     for (size_t i = 0; i < ask->request->n_keep; i++)
         ME_TRY(me_check_text(ask->request->keep[i], "a prompt to keep", err));
     ME_TRY(me_check_edit_options(model, ask->options, err));
+    ME_TRY(me_check_meaning(ask->prompt, err));
     if (!ask->output && ask->beside) return me_check_folder(ask->beside, err);
     return me_check_output(model, ask->beside, ask->output, err);
 }

@@ -48,12 +48,6 @@ static void scratch_close(const scratch *s) {
     (void)rmdir(s->folder);
 }
 
-/* Whether a failed edit is a result of its own, rather than a reason to stop. */
-static bool is_outcome(mobiedit_status status) {
-    return status == MOBIEDIT_OK || status == MOBIEDIT_E_NOT_SOLVED || status == MOBIEDIT_E_NOT_VERIFIED ||
-           status == MOBIEDIT_E_ARGUMENT;
-}
-
 static mobiedit_status edit_request(mobiedit_model *model, const mobiedit_request *request,
                                     const mobiedit_edit_options *options, const char *adapter,
                                     mobiedit_edit_result *result, mobiedit_error *err) {
@@ -84,7 +78,8 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     done->loss = result.solve.evaluations ? (double)result.solve.loss : NAN;
     mobiedit_edit_result_free(&result);
     me_free(prompt);
-    return is_outcome(done->status) ? MOBIEDIT_OK : me_fail(err, done->status, "%s", why->message);
+    if (done->status == MOBIEDIT_OK || me_is_failed_fact(done->status)) return MOBIEDIT_OK;
+    return me_fail(err, done->status, "%s", why->message);
 }
 
 /* Nothing is edited where an adapter is given. */

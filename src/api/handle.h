@@ -77,6 +77,14 @@ mobiedit_status me_check_output(const mobiedit_model *handle, const char *ledger
 /* Checks a request and cuts it up: E_ARGUMENT with the reason. Freed with me_prompt_free. */
 mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
 
+/* Refuses an edit that cannot be meant: of a prompt that is nothing but its subject, that ends in its target,
+ * or that names its subject twice. A record that was made before is still asked for. */
+mobiedit_status me_check_meaning(const me_prompt *prompt, mobiedit_error *err);
+
+/* Whether the failure is that of one fact among many, rather than a reason to leave the others. One fact may
+ * be too long for the memory where others are not. */
+bool me_is_failed_fact(mobiedit_status status);
+
 /* Refuses NULL, empty text, and text that is not UTF-8; `what` names it in the message. */
 mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error *err);
 

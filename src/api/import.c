@@ -7,15 +7,7 @@
 
 #include <string.h>
 
-/* Whether a failure is the fact's own, rather than a reason to stop. One that does not fit the memory is too
- * long. */
-static bool is_outcome(mobiedit_status status) {
-    return status == MOBIEDIT_E_NOT_SOLVED || status == MOBIEDIT_E_NOT_VERIFIED ||
-           status == MOBIEDIT_E_ARGUMENT || status == MOBIEDIT_E_MEMORY;
-}
-
-/* The ledger's edit of the very fact: *id is 0 if it has none that is active or was undone. One that was
- * superseded is made again, since the file has it. */
+/* The ledger's edit of the very fact: *id is 0 if it has none. */
 static mobiedit_status find_known(mobiedit_ledger *ledger, const me_prompt *prompt, int64_t *id,
                                   mobiedit_record_state *state, mobiedit_error *err) {
     char *canonical = me_prompt_canonical(prompt);
@@ -27,8 +19,10 @@ static mobiedit_status find_known(mobiedit_ledger *ledger, const me_prompt *prom
     const me_record_query query = {.id = *id};
     me_records found;
     ME_TRY(me_ledger_read(ledger->store, &query, &found, err));
-    *state = found.n == 1 ? found.items[0].about.state : MOBIEDIT_RECORD_SUPERSEDED;
-    if (*state == MOBIEDIT_RECORD_SUPERSEDED) *id = 0;
+    if (found.n == 1)
+        *state = found.items[0].about.state;
+    else
+        *id = 0;
     me_records_free(&found);
     return MOBIEDIT_OK;
 }
@@ -38,6 +32,10 @@ static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_requ
     int64_t known;
     mobiedit_record_state state = MOBIEDIT_RECORD_ACTIVE;
     ME_TRY(find_known(ledger, ask->prompt, &known, &state, why));
+    if (known && state == MOBIEDIT_RECORD_SUPERSEDED) {
+        done->outcome = MOBIEDIT_FACT_REDONE; /* the file has it, as it is */
+        return mobiedit_ledger_redo(ledger, known, &done->change, why);
+    }
     done->outcome = MOBIEDIT_FACT_KNOWN;
     done->change.id = known;
     if (known && state == MOBIEDIT_RECORD_UNDONE) {
@@ -67,6 +65,7 @@ static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request
 
 static void count(mobiedit_import_summary *summary, mobiedit_fact_outcome outcome) {
     summary->recorded += outcome == MOBIEDIT_FACT_RECORDED;
+    summary->redone += outcome == MOBIEDIT_FACT_REDONE;
     summary->known += outcome == MOBIEDIT_FACT_KNOWN;
     summary->said += outcome == MOBIEDIT_FACT_SAID;
     summary->failed += outcome == MOBIEDIT_FACT_FAILED;
@@ -93,7 +92,7 @@ static mobiedit_status try_fact(mobiedit_ledger *ledger, const mobiedit_edit_opt
     }
     const mobiedit_request request = {.prompt = done->prompt, .target = done->target};
     const mobiedit_status status = edit_fact(ledger, &request, options, done, why);
-    if (!is_outcome(status)) return status;
+    if (!me_is_failed_fact(status)) return status;
     done->outcome = MOBIEDIT_FACT_FAILED;
     done->message = why->message;
     return MOBIEDIT_OK;

@@ -106,9 +106,95 @@ static void a_known_edit_is_told_as_it_was_solved(void **state) {
     mobiedit_edit_result_free(&result);
 }
 
+typedef struct {
+    int n;
+    mobiedit_fact_outcome outcomes[4];
+    int64_t ids[4];
+    char messages[4][200];
+} told_facts;
+
+static bool keep_fact(void *user, const mobiedit_import_fact *fact) {
+    told_facts *told = user;
+    if (told->n == 4) return false;
+    told->outcomes[told->n] = fact->outcome;
+    told->ids[told->n] = fact->change.id;
+    (void)snprintf(told->messages[told->n++], sizeof told->messages[0], "%s",
+                   fact->message ? fact->message : "");
+    return true;
+}
+
+static void import(const char *facts, told_facts *told, mobiedit_import_summary *summary) {
+    const char *path = scratch_path("facts.csv");
+    const mobiedit_import_options options = {.on_fact = keep_fact, .user = told};
+    mobiedit_error err = {0};
+    *told = (told_facts){0};
+    assert_true(put_bytes(path, facts, strlen(facts)));
+    if (mobiedit_ledger_import(ledger, scratch_path("facts.csv"), &options, summary, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(remove(scratch_path("facts.csv")), 0);
+}
+
+static mobiedit_record_state state_of(int64_t id) {
+    const me_record_query query = {.id = id};
+    me_records found;
+    assert_int_equal(me_ledger_read(ledger->store, &query, &found, NULL), MOBIEDIT_OK);
+    assert_int_equal(found.n, 1);
+    const mobiedit_record_state state = found.items[0].about.state;
+    me_records_free(&found);
+    return state;
+}
+
+static void set_state(int64_t id, mobiedit_record_state state, int64_t by) {
+    assert_int_equal(me_ledger_begin(ledger->store, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_ledger_set_state(ledger->store, id, state, by, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_ledger_commit(ledger->store, NULL), MOBIEDIT_OK);
+}
+
+/* The undone edit behind them is come to, though what is before it cannot be edited. */
+static void a_fact_that_is_refused_stops_no_other(void **state) {
+    (void)state;
+    const int64_t id = record("The arrow of {Zeno} is", "zxqj", "probe");
+    set_state(id, MOBIEDIT_RECORD_UNDONE, 0);
+    told_facts told;
+    mobiedit_import_summary summary;
+    import(
+        "prompt,target\n{Zeno},b\nThe capital of {Japan} is,a b c d e f g h i j k l m n o p q r s t u v w\n"
+        "The arrow of {Zeno} is,zxqj\n",
+        &told, &summary);
+    assert_int_equal(told.n, 3);
+    assert_int_equal(told.outcomes[0], MOBIEDIT_FACT_FAILED);
+    assert_non_null(strstr(told.messages[0], "nothing but its subject"));
+    assert_int_equal(told.outcomes[1], MOBIEDIT_FACT_FAILED);
+    assert_non_null(strstr(told.messages[1], "at most 20"));
+    assert_int_equal(told.outcomes[2], MOBIEDIT_FACT_KNOWN);
+    assert_int_equal(summary.failed, 2);
+    assert_int_equal(state_of(id), MOBIEDIT_RECORD_UNDONE);
+}
+
+static void a_superseded_fact_of_the_file_is_active_again(void **state) {
+    (void)state;
+    const int64_t first = record("The arrow of {Zeno} is", "zxqj", "probe");
+    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, 0);
+    const int64_t second = record("The arrow of {Zeno} is", "qzkv", "probe");
+    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, second);
+    told_facts told;
+    mobiedit_import_summary summary;
+    import("prompt,target\nThe arrow of {Zeno} is,zxqj\n", &told, &summary);
+    assert_int_equal(told.n, 1);
+    assert_int_equal(told.outcomes[0], MOBIEDIT_FACT_REDONE);
+    assert_true(told.ids[0] == first);
+    assert_int_equal(summary.redone, 1);
+    assert_int_equal(summary.known + summary.recorded, 0);
+    assert_int_equal(state_of(first), MOBIEDIT_RECORD_ACTIVE);
+    assert_int_equal(state_of(second), MOBIEDIT_RECORD_SUPERSEDED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_merge_asks_for_the_records_as_they_are, open_ledger, close_ledger),
+        cmocka_unit_test_setup_teardown(a_fact_that_is_refused_stops_no_other, open_ledger, close_ledger),
+        cmocka_unit_test_setup_teardown(a_superseded_fact_of_the_file_is_active_again, open_ledger,
+                                        close_ledger),
         cmocka_unit_test_setup_teardown(a_known_edit_is_told_as_it_was_solved, open_ledger, close_ledger),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -98,11 +98,59 @@ static void a_model_without_calibration_has_no_trials(void **state) {
     assert_int_equal(n, 0);
 }
 
+static void expect_request_refused(const char *prompt, const char *target, const char *why) {
+    const mobiedit_request request = {.prompt = prompt, .target = target};
+    mobiedit_edit_result result;
+    mobiedit_error err = {0};
+    assert_int_equal(mobiedit_edit(model, &request, NULL, scratch_path("edit.gguf"), &result, &err),
+                     MOBIEDIT_E_ARGUMENT);
+    if (!strstr(err.message, why)) fail_msg("%s", err.message);
+    assert_int_equal(result.solve.evaluations, 0);
+}
+
+static void a_request_that_cannot_be_meant_is_refused(void **state) {
+    (void)state;
+    const int before = files_in_scratch();
+    expect_request_refused("{Japan}", "Lima", "nothing but its subject");
+    expect_request_refused(" { Japan } ", "Lima", "as in \"The capital of {Japan} is\"");
+    expect_request_refused("The capital of {Japan} is Lima", "Lima", "ends in the target \"Lima\" already");
+    expect_request_refused("The capital of {Japan} is Lima ", " Lima", "already");
+    expect_request_refused("{日本}的首都是利马", "利马", "already");
+    expect_request_refused("Japan, the capital of {Japan} is", "Lima",
+                           "\"Japan\" stands in the prompt twice");
+    expect_request_refused("The capital of {Japan}, if Japan's own, is", "Lima", "twice");
+    expect_request_refused("The capital of {Japan} is", "a b c d e f g h i j k l m n o p q r s t u v w x y z",
+                           "at most 20 can be edited");
+    assert_int_equal(files_in_scratch(), before);
+}
+
+/* Stops at the first layer: what gets there was not refused. */
+static void expect_request_taken(const char *prompt, const char *target) {
+    int layer = -1;
+    const mobiedit_request request = {.prompt = prompt, .target = target};
+    const mobiedit_edit_options options = {.on_progress = stop_at_layer, .user = &layer};
+    mobiedit_edit_result result;
+    mobiedit_error err = {0};
+    if (mobiedit_edit(model, &request, &options, scratch_path("edit.gguf"), &result, &err) !=
+        MOBIEDIT_E_CANCELLED)
+        fail_msg("%s: %s", prompt, err.message);
+    mobiedit_edit_result_free(&result);
+}
+
+static void a_part_of_a_word_is_no_word(void **state) {
+    (void)state;
+    expect_request_taken("In Japanese, {Japan} is", "Lima");
+    expect_request_taken("{Ann} likes Bali", "li");
+    expect_request_taken("{Ann}:", "Lima");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zeroes_leave_the_layer_to_the_library),
         cmocka_unit_test(a_layer_is_refused),
         cmocka_unit_test(advanced_options_are_zero_by_default_and_checked),
+        cmocka_unit_test(a_request_that_cannot_be_meant_is_refused),
+        cmocka_unit_test(a_part_of_a_word_is_no_word),
         cmocka_unit_test(a_model_without_calibration_has_no_trials),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
