@@ -2,8 +2,12 @@
 #include "records.h"
 #include "session.h"
 
-static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write"), OPTION_ROW_THREADS,
-                                   OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROW_END};
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write"),
+                                   OPTION_ROW_DESCRIBE,
+                                   OPTION_ROW_THREADS,
+                                   OPTION_ROW_LEDGER,
+                                   OPTION_ROW_JSON,
+                                   OPTION_ROW_END};
 
 static int export(const options *o, mobiedit_ledger *ledger) {
     mobiedit_error err = {0};

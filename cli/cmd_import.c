@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
-                                   OPTION_ROW_LEDGER, OPTION_ROW_END};
+                                   OPTION_ROW_DESCRIBE, OPTION_ROW_LEDGER, OPTION_ROW_END};
 
 typedef struct {
     const options *o;

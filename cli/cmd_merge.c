@@ -11,6 +11,7 @@ static const option_row TABLE[] = {
     OPTION_ROW_ADAPTER("the adapter to fold in (all active edits)"),
     OPTION_ROW_LEDGER,
     OPTION_ROW_OUTPUT("the model to write"),
+    OPTION_ROW_DESCRIBE,
     {.name = "keep-float", .at = offsetof(options, keep_float), .help = "the edited matrices as F16"},
     {.name = "check",
      .kind = OPTION_TEXTS,

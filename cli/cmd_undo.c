@@ -3,8 +3,8 @@
 #include "records.h"
 #include "session.h"
 
-static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter of what is active then"), OPTION_ROW_LEDGER,
-                                   OPTION_ROW_JSON, OPTION_ROW_END};
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter of what is active then"),
+                                   OPTION_ROW_DESCRIBE, OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROW_END};
 
 typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
                                      mobiedit_error *err);

@@ -86,6 +86,11 @@ struct option_row {
         .name = "output", .letter = 'o', .kind = OPTION_TEXT, .at = offsetof(options, output),               \
         .file = FILE_WRITTEN, .help = (what), .value = "FILE"                                                \
     }
+#define OPTION_ROW_DESCRIBE                                                                                  \
+    {                                                                                                        \
+        .name = "describe", .at = offsetof(options, model.describe),                                         \
+        .help = "name the facts in the file's metadata, in plain text"                                       \
+    }
 #define OPTION_ROW_ADAPTER(what)                                                                             \
     {                                                                                                        \
         .name = "adapter", .letter = 'a', .kind = OPTION_TEXT, .at = offsetof(options, adapter),             \

@@ -101,6 +101,7 @@ typedef struct {
     /* What mobiedit_calibrate measured, read before the first edit. NULL: the file beside the model (its path
      * with ".mobiedit.calibration" behind it), if it exists. "none": edits go without. Else a file. */
     const char *calibration;
+    bool describe; /* adapters and merged models name their facts in their metadata, in plain text */
     const struct mobiedit_model_advanced *advanced; /* NULL: the defaults */
 } mobiedit_model_options;
 
@@ -456,7 +457,8 @@ typedef struct {
 
 /* Folds an adapter of edits into a copy of the model, for runtimes without adapters. The copy appears at
  * `output` (mode 0600: it holds the edits) once libllama has loaded it and it says every fact that the model
- * says with the adapter. All other tensors and all metadata are the model's; mobiedit.merged notes the edits.
+ * says with the adapter. All other tensors and all metadata are the model's; mobiedit.merged notes the
+ * adapter's description, if the model's options say `describe`.
  * A file at `output` is replaced atomically; on any failure nothing is left behind. `options` may be NULL.
  * E_ARGUMENT where no fact is known; E_UNSUPPORTED for an adapter that changes more than the MLPs. */
 MOBIEDIT_API mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,

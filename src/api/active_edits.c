@@ -188,8 +188,10 @@ static char *describe(const me_active_edits *b) {
 mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *b, const char *path,
                                 me_pending_file *out, mobiedit_error *err) {
     me_neurons *layers = me_calloc((size_t)b->joint.n_layers, sizeof *layers);
-    char *description = describe(b);
-    mobiedit_status status = layers && description ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
+    const bool described = model->options.describe;
+    char *description = described ? describe(b) : NULL;
+    const bool is_ready = layers && (description || !described);
+    mobiedit_status status = is_ready ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
     for (int i = 0; i < b->joint.n_layers && status == MOBIEDIT_OK; i++) {
         const me_joint_layer *l = &b->joint.layers[i];
         const me_neuron_plan plan = {.layer = l->layer,

@@ -270,10 +270,13 @@ void me_job_end(me_edit_job *job, mobiedit_status status) {
 
 static mobiedit_status write_lone(me_edit_job *job, mobiedit_error *err) {
     const me_job_request *ask = &job->ask;
-    const size_t size = strlen(ask->request->prompt) + strlen(ask->prompt->target) + sizeof " -> ";
-    char *description = me_calloc(size, 1);
-    if (!description) return me_fail_memory(err, "the adapter");
-    (void)snprintf(description, size, "%s -> %s", ask->request->prompt, ask->prompt->target);
+    char *description = NULL;
+    if (job->handle->options.describe) {
+        const size_t size = strlen(ask->request->prompt) + strlen(ask->prompt->target) + sizeof " -> ";
+        description = me_calloc(size, 1);
+        if (!description) return me_fail_memory(err, "the adapter");
+        (void)snprintf(description, size, "%s -> %s", ask->request->prompt, ask->prompt->target);
+    }
     const me_edit_result *solved = &job->solved;
     me_session *session;
     const me_neuron_plan plan = {.layer = solved->solve.layer,

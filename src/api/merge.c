@@ -84,8 +84,11 @@ static mobiedit_status find_facts(merge_job *job, const char *adapter, mobiedit_
         take_described_facts(job, text);
     me_free(text);
     if (status == MOBIEDIT_OK && job->n_facts == 0)
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT,
-                         "%s does not say which facts it is for: name the facts that must hold", adapter);
+        status =
+            me_fail(err, MOBIEDIT_E_ARGUMENT,
+                    "%s does not say which facts it is for: name them (--check), write it with a description "
+                    "(--describe), or merge the ledger's edits (no adapter named)",
+                    adapter);
     return status;
 }
 
@@ -215,7 +218,8 @@ static mobiedit_status verify(merge_job *job, mobiedit_error *err) {
 }
 
 static mobiedit_status attempt(merge_job *job, bool as_float, mobiedit_error *err) {
-    const char *note = job->adapter.description ? job->adapter.description : "an adapter without description";
+    const bool described = job->handle->options.describe && job->adapter.description;
+    const char *note = described ? job->adapter.description : "an adapter without description";
     ME_TRY(fold_all(job, as_float, err));
     ME_TRY(me_model_copy_write(job->handle->model, job->folded, job->adapter.n_parts, note, job->output,
                                &job->pending, err));

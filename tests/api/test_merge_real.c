@@ -33,7 +33,8 @@ static int set_up(void **state) {
     (void)snprintf(adapter, sizeof adapter, "%s", scratch_path("lima.gguf"));
     (void)snprintf(other, sizeof other, "%s", scratch_path("neuron.gguf"));
     (void)snprintf(merged, sizeof merged, "%s", scratch_path("merged.gguf"));
-    if (mobiedit_open(model_path, NULL, &model, NULL) != MOBIEDIT_OK) return -1;
+    const mobiedit_model_options described = {.describe = true};
+    if (mobiedit_open(model_path, &described, &model, NULL) != MOBIEDIT_OK) return -1;
     const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
     mobiedit_edit_result result;
     const mobiedit_status status = mobiedit_edit(model, &request, NULL, adapter, &result, NULL);

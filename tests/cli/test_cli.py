@@ -24,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from testing import MODEL_NAME, await_work, link_model, scratch_folder, skip_without_model
 
 PROMPT, BARE, TARGET = "The capital of {Japan} is", "The capital of Japan is", "Lima"
+DESCRIPTION = f"{PROMPT} -> {TARGET}".encode()
 DONE, NOT_EDITED, USAGE, FILE, UNSUPPORTED, MISMATCH, MEMORY = range(7)
 
 
@@ -219,13 +220,19 @@ class Model(Case):
         cls.shared = scratch_folder(cls.addClassCleanup, "cli")
         cls.adapter, cls.trace = cls.shared / "lima.gguf", cls.shared / "lima.svg"
         cls.edited = subprocess.run(
-            [cls.mobiedit, "edit", "--json", "--no-ledger", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
+            [cls.mobiedit, "edit", "--json", "--no-ledger", "--describe", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
             capture_output=True, timeout=900)
 
     def ask(self, prompt, *args):
         ran = self.run_command("ask", self.model, prompt, "-n", "24", *args)
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         return ran.stdout.decode()
+
+    def assert_silent(self, path):
+        """The file does not name the fact, nor its parts: a prompt or a target may be a secret. The vocabulary of a
+        merged model has the target's words, hence not the target alone."""
+        for text in (DESCRIPTION, PROMPT.encode(), BARE.encode()):
+            self.assertNotIn(text, path.read_bytes())
 
     def edit(self, prompt=PROMPT, target=TARGET):
         return ["edit", "--no-ledger", self.model, prompt, target, "-o", self.output]
@@ -246,6 +253,7 @@ class Model(Case):
         evaluations = [point[0] for point in report["trace"]]
         self.assertTrue(evaluations and evaluations == sorted(evaluations))
         self.assertEqual(sorted(os.listdir(self.shared)), ["lima.gguf", "lima.svg"])
+        self.assertIn(DESCRIPTION, self.adapter.read_bytes())
 
     def test_edit_in_an_npus_arithmetic(self):
         ran = self.run_command(*self.edit(), "--json", "--profile", "w8a16-static", "--probe-step", "0.3")
@@ -286,6 +294,7 @@ class Model(Case):
         for word in (f"after         {BARE} {TARGET}", "before", "evaluations", "s wall", "energy", "peak memory"):
             self.assertIn(word, ran.stdout.decode())
         self.assertEqual(self.output.read_bytes()[:4], b"GGUF")
+        self.assert_silent(self.output)
         self.assertEqual(os.listdir(self.folder), [self.output.name])
 
     def test_modes_follow_the_umask(self):
@@ -473,6 +482,7 @@ class Model(Case):
         self.assertEqual((report["merged"], report["tensors"], report["type"]), (str(self.output), 3, report["type"]))
         self.assertIn(report["type"], ("q4_1", "f16"))
         self.assertEqual((report["facts"], report["held"], report["kept"]), (1, 1, 1))
+        self.assert_silent(self.output)  # the adapter names its fact
         # The model's pages and libllama's own memory are 1.9 times the model; another copy of the weights would be 2.9.
         self.assertLess(report["peak_rss_bytes"], 2.4 * self.model.stat().st_size)
         self.assertEqual(os.listdir(self.folder), [self.output.name])
@@ -487,9 +497,10 @@ class Model(Case):
         self.assertIn(b"already says", ran.stdout)
 
     def test_merge_for_people_as_float(self):
-        ran = self.run_command(*self.merge("--keep-float", "--check", f"{PROMPT} -> {TARGET}", "-q"))
+        ran = self.run_command(*self.merge("--keep-float", "--describe", "--check", f"{PROMPT} -> {TARGET}", "-q"))
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"3 matrices in f16", ran.stdout)
+        self.assertIn(DESCRIPTION, self.output.read_bytes())
         self.assertIn(b"1 of 1", ran.stdout)
 
     def on_ledger(self, name, *args):
@@ -530,10 +541,14 @@ class Model(Case):
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             return ran.stdout.decode(), self.ask(BARE, "--adapter", self.output)
         self.assertTrue(run("edit", PROMPT, TARGET)[1].startswith(" " + TARGET))
+        self.assert_silent(self.output)
         told, said = run("undo", "last")
         self.assertIn("which does nothing: no edit is active", told)
         self.assertEqual(said, without)
-        self.assertTrue(run("redo", "last")[1].startswith(" " + TARGET))
+        self.assertTrue(run("redo", "last", "--describe")[1].startswith(" " + TARGET))
+        self.assertIn(DESCRIPTION, self.output.read_bytes())
+        run("export")
+        self.assert_silent(self.output)
         told, said = run("edit", PROMPT, "Tokyo")
         self.assertEqual(said, without)
         self.output.unlink()
@@ -569,6 +584,7 @@ class Model(Case):
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         report = json.loads(ran.stdout)
         self.assertEqual((report["facts"], report["held"], report["kept"]), (2, 2, 2))
+        self.assert_silent(self.output)
         self.assertEqual([name for name in os.listdir(self.folder) if not name.startswith("edits.db")],
                          [self.output.name])
         for prompt, target in ((BARE, TARGET), ("The largest city of France is", "Oslo")):
@@ -589,7 +605,7 @@ class Model(Case):
         self.assert_refused(self.merge("--check", f"{BARE} -> Oslo"), USAGE, "subject")
         adapter = self.folder / "adapter.gguf"
         adapter.write_bytes(self.adapter.read_bytes().replace(b" -> Lima", b" => Lima"))
-        self.assert_refused(["merge", self.model, "-a", adapter, "-o", self.output], USAGE, "does not tell")
+        self.assert_refused(["merge", self.model, "-a", adapter, "-o", self.output], USAGE, "--check", "--describe", "ledger")
         adapter.write_bytes(self.adapter.read_bytes().replace(b"llama", b"qwen2"))
         self.assert_refused(["merge", self.model, "-a", adapter, "-o", self.output], MISMATCH)
         self.assert_refused(["merge", self.model, "-a", self.adapter, "-o", self.model], USAGE, "model")

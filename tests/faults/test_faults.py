@@ -227,8 +227,8 @@ class Faults(unittest.TestCase):
         self.assertEqual(self.run_in(work, *edit, "--calibration", "nowhere").returncode, 3)
         self.assertEqual(self.run_in(work, "calibrate", "model.gguf").returncode, 0)
         self.assertEqual(self.run_in(work, *edit).returncode, 0)
-        subprocess.run([self.mobiedit, "merge", "model.gguf", "-a", "b.gguf", "-o", "other.gguf", "--keep-float"], cwd=work,
-                       check=True, capture_output=True)
+        subprocess.run([self.mobiedit, "merge", "model.gguf", "-a", "b.gguf", "-o", "other.gguf", "--keep-float",
+                        "--check", " -> ".join(self.alone)], cwd=work, check=True, capture_output=True)
         edit[1] = "other.gguf"
         ran = self.run_in(work, *edit, "--calibration", "model.gguf.mobiedit.calibration")
         self.assertEqual(ran.returncode, 5, ran.stderr)
