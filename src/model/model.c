@@ -82,6 +82,9 @@ static mobiedit_status read_model(me_model *model, const struct gguf_context *gg
     if (!arch) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the metadata name no architecture", meta.path);
     ME_TRY(me_model_set_arch(model, meta.path, arch, err));
     meta.arch = model->arch_name;
+    const char *name = me_gguf_string(gguf, "general.name");
+    model->name = me_strdup(name && *name ? name : me_base_name(model->path));
+    if (!model->name) return me_fail_memory(err, "the model");
     ME_TRY(me_model_read_hparams(model, &meta, err));
     return me_model_read_tensors(model, &meta, err);
 }
@@ -119,6 +122,7 @@ void me_model_close(me_model *model) {
     if (model->map) (void)munmap((void *)model->map, model->map_size);
     me_free(model->layers);
     me_free(model->path);
+    me_free(model->name);
     me_free(model);
 }
 

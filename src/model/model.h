@@ -51,6 +51,7 @@ typedef struct {
 
 typedef struct me_model {
     char *path;
+    char *name; /* as general.name says, else the file's */
     me_arch arch;
     const char *arch_name; /* as general.architecture says */
     int n_layer, d_model, d_ff, n_head, n_head_kv, head_dim, n_vocab, n_ctx_train;

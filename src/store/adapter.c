@@ -71,16 +71,28 @@ static mobiedit_status check_request(const me_model *model, const me_adapter *ad
     return MOBIEDIT_OK;
 }
 
-static void set_metadata(struct gguf_context *gguf, const me_model *model, const me_adapter *adapter) {
+/* What llama.cpp's converter of LoRA adapters writes, and what is ours. false: out of memory. */
+static bool set_metadata(struct gguf_context *gguf, const me_model *model, const me_adapter *adapter) {
+    static const char edits[] = " edits";
+    const size_t size = strlen(model->name) + sizeof edits;
+    char *name = me_calloc(size, 1);
+    if (!name) return false;
+    (void)snprintf(name, size, "%s%s", model->name, edits);
     gguf_set_val_str(gguf, "general.type", "adapter");
     gguf_set_val_str(gguf, "general.architecture", model->arch_name);
-    gguf_set_val_str(gguf, "general.name", "MobiEdit");
+    gguf_set_val_str(gguf, "general.name", name);
+    me_free(name);
+    gguf_set_val_u32(gguf, "general.base_model.count", 1);
+    gguf_set_val_str(gguf, "general.base_model.0.name", model->name);
+    gguf_set_val_u32(gguf, "general.quantization_version", GGML_QNT_VERSION);
     if (adapter->description) gguf_set_val_str(gguf, "general.description", adapter->description);
     gguf_set_val_str(gguf, "adapter.type", "lora");
     gguf_set_val_f32(gguf, "adapter.lora.alpha", (float)adapter->parts[0].rank);
+    gguf_set_val_str(gguf, "adapter.lora.task_name", "mobiedit");
     gguf_set_val_str(gguf, "mobiedit.version", mobiedit_version());
     gguf_set_val_str(gguf, "mobiedit.model.file", me_base_name(model->path));
     gguf_set_val_u64(gguf, "mobiedit.model.bytes", model->map_size);
+    return true;
 }
 
 static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, const me_adapter_part *part,
@@ -100,8 +112,8 @@ static struct gguf_context *describe(const me_model *model, const me_adapter *ad
     struct ggml_context *tensors =
         ggml_init((struct ggml_init_params){.mem_size = bytes, .mem_buffer = memory, .no_alloc = true});
     struct gguf_context *gguf = gguf_init_empty();
-    set_metadata(gguf, model, adapter);
-    for (int i = 0; i < adapter->n_parts; i++) {
+    const bool has_metadata = set_metadata(gguf, model, adapter);
+    for (int i = 0; i < adapter->n_parts && has_metadata; i++) {
         const me_adapter_part *part = &adapter->parts[i];
         const me_tensor *matrix = me_mlp_tensor(model, part->layer, part->matrix);
         add_tensor(gguf, tensors, part, SUFFIX_A, matrix->n_in, part->rank);
@@ -109,7 +121,9 @@ static struct gguf_context *describe(const me_model *model, const me_adapter *ad
     }
     ggml_free(tensors);
     me_free(memory);
-    return gguf;
+    if (has_metadata) return gguf;
+    gguf_free(gguf);
+    return NULL;
 }
 
 /* out [n_out][rank]: b turned over, and scaled so that llama.cpp's factor alpha / rank gives 1. */

@@ -111,6 +111,72 @@ static void file_holds_the_edit(void **state) {
     assert_int_equal(unlink(output), 0);
 }
 
+static void put_name(struct gguf_context *gguf, const void *name) {
+    gguf_set_val_str(gguf, "general.name", name);
+}
+
+static uint32_t number_of(const struct gguf_context *gguf, const char *key) {
+    const int64_t id = gguf_find_key(gguf, key);
+    assert_true(id >= 0);
+    return gguf_get_val_u32(gguf, id);
+}
+
+/* Bytes of a file; freed with me_free. */
+static char *read_bytes(const char *path, size_t *size) {
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    *size = (size_t)info.st_size;
+    char *bytes = me_calloc(*size, 1);
+    FILE *file = fopen(path, "rb");
+    assert_true(bytes && file);
+    assert_int_equal(fread(bytes, 1, *size, file), *size);
+    (void)fclose(file);
+    return bytes;
+}
+
+/* What llama.cpp's converter writes about the model, by its name or else its file's; no facts unless they are
+ * given; and the same bytes each time. */
+static void metadata_are_those_of_the_converter(void **state) {
+    (void)state;
+    static const struct {
+        const char *given, *base, *own;
+    } cases[] = {{"Tiny Model", "Tiny Model", "Tiny Model edits"}, {NULL, "named.gguf", "named.gguf edits"}};
+    const me_adapter_part part = {.layer = 1, .matrix = ME_MLP_DOWN, .rank = RANK, .a = left, .b = delta};
+    const me_adapter adapter = {.parts = &part, .n_parts = 1};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const tiny_model_options options = {.change = cases[i].given ? put_name : NULL,
+                                            .user = cases[i].given};
+        char path[512];
+        (void)snprintf(path, sizeof path, "%s", scratch_path("named.gguf"));
+        assert_true(tiny_model_write(path, "llama", &options));
+        me_model *named = NULL;
+        assert_int_equal(me_model_open(path, &named, NULL), MOBIEDIT_OK);
+        me_pending_file first = {0}, second = {0};
+        assert_int_equal(me_adapter_write(named, &adapter, output, &first, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_adapter_write(named, &adapter, output, &second, NULL), MOBIEDIT_OK);
+        struct gguf_context *gguf =
+            gguf_init_from_file(first.temporary, (struct gguf_init_params){.no_alloc = true});
+        assert_non_null(gguf);
+        assert_string_equal(text_of(gguf, "general.name"), cases[i].own);
+        assert_int_equal(number_of(gguf, "general.base_model.count"), 1);
+        assert_string_equal(text_of(gguf, "general.base_model.0.name"), cases[i].base);
+        assert_int_equal(number_of(gguf, "general.quantization_version"), GGML_QNT_VERSION);
+        assert_string_equal(text_of(gguf, "adapter.lora.task_name"), "mobiedit");
+        assert_int_equal(gguf_find_key(gguf, "general.description"), -1);
+        gguf_free(gguf);
+        size_t n_first, n_second;
+        char *a = read_bytes(first.temporary, &n_first), *b = read_bytes(second.temporary, &n_second);
+        assert_int_equal(n_first, n_second);
+        assert_memory_equal(a, b, n_first);
+        me_free(a);
+        me_free(b);
+        me_pending_discard(&first);
+        me_pending_discard(&second);
+        me_model_close(named);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 /* Matrices of different rank share one alpha: llama.cpp multiplies by alpha / rank, which must come out as 1.
  */
 static void ranks_may_differ(void **state) {
@@ -492,6 +558,7 @@ static void damaged_files_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(file_holds_the_edit),
+        cmocka_unit_test(metadata_are_those_of_the_converter),
         cmocka_unit_test(ranks_may_differ),
         cmocka_unit_test(all_matrices_come_back),
         cmocka_unit_test(discard_leaves_the_old_file),
