@@ -9,7 +9,7 @@ export MOBIEDIT_CACHE ?= $(shell bash -c "echo ~/.cache/mobiedit")
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install dist clean
+.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install uninstall dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -83,6 +83,9 @@ vulkan: ## the engines' tests and an edit on Vulkan, by a driver that needs no G
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	@cmake --install $(BUILD)
+
+uninstall: ## remove what `make install` of BUILD put there, below DESTDIR if set
+	@scripts/uninstall.sh $(BUILD)
 
 dist: setup ## a source archive of the last commit, in build/
 	@scripts/dist.sh $(BUILD)

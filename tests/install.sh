@@ -26,6 +26,7 @@ done
 pages=$prefix/share/doc/mobiedit
 [ -s "$pages/README.md" ] || { echo "README.md is not installed"; exit 1; }
 python3 "$source/scripts/check_docs.py" --links "$pages"
+[ -s "$pages/examples/facts.csv" ] || { echo "examples/facts.csv is not installed"; exit 1; }
 
 # The .pc file names the prefix of the configuration; here the files are elsewhere, and pkg-config's words are taken
 # apart at blanks, which $TMPDIR may have.
@@ -40,6 +41,17 @@ for program in "$work/embed_pc" "$work/cmake/embed" "$work/cmake/embed_static"; 
     "$program" || status=$?
     [ $status = 2 ] || { echo "$program ends with status $status"; exit 1; }
 done
+
+# A copy of its own below DESTDIR goes again; what somebody else put there stays.
+manifest=$build/install_manifest.txt
+cp "$manifest" "$work/manifest"
+DESTDIR=$work/stage cmake --install "$build" --prefix /opt/gone >>"$work/log"
+touch "$work/stage/opt/gone/share/theirs"
+DESTDIR=$work/stage "$source/scripts/uninstall.sh" "$build" >>"$work/log"
+left=$(find "$work/stage" ! -type d)
+[ "$left" = "$work/stage/opt/gone/share/theirs" ] || { echo "make uninstall leaves: $left"; exit 1; }
+[ ! -d "$work/stage/opt/gone/bin" ] || { echo "make uninstall leaves an empty bin"; exit 1; }
+cp "$work/manifest" "$manifest"
 
 [ -f "$model" ] || { echo "skipped: no $model (make models)"; exit 77; }
 answer=$("$work/cmake/embed" "$work/model.gguf" "$work/lima.gguf")
