@@ -124,7 +124,7 @@ static void add_row(void *user, const option_row *row) {
 static bool make_table(const command *which, row_table *out) {
     int n = 0;
     options_each(which, count_row, &n);
-    out->rows = calloc((size_t)n, sizeof *out->rows);
+    out->rows = calloc((size_t)n + 1, sizeof *out->rows);
     out->popt = calloc((size_t)n + 1, sizeof *out->popt);
     if (!out->rows || !out->popt) return false;
     options_each(which, add_row, out);

@@ -74,7 +74,7 @@ int server_open(const char *url, server **out) {
         server_close(s);
         return complain(STATUS_MEMORY, "out of memory for the connection");
     }
-    memcpy(s->url, url, n);
+    (void)snprintf(s->url, n + ENDPOINT_MAX, "%.*s", (int)n, url);
     s->n_base = n;
     set_options(s);
     *out = s;

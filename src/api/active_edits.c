@@ -84,36 +84,37 @@ static mobiedit_status read_chosen(mobiedit_ledger *ledger, const me_active_choi
     return status;
 }
 
-static void point_at(me_active_edits *b, int i) {
-    const me_record *r = &b->records.items[i];
-    b->edits[i] = (me_joint_edit){.prompt = &b->prompts[i],
-                                  .layer = r->about.solve.layer,
-                                  .delta = r->delta,
-                                  .keys = r->keys,
-                                  .n_keys = r->n_keys,
-                                  .keep = r->about.keep,
-                                  .n_keep = r->about.n_keep};
+static void point_at(me_active_edits *active, int i) {
+    const me_record *r = &active->records.items[i];
+    active->edits[i] = (me_joint_edit){.prompt = &active->prompts[i],
+                                       .layer = r->about.solve.layer,
+                                       .delta = r->delta,
+                                       .keys = r->keys,
+                                       .n_keys = r->n_keys,
+                                       .keep = r->about.keep,
+                                       .n_keep = r->about.n_keep};
 }
 
 static mobiedit_status read_active(mobiedit_ledger *ledger, const me_active_choice *choice,
-                                   me_active_edits *b, mobiedit_error *err) {
+                                   me_active_edits *active, mobiedit_error *err) {
     /* First: what changes meanwhile is then seen as a change. */
-    ME_TRY(me_ledger_generation(ledger->store, &b->generation, err));
-    ME_TRY(read_chosen(ledger, choice, &b->records, err));
-    const size_t n = (size_t)b->records.n;
-    b->prompts = me_calloc(n, sizeof *b->prompts);
-    b->edits = me_calloc(n + 1, sizeof *b->edits);
-    b->solved_anew = me_calloc(n, sizeof *b->solved_anew);
-    b->looked_at = me_calloc(n, sizeof *b->looked_at);
-    b->prolonged = me_calloc(n, sizeof *b->prolonged);
-    if (!b->prompts || !b->edits || !b->solved_anew || !b->looked_at || !b->prolonged)
+    ME_TRY(me_ledger_generation(ledger->store, &active->generation, err));
+    ME_TRY(read_chosen(ledger, choice, &active->records, err));
+    const size_t n = (size_t)active->records.n;
+    active->prompts = me_calloc(n, sizeof *active->prompts);
+    active->edits = me_calloc(n + 1, sizeof *active->edits);
+    active->solved_anew = me_calloc(n, sizeof *active->solved_anew);
+    active->looked_at = me_calloc(n, sizeof *active->looked_at);
+    active->prolonged = me_calloc(n, sizeof *active->prolonged);
+    if (!active->prompts || !active->edits || !active->solved_anew || !active->looked_at ||
+        !active->prolonged)
         return me_fail_memory(err, "the edits");
-    for (int i = 0; i < b->records.n; i++) {
-        ME_TRY(parse(&b->records.items[i], &b->prompts[i], err));
-        point_at(b, i);
-        b->looked_at[i] = true;
+    for (int i = 0; i < active->records.n; i++) {
+        ME_TRY(parse(&active->records.items[i], &active->prompts[i], err));
+        point_at(active, i);
+        active->looked_at[i] = true;
     }
-    b->n_edits = b->records.n;
+    active->n_edits = active->records.n;
     return MOBIEDIT_OK;
 }
 
@@ -128,33 +129,33 @@ mobiedit_status me_active_open(mobiedit_ledger *ledger, const me_active_choice *
     return status;
 }
 
-void me_active_close(me_active_edits *b) {
-    me_joint_free(&b->joint);
-    for (int i = 0; i < b->records.n && b->prompts; i++)
-        me_prompt_free(&b->prompts[i]);
-    me_records_free(&b->records);
-    me_free(b->prompts);
-    me_free(b->edits);
-    me_free(b->solved_anew);
-    me_free(b->looked_at);
-    me_free(b->prolonged);
-    *b = (me_active_edits){0};
+void me_active_close(me_active_edits *active) {
+    me_joint_free(&active->joint);
+    for (int i = 0; i < active->records.n && active->prompts; i++)
+        me_prompt_free(&active->prompts[i]);
+    me_records_free(&active->records);
+    me_free(active->prompts);
+    me_free(active->edits);
+    me_free(active->solved_anew);
+    me_free(active->looked_at);
+    me_free(active->prolonged);
+    *active = (me_active_edits){0};
 }
 
 /* ---- solving ----------------------------------------------------------------------------------------- */
 
-void me_active_put(me_active_edits *b, const me_joint_edit *edit) {
-    b->n_edits = b->records.n;
-    if (edit) b->edits[b->n_edits++] = *edit;
+void me_active_put(me_active_edits *active, const me_joint_edit *edit) {
+    active->n_edits = active->records.n;
+    if (edit) active->edits[active->n_edits++] = *edit;
 }
 
-mobiedit_status me_active_solve(mobiedit_model *model, me_active_edits *b, mobiedit_error *err) {
+mobiedit_status me_active_solve(mobiedit_model *model, me_active_edits *active, mobiedit_error *err) {
     me_session *session;
     me_joint joint;
     ME_TRY(me_handle_session(model, &session, err));
-    ME_TRY(me_joint_solve(session, b->edits, b->n_edits, &joint, err));
-    me_joint_free(&b->joint);
-    b->joint = joint;
+    ME_TRY(me_joint_solve(session, active->edits, active->n_edits, &joint, err));
+    me_joint_free(&active->joint);
+    active->joint = joint;
     /* Known from here on, so that me_active_write needs no engine. */
     const me_spare_neurons *spare;
     for (int i = 0; i < joint.n_layers; i++)
@@ -163,19 +164,19 @@ mobiedit_status me_active_solve(mobiedit_model *model, me_active_edits *b, mobie
 }
 
 /* A line for each edit, which mobiedit_merge reads again. Freed with me_free; NULL: out of memory. */
-static char *describe(const me_active_edits *b) {
+static char *describe(const me_active_edits *active) {
     static const char arrow[] = " -> ";
     size_t size = 1;
-    for (int i = 0; i < b->n_edits; i++)
-        size += strlen(b->edits[i].prompt->text) + strlen("{}") + sizeof arrow +
-                strlen(b->edits[i].prompt->target);
+    for (int i = 0; i < active->n_edits; i++)
+        size += strlen(active->edits[i].prompt->text) + strlen("{}") + sizeof arrow +
+                strlen(active->edits[i].prompt->target);
     char *out = me_calloc(size, 1);
     size_t at = 0;
-    for (int i = 0; i < b->n_edits && out; i++) {
-        char *prompt = me_prompt_canonical(b->edits[i].prompt);
+    for (int i = 0; i < active->n_edits && out; i++) {
+        char *prompt = me_prompt_canonical(active->edits[i].prompt);
         if (prompt)
             at += (size_t)snprintf(out + at, size - at, "%s%s%s%s", at ? "\n" : "", prompt, arrow,
-                                   b->edits[i].prompt->target);
+                                   active->edits[i].prompt->target);
         if (!prompt) {
             me_free(out);
             out = NULL;
@@ -185,15 +186,15 @@ static char *describe(const me_active_edits *b) {
     return out;
 }
 
-mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *b, const char *path,
+mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *active, const char *path,
                                 me_pending_file *out, mobiedit_error *err) {
-    me_neurons *layers = me_calloc((size_t)b->joint.n_layers, sizeof *layers);
+    me_neurons *layers = me_calloc((size_t)active->joint.n_layers, sizeof *layers);
     const bool described = model->options.describe;
-    char *description = described ? describe(b) : NULL;
+    char *description = described ? describe(active) : NULL;
     const bool is_ready = layers && (description || !described);
     mobiedit_status status = is_ready ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
-    for (int i = 0; i < b->joint.n_layers && status == MOBIEDIT_OK; i++) {
-        const me_joint_layer *l = &b->joint.layers[i];
+    for (int i = 0; i < active->joint.n_layers && status == MOBIEDIT_OK; i++) {
+        const me_joint_layer *l = &active->joint.layers[i];
         const me_neuron_plan plan = {.layer = l->layer,
                                      .n = l->n_units,
                                      .left = l->left,
@@ -203,9 +204,9 @@ mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *b,
         status = me_neurons_make(model->session, &plan, 0, &layers[i], err);
     }
     if (status == MOBIEDIT_OK)
-        status =
-            me_neuron_adapter_write(model->model, layers, b->joint.n_layers, description, path, out, err);
-    for (int i = 0; i < b->joint.n_layers && layers; i++)
+        status = me_neuron_adapter_write(model->model, layers, active->joint.n_layers, description, path, out,
+                                         err);
+    for (int i = 0; i < active->joint.n_layers && layers; i++)
         me_neurons_free(&layers[i]);
     me_free(description);
     me_free(layers);
@@ -213,8 +214,8 @@ mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *b,
 }
 
 /* The record takes what was solved over. */
-static mobiedit_status take(me_active_edits *b, int i, me_edit_result *solved, mobiedit_error *err) {
-    me_record *r = &b->records.items[i];
+static mobiedit_status take(me_active_edits *active, int i, me_edit_result *solved, mobiedit_error *err) {
+    me_record *r = &active->records.items[i];
     char *solver = me_strdup(solved->solve.solver);
     if (!solver) return me_fail_memory(err, "an edit");
     me_free(r->delta);
@@ -223,76 +224,77 @@ static mobiedit_status take(me_active_edits *b, int i, me_edit_result *solved, m
     me_record_fill(r, solved);
     r->about.solve.solver = solver;
     solved->delta = solved->keys = NULL;
-    b->solved_anew[i] = true;
-    point_at(b, i);
+    active->solved_anew[i] = true;
+    point_at(active, i);
     return MOBIEDIT_OK;
 }
 
 /* Solves the delta of record i anew, all others in place. E_NOT_SOLVED where none is found: it stays. */
-static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *b, int i,
+static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *active, int i,
                                   const mobiedit_edit_options *options, mobiedit_error *err) {
     me_session *session;
     ME_TRY(me_handle_session(model, &session, err));
-    const mobiedit_edit_options own = me_fix_layer(options, b->records.items[i].about.solve.layer);
+    const mobiedit_edit_options own = me_fix_layer(options, active->records.items[i].about.solve.layer);
     float *offset = me_calloc((size_t)model->model->d_model, sizeof *offset);
     if (!offset) return me_fail_memory(err, "what other edits add");
-    me_joint_offset(model->model, &b->joint, b->edits, i, offset);
-    const mobiedit_request request = request_of(&b->records.items[i].about);
+    me_joint_offset(model->model, &active->joint, active->edits, i, offset);
+    const mobiedit_request request = request_of(&active->records.items[i].about);
     me_edit_result solved = {0};
     me_target_view view;
-    mobiedit_status status = me_target_look(model, &b->prompts[i], &view, err);
+    mobiedit_status status = me_target_look(model, &active->prompts[i], &view, err);
     if (status == MOBIEDIT_OK) {
-        me_prompt prompt = b->prompts[i];
-        prompt.teach_follow = view.has_follow && (view.prolonged || b->prolonged[i]);
+        me_prompt prompt = active->prompts[i];
+        prompt.teach_follow = view.has_follow && (view.prolonged || active->prolonged[i]);
         prompt.follow = view.follow;
         status = me_edit_solve(session, &prompt, &request, &own, offset, ATTEMPT_ANEW, &solved, err);
     }
-    if (status == MOBIEDIT_OK) status = take(b, i, &solved, err);
+    if (status == MOBIEDIT_OK) status = take(active, i, &solved, err);
     me_edit_result_free(&solved);
     me_free(offset);
     return status;
 }
 
-void me_active_report(me_active_edits *b, const mobiedit_edit_options *options) {
-    b->progress = (me_progress){.on_progress = options->on_progress,
-                                .user = options->user,
-                                .started = me_wall_seconds(),
-                                .state = {.stage = MOBIEDIT_STAGE_VERIFY, .layer = -1, .loss = NAN}};
+void me_active_report(me_active_edits *active, const mobiedit_edit_options *options) {
+    active->progress = (me_progress){.on_progress = options->on_progress,
+                                     .user = options->user,
+                                     .started = me_wall_seconds(),
+                                     .state = {.stage = MOBIEDIT_STAGE_VERIFY, .layer = -1, .loss = NAN}};
 }
 
 /* Hundreds of edits take minutes: whoever waits can see that, and stop it. */
-static mobiedit_status ask_records(me_active_edits *b, me_runtime *runtime, int *n_lost,
+static mobiedit_status ask_records(me_active_edits *active, me_runtime *runtime, int *n_lost,
                                    mobiedit_error *err) {
-    for (int i = 0; i < b->records.n; i++) {
+    for (int i = 0; i < active->records.n; i++) {
         me_said said;
-        if (!b->looked_at[i]) continue;
-        ME_TRY(me_progress_tell(&b->progress, err));
-        ME_TRY(me_runtime_says(runtime, b->prompts[i].text, b->prompts[i].target, &said, err));
-        b->records.items[i].about.holds = said == ME_SAID_WHOLE;
-        b->prolonged[i] = said == ME_SAID_LONGER;
+        if (!active->looked_at[i]) continue;
+        ME_TRY(me_progress_tell(&active->progress, err));
+        ME_TRY(me_runtime_says(runtime, active->prompts[i].text, active->prompts[i].target, &said, err));
+        active->records.items[i].about.holds = said == ME_SAID_WHOLE;
+        active->prolonged[i] = said == ME_SAID_LONGER;
         *n_lost += said != ME_SAID_WHOLE;
     }
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_active_look(mobiedit_model *model, me_active_edits *b, const char *adapter, int *n_lost,
-                               mobiedit_error *err) {
+mobiedit_status me_active_look(mobiedit_model *model, me_active_edits *active, const char *adapter,
+                               int *n_lost, mobiedit_error *err) {
     me_runtime *runtime;
     mobiedit_error ignored;
     *n_lost = 0;
-    if (b->records.n == 0) return MOBIEDIT_OK;
+    if (active->records.n == 0) return MOBIEDIT_OK;
     ME_TRY(me_handle_runtime(model, &runtime, err));
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
-    const mobiedit_status status = ask_records(b, runtime, n_lost, err);
+    const mobiedit_status status = ask_records(active, runtime, n_lost, err);
     if (status == MOBIEDIT_OK) return me_runtime_set_adapter(runtime, NULL, err);
     (void)me_runtime_set_adapter(runtime, NULL, &ignored);
     return status;
 }
 
-mobiedit_status me_active_try(mobiedit_ledger *ledger, me_active_edits *b, int *n_lost, mobiedit_error *err) {
+mobiedit_status me_active_try(mobiedit_ledger *ledger, me_active_edits *active, int *n_lost,
+                              mobiedit_error *err) {
     me_pending_file pending;
-    ME_TRY(me_active_write(ledger->model, b, ledger->path, &pending, err));
-    const mobiedit_status status = me_active_look(ledger->model, b, pending.temporary, n_lost, err);
+    ME_TRY(me_active_write(ledger->model, active, ledger->path, &pending, err));
+    const mobiedit_status status = me_active_look(ledger->model, active, pending.temporary, n_lost, err);
     me_pending_discard(&pending);
     return status;
 }
@@ -303,69 +305,69 @@ mobiedit_status me_active_try(mobiedit_ledger *ledger, me_active_edits *b, int *
  * prompt than by itself, and most of what is lost has lost only its margin. */
 static const float LENGTHS[] = {1.2F, 1.45F, 1.75F};
 
-static bool is_lost(const me_active_edits *b, int i) {
-    return b->looked_at[i] && b->records.items[i].about.holds == 0;
+static bool is_lost(const me_active_edits *active, int i) {
+    return active->looked_at[i] && active->records.items[i].about.holds == 0;
 }
 
 /* lengths [records.n] of those that are looked at: 1 at first, then those that hold with. */
-static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_active_edits *b, float *lengths,
+static mobiedit_status find_lengths(mobiedit_ledger *ledger, me_active_edits *active, float *lengths,
                                     mobiedit_error *err) {
     int n_lost = 1;
     for (size_t t = 0; t < sizeof LENGTHS / sizeof *LENGTHS && n_lost; t++) {
-        for (int i = 0; i < b->records.n; i++) {
-            if (!is_lost(b, i)) continue;
-            me_joint_add(ledger->model->model, &b->joint, i, LENGTHS[t] - lengths[i],
-                         b->records.items[i].delta);
+        for (int i = 0; i < active->records.n; i++) {
+            if (!is_lost(active, i)) continue;
+            me_joint_add(ledger->model->model, &active->joint, i, LENGTHS[t] - lengths[i],
+                         active->records.items[i].delta);
             lengths[i] = LENGTHS[t];
         }
-        ME_TRY(me_active_try(ledger, b, &n_lost, err));
+        ME_TRY(me_active_try(ledger, active, &n_lost, err));
     }
     return MOBIEDIT_OK;
 }
 
-static void take_length(me_active_edits *b, int i, const me_model *model, float length) {
-    me_record *r = &b->records.items[i];
+static void take_length(me_active_edits *active, int i, const me_model *model, float length) {
+    me_record *r = &active->records.items[i];
     cblas_sscal(model->d_model, length, r->delta, 1);
     r->about.solve.delta_ratio *= length;
-    b->solved_anew[i] = true;
+    active->solved_anew[i] = true;
 }
 
 /* Only lost edits are looked at meanwhile. */
-static mobiedit_status lengthen(mobiedit_ledger *ledger, me_active_edits *b, mobiedit_error *err) {
+static mobiedit_status lengthen(mobiedit_ledger *ledger, me_active_edits *active, mobiedit_error *err) {
     const me_model *model = ledger->model->model;
-    const size_t n = (size_t)b->records.n;
+    const size_t n = (size_t)active->records.n;
     float *lengths = me_calloc(n, sizeof *lengths);
     bool *looked_at = me_calloc(n, sizeof *looked_at);
     mobiedit_status status = lengths && looked_at ? MOBIEDIT_OK : me_fail_memory(err, "the lost edits");
     if (status == MOBIEDIT_OK) {
-        memcpy(looked_at, b->looked_at, n * sizeof *looked_at);
-        for (int i = 0; i < b->records.n; i++) {
-            b->looked_at[i] = is_lost(b, i);
+        memcpy(looked_at, active->looked_at, n * sizeof *looked_at);
+        for (int i = 0; i < active->records.n; i++) {
+            active->looked_at[i] = is_lost(active, i);
             lengths[i] = 1;
         }
-        status = find_lengths(ledger, b, lengths, err);
-        for (int i = 0; i < b->records.n; i++)
-            if (b->looked_at[i] && is_lost(b, i))
-                me_joint_add(model, &b->joint, i, 1 - lengths[i], b->records.items[i].delta);
-            else if (b->looked_at[i])
-                take_length(b, i, model, lengths[i]);
-        memcpy(b->looked_at, looked_at, n * sizeof *looked_at);
+        status = find_lengths(ledger, active, lengths, err);
+        for (int i = 0; i < active->records.n; i++)
+            if (active->looked_at[i] && is_lost(active, i))
+                me_joint_add(model, &active->joint, i, 1 - lengths[i], active->records.items[i].delta);
+            else if (active->looked_at[i])
+                take_length(active, i, model, lengths[i]);
+        memcpy(active->looked_at, looked_at, n * sizeof *looked_at);
     }
     me_free(lengths);
     me_free(looked_at);
     return status;
 }
 
-mobiedit_status me_active_repair(mobiedit_ledger *ledger, me_active_edits *b,
+mobiedit_status me_active_repair(mobiedit_ledger *ledger, me_active_edits *active,
                                  const mobiedit_edit_options *options, int most, int *at,
                                  mobiedit_error *err) {
-    ME_TRY(lengthen(ledger, b, err));
-    const int n = b->records.n, from = *at;
+    ME_TRY(lengthen(ledger, active, err));
+    const int n = active->records.n, from = *at;
     for (int k = 0, n_anew = 0; k < n && n_anew < most; k++) {
         const int i = (from + k) % n;
-        if (!is_lost(b, i)) continue;
+        if (!is_lost(active, i)) continue;
         mobiedit_error why = {0};
-        const mobiedit_status status = solve_anew(ledger->model, b, i, options, &why);
+        const mobiedit_status status = solve_anew(ledger->model, active, i, options, &why);
         if (status != MOBIEDIT_OK && status != MOBIEDIT_E_NOT_SOLVED)
             return me_fail(err, status, "%s", why.message);
         *at = (i + 1) % n;
@@ -376,18 +378,18 @@ mobiedit_status me_active_repair(mobiedit_ledger *ledger, me_active_edits *b,
 
 /* ---- recording --------------------------------------------------------------------------------------- */
 
-mobiedit_status me_active_record(mobiedit_ledger *ledger, const me_active_edits *b, int *n_anew,
+mobiedit_status me_active_record(mobiedit_ledger *ledger, const me_active_edits *active, int *n_anew,
                                  mobiedit_error *err) {
     *n_anew = 0;
-    for (int i = 0; i < b->records.n; i++) {
-        if (!b->solved_anew[i]) continue;
-        ME_TRY(me_ledger_replace(ledger->store, &b->records.items[i], err));
-        *n_anew += b->records.items[i].about.holds == 1;
+    for (int i = 0; i < active->records.n; i++) {
+        if (!active->solved_anew[i]) continue;
+        ME_TRY(me_ledger_replace(ledger->store, &active->records.items[i], err));
+        *n_anew += active->records.items[i].about.holds == 1;
     }
     /* After all replacements: each of them makes what is known of the others void. */
-    for (int i = 0; i < b->records.n; i++)
-        if (b->looked_at[i])
-            ME_TRY(me_ledger_set_holds(ledger->store, b->records.items[i].about.id,
-                                       b->records.items[i].about.holds == 1, err));
+    for (int i = 0; i < active->records.n; i++)
+        if (active->looked_at[i])
+            ME_TRY(me_ledger_set_holds(ledger->store, active->records.items[i].about.id,
+                                       active->records.items[i].about.holds == 1, err));
     return MOBIEDIT_OK;
 }

@@ -41,6 +41,6 @@ typedef struct {
 } me_inner_problem;
 
 /* s [n_probes], in |v|, holds the start and receives the minimum. */
-mobiedit_status me_inner_minimise(const me_inner_problem *problem, float *s, mobiedit_error *err);
+mobiedit_status me_inner_minimise(const me_inner_problem *l, float *s, mobiedit_error *err);
 
 #endif

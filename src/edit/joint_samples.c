@@ -70,90 +70,94 @@ int me_joint_compare_items(const void *x, const void *y) {
 
 /* ---- samples of one layer ---------------------------------------------------------------------------- */
 
-void me_joint_samples_free(me_joint_samples *w) {
-    for (int i = 0; i < w->n_owned; i++)
-        me_free(w->owned[i]);
-    me_free(w->owned);
-    me_free(w->groups);
-    me_free(w->unit);
-    me_free(w->prompts);
+void me_joint_samples_free(me_joint_samples *samples) {
+    for (int i = 0; i < samples->n_owned; i++)
+        me_free(samples->owned[i]);
+    me_free(samples->owned);
+    me_free(samples->groups);
+    me_free(samples->unit);
+    me_free(samples->prompts);
 }
 
-static mobiedit_status open_samples(me_joint_samples *w, mobiedit_error *err) {
+static mobiedit_status open_samples(me_joint_samples *samples, mobiedit_error *err) {
     /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own;
      * four groups are shared */
-    w->capacity = 5 * w->n + 4;
-    w->unit = me_calloc((size_t)w->n, sizeof *w->unit);
-    w->groups = me_calloc((size_t)w->capacity, sizeof *w->groups);
-    w->owned = me_calloc((size_t)w->capacity, sizeof *w->owned);
-    w->prompts = me_calloc((size_t)w->n, sizeof *w->prompts);
-    if (!w->unit || !w->groups || !w->owned || !w->prompts) return me_fail_memory(err, "the joint solve");
-    for (int i = 0; i < w->n; i++)
-        ME_TRY(me_prompt_settle(w->session->vocab, w->items[i].edit->prompt, &w->prompts[i], err));
-    for (int i = 0; i < w->n; i++) {
-        if (i > 0 && !me_same_key(w->items[i].edit->prompt, w->items[i - 1].edit->prompt)) w->n_units++;
-        w->unit[i] = w->n_units;
+    samples->capacity = 5 * samples->n + 4;
+    samples->unit = me_calloc((size_t)samples->n, sizeof *samples->unit);
+    samples->groups = me_calloc((size_t)samples->capacity, sizeof *samples->groups);
+    samples->owned = me_calloc((size_t)samples->capacity, sizeof *samples->owned);
+    samples->prompts = me_calloc((size_t)samples->n, sizeof *samples->prompts);
+    if (!samples->unit || !samples->groups || !samples->owned || !samples->prompts)
+        return me_fail_memory(err, "the joint solve");
+    for (int i = 0; i < samples->n; i++)
+        ME_TRY(me_prompt_settle(samples->session->vocab, samples->items[i].edit->prompt, &samples->prompts[i],
+                                err));
+    for (int i = 0; i < samples->n; i++) {
+        if (i > 0 && !me_same_key(samples->items[i].edit->prompt, samples->items[i - 1].edit->prompt))
+            samples->n_units++;
+        samples->unit[i] = samples->n_units;
     }
-    w->n_units++;
+    samples->n_units++;
     return MOBIEDIT_OK;
 }
 
 /* Takes keys over as a group of samples, at most `most` of them, evenly spread. */
-static void add_group(me_joint_samples *w, me_key_set set, int most, me_key_group group) {
-    const size_t d = (size_t)w->d;
+static void add_group(me_joint_samples *samples, me_key_set set, int most, me_key_group group) {
+    const size_t d = (size_t)samples->d;
     if (!set.keys) return;
     const int n = set.n < most ? set.n : most;
     for (int i = 0; i < n; i++) {
         const size_t from = (size_t)i * (size_t)set.n / (size_t)n;
         if (from != (size_t)i) memcpy(set.keys + (size_t)i * d, set.keys + from * d, d * sizeof(float));
     }
-    w->owned[w->n_owned++] = set.keys;
+    samples->owned[samples->n_owned++] = set.keys;
     if (n == 0) return;
     group.keys = set.keys;
     group.n = n;
-    w->groups[w->n_groups++] = group;
-    w->n_samples += n;
+    samples->groups[samples->n_groups++] = group;
+    samples->n_samples += n;
 }
 
 /* The session's keys are not ours to thin out. */
-static mobiedit_status add_text(me_joint_samples *w, const me_key_set *all, int most, float weight,
+static mobiedit_status add_text(me_joint_samples *samples, const me_key_set *all, int most, float weight,
                                 mobiedit_error *err) {
-    const size_t size = (size_t)all->n * (size_t)w->d;
+    const size_t size = (size_t)all->n * (size_t)samples->d;
     me_key_set copy = {.keys = me_calloc(size, sizeof(float)), .n = all->n};
     if (!copy.keys) return me_fail_memory(err, "keys");
     memcpy(copy.keys, all->keys, size * sizeof(float));
-    add_group(w, copy, most, (me_key_group){.weight = weight});
+    add_group(samples, copy, most, (me_key_group){.weight = weight});
     return MOBIEDIT_OK;
 }
 
 /* Plain text, and what the model wrote itself where it is calibrated: each token weighs the same. With many
  * edits drift is what the solve does not know of other text (doc/experiments/background-text.md). */
-static mobiedit_status add_background(me_joint_samples *w, mobiedit_error *err) {
+static mobiedit_status add_background(me_joint_samples *samples, mobiedit_error *err) {
     me_key_set plain, generated;
-    ME_TRY(me_session_background(w->session, w->layer, &plain, err));
-    ME_TRY(me_session_generated(w->session, w->layer, &generated, err));
+    ME_TRY(me_session_background(samples->session, samples->layer, &plain, err));
+    ME_TRY(me_session_generated(samples->session, samples->layer, &generated, err));
     const int n_plain = plain.n < MAX_BACKGROUND ? plain.n : MAX_BACKGROUND;
     const int n_generated = generated.n < MAX_GENERATED ? generated.n : MAX_GENERATED;
     const float weight = ME_KEY_TEXT_WEIGHT / (float)(n_plain + n_generated);
-    ME_TRY(add_text(w, &plain, n_plain, weight * (float)n_plain, err));
-    return n_generated ? add_text(w, &generated, n_generated, weight * (float)n_generated, err) : MOBIEDIT_OK;
+    ME_TRY(add_text(samples, &plain, n_plain, weight * (float)n_plain, err));
+    return n_generated ? add_text(samples, &generated, n_generated, weight * (float)n_generated, err)
+                       : MOBIEDIT_OK;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------- */
 
 /* Whether an earlier edit of the layer has the same text around its subject. */
-static bool surroundings_are_known(const me_joint_samples *w, int i) {
+static bool surroundings_are_known(const me_joint_samples *samples, int i) {
     for (int j = 0; j < i; j++)
-        if (same_surroundings(&w->prompts[i], &w->prompts[j])) return true;
+        if (same_surroundings(&samples->prompts[i], &samples->prompts[j])) return true;
     return false;
 }
 
 /* A subject that is edited is no other name. */
 static bool is_edited(const void *user, const char *name) {
-    const me_joint_samples *w = user;
-    for (int i = 0; i < w->n; i++) {
-        const me_prompt *p = w->items[i].edit->prompt;
-        if (i > 0 && w->unit[i] == w->unit[i - 1]) continue;
+    const me_joint_samples *samples = user;
+    for (int i = 0; i < samples->n; i++) {
+        const me_prompt *p = samples->items[i].edit->prompt;
+        if (i > 0 && samples->unit[i] == samples->unit[i - 1]) continue;
         char subject[256];
         const size_t n = subject_length(p) < sizeof subject - 1 ? subject_length(p) : sizeof subject - 1;
         memcpy(subject, p->text + p->subject_begin, n);
@@ -165,39 +169,41 @@ static bool is_edited(const void *user, const char *name) {
 
 /* Names that end like a subject hold part of it, so that here only the whole counts. */
 static bool is_edited_whole(const void *user, const char *name) {
-    const me_joint_samples *w = user;
+    const me_joint_samples *samples = user;
     const size_t n = strlen(name);
-    for (int i = 0; i < w->n; i++) {
-        const me_prompt *p = w->items[i].edit->prompt;
+    for (int i = 0; i < samples->n; i++) {
+        const me_prompt *p = samples->items[i].edit->prompt;
         if (subject_length(p) == n && memcmp(p->text + p->subject_begin, name, n) == 0) return true;
     }
     return false;
 }
 
-static mobiedit_status add_names_around(me_joint_samples *w, const me_prompt *prompt,
+static mobiedit_status add_names_around(me_joint_samples *samples, const me_prompt *prompt,
                                         const me_name_choice *choice, int n_contexts, mobiedit_error *err) {
     me_key_set names = {0};
-    const mobiedit_status status = me_session_names(w->session, w->layer, prompt, choice, &names, err);
-    add_group(w, names, MAX_NAMES, (me_key_group){.weight = ME_KEY_NAMES_WEIGHT / (float)n_contexts});
+    const mobiedit_status status =
+        me_session_names(samples->session, samples->layer, prompt, choice, &names, err);
+    add_group(samples, names, MAX_NAMES, (me_key_group){.weight = ME_KEY_NAMES_WEIGHT / (float)n_contexts});
     return status;
 }
 
 /* Other names in each prompt. Prompts that begin alike share them; where there are many prompts, each takes
  * some of the names, and all together take all. */
-static mobiedit_status add_names(me_joint_samples *w, mobiedit_error *err) {
+static mobiedit_status add_names(me_joint_samples *samples, mobiedit_error *err) {
     int n_contexts = 0, n_names = 0, context = 0;
-    for (int i = 0; i < w->n; i++)
-        n_contexts += !surroundings_are_known(w, i);
+    for (int i = 0; i < samples->n; i++)
+        n_contexts += !surroundings_are_known(samples, i);
     while (me_texts_names[n_names])
         n_names++;
     const int step = 1 + n_names * n_contexts / MAX_NAMES;
-    for (int i = 0; i < w->n; i++) {
-        if (surroundings_are_known(w, i)) continue;
-        const me_name_choice choice = {.first = context % step, .step = step, .skips = is_edited, .user = w};
+    for (int i = 0; i < samples->n; i++) {
+        if (surroundings_are_known(samples, i)) continue;
+        const me_name_choice choice = {
+            .first = context % step, .step = step, .skips = is_edited, .user = samples};
         context++;
         /* Of more prompts than names that may be taken, those beyond have none of their own. */
         if (step > n_names && context > MAX_NAMES) break;
-        ME_TRY(add_names_around(w, &w->prompts[i], &choice, n_contexts, err));
+        ME_TRY(add_names_around(samples, &samples->prompts[i], &choice, n_contexts, err));
     }
     return MOBIEDIT_OK;
 }
@@ -205,34 +211,37 @@ static mobiedit_status add_names(me_joint_samples *w, mobiedit_error *err) {
 /* Each unit's subject with other first words, of which each takes some where there are many units. All
  * together weigh as much as those of one edit: every column answers to all of them, and where their weight
  * grows with the units, `left` grows long to be 0 on them and answers to any text. */
-static mobiedit_status add_near_names(me_joint_samples *w, mobiedit_error *err) {
+static mobiedit_status add_near_names(me_joint_samples *samples, mobiedit_error *err) {
     const int n_words = (int)me_texts_count(me_texts_first_words);
-    const int step = 1 + n_words * w->n_units / MAX_NEAR_NAMES;
-    for (int i = 0; i < w->n; i++) {
-        if ((i > 0 && w->unit[i] == w->unit[i - 1]) || w->unit[i] >= MAX_NEAR_NAMES) continue;
+    const int step = 1 + n_words * samples->n_units / MAX_NEAR_NAMES;
+    for (int i = 0; i < samples->n; i++) {
+        if ((i > 0 && samples->unit[i] == samples->unit[i - 1]) || samples->unit[i] >= MAX_NEAR_NAMES)
+            continue;
         const me_name_choice choice = {
-            .first = w->unit[i] % step, .step = step, .skips = is_edited_whole, .user = w};
+            .first = samples->unit[i] % step, .step = step, .skips = is_edited_whole, .user = samples};
         me_key_set names = {0};
-        ME_TRY(me_session_near_names(w->session, w->layer, &w->prompts[i], &choice, &names, err));
-        add_group(w, names, n_words, (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT / (float)w->n_units});
+        ME_TRY(me_session_near_names(samples->session, samples->layer, &samples->prompts[i], &choice, &names,
+                                     err));
+        add_group(samples, names, n_words,
+                  (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT / (float)samples->n_units});
     }
     return MOBIEDIT_OK;
 }
 
 /* ---- the prompts' own tokens, and what is to be kept ------------------------------------------------- */
 
-static mobiedit_status add_around(me_joint_samples *w, mobiedit_error *err) {
+static mobiedit_status add_around(me_joint_samples *samples, mobiedit_error *err) {
     me_sequences bare = {0};
     me_key_set keys = {0};
     mobiedit_status status = MOBIEDIT_OK;
-    const int step = (w->n + MAX_AROUND - 1) / MAX_AROUND;
-    for (int i = 0; i < w->n && status == MOBIEDIT_OK; i += step)
-        status = me_session_add_prompt(w->session, w->items[i].edit->prompt, w->items[i].edit->prompt->target,
-                                       &bare, err);
+    const int step = (samples->n + MAX_AROUND - 1) / MAX_AROUND;
+    for (int i = 0; i < samples->n && status == MOBIEDIT_OK; i += step)
+        status = me_session_add_prompt(samples->session, samples->items[i].edit->prompt,
+                                       samples->items[i].edit->prompt->target, &bare, err);
     if (status == MOBIEDIT_OK)
-        status = me_session_keys_around(w->session, w->layer, bare.items, bare.n, &keys, err);
+        status = me_session_keys_around(samples->session, samples->layer, bare.items, bare.n, &keys, err);
     me_sequences_free(&bare);
-    add_group(w, keys, MAX_AROUND, (me_key_group){.weight = 1});
+    add_group(samples, keys, MAX_AROUND, (me_key_group){.weight = 1});
     return status;
 }
 
@@ -242,47 +251,51 @@ static float cosine(const float *a, const float *b, int n) {
 }
 
 /* Whether a key is that of a subject that is edited, which must not be held at 0. */
-static bool points_at_a_subject(const me_joint_samples *w, const float *key) {
-    for (int i = 0; i < w->n; i++)
-        for (int j = 0; j < w->items[i].edit->n_keys; j++)
-            if (cosine(key, w->items[i].edit->keys + (size_t)j * (size_t)w->d, w->d) > SAME_KEY) return true;
+static bool points_at_a_subject(const me_joint_samples *samples, const float *key) {
+    for (int i = 0; i < samples->n; i++)
+        for (int j = 0; j < samples->items[i].edit->n_keys; j++)
+            if (cosine(key, samples->items[i].edit->keys + (size_t)j * (size_t)samples->d, samples->d) >
+                SAME_KEY)
+                return true;
     return false;
 }
 
 /* Leaves out keys that point at a subject of the layer. */
-static void drop_subjects(const me_joint_samples *w, me_key_set *keys) {
-    const size_t d = (size_t)w->d;
+static void drop_subjects(const me_joint_samples *samples, me_key_set *keys) {
+    const size_t d = (size_t)samples->d;
     int kept = 0;
     for (int j = 0; j < keys->n; j++) {
         const float *key = keys->keys + (size_t)j * d;
-        if (!points_at_a_subject(w, key)) memmove(keys->keys + (size_t)kept++ * d, key, d * sizeof *key);
+        if (!points_at_a_subject(samples, key))
+            memmove(keys->keys + (size_t)kept++ * d, key, d * sizeof *key);
     }
     keys->n = kept;
 }
 
 /* The subjects that other layers' edits are about: a neuron here that stirs at one of them changes the key
  * that its own neuron, further up, reads. */
-static mobiedit_status add_elsewhere(me_joint_samples *w, mobiedit_error *err) {
+static mobiedit_status add_elsewhere(me_joint_samples *samples, mobiedit_error *err) {
     me_sequences bare = {0};
     me_key_set keys = {0};
     mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; i < w->n_all && status == MOBIEDIT_OK; i++)
-        if (w->all[i].edit->layer != w->layer)
-            status = me_session_add_prompt(w->session, w->all[i].edit->prompt, NULL, &bare, err);
-    if (status == MOBIEDIT_OK && bare.n) status = me_session_keys(w->session, w->layer, &bare, &keys, err);
+    for (int i = 0; i < samples->n_all && status == MOBIEDIT_OK; i++)
+        if (samples->all[i].edit->layer != samples->layer)
+            status = me_session_add_prompt(samples->session, samples->all[i].edit->prompt, NULL, &bare, err);
+    if (status == MOBIEDIT_OK && bare.n)
+        status = me_session_keys(samples->session, samples->layer, &bare, &keys, err);
     me_sequences_free(&bare);
-    drop_subjects(w, &keys);
-    add_group(w, keys, MAX_ELSEWHERE, (me_key_group){.weight = (float)keys.n});
+    drop_subjects(samples, &keys);
+    add_group(samples, keys, MAX_ELSEWHERE, (me_key_group){.weight = (float)keys.n});
     return status;
 }
 
-static mobiedit_status add_keep(me_joint_samples *w, mobiedit_error *err) {
-    for (int i = 0; i < w->n; i++) {
-        const me_joint_edit *edit = w->items[i].edit;
+static mobiedit_status add_keep(me_joint_samples *samples, mobiedit_error *err) {
+    for (int i = 0; i < samples->n; i++) {
+        const me_joint_edit *edit = samples->items[i].edit;
         me_key_set keys = {0};
-        ME_TRY(me_session_text_keys(w->session, w->layer, edit->keep, edit->n_keep, &keys, err));
-        drop_subjects(w, &keys);
-        add_group(w, keys, MAX_KEEP / w->n + 1, (me_key_group){.weight = (float)keys.n});
+        ME_TRY(me_session_text_keys(samples->session, samples->layer, edit->keep, edit->n_keep, &keys, err));
+        drop_subjects(samples, &keys);
+        add_group(samples, keys, MAX_KEEP / samples->n + 1, (me_key_group){.weight = (float)keys.n});
     }
     return MOBIEDIT_OK;
 }
@@ -290,97 +303,99 @@ static mobiedit_status add_keep(me_joint_samples *w, mobiedit_error *err) {
 /* ---- units ------------------------------------------------------------------------------------------- */
 
 /* Whether another unit of the subject has the key too. */
-static bool is_ambiguous(const me_joint_samples *w, int unit, const me_prompt *prompt, const float *key) {
-    for (int i = 0; i < w->n; i++) {
-        const me_joint_edit *other = w->items[i].edit;
-        if (w->unit[i] == unit || !me_same_subject(other->prompt, prompt)) continue;
+static bool is_ambiguous(const me_joint_samples *samples, int unit, const me_prompt *prompt,
+                         const float *key) {
+    for (int i = 0; i < samples->n; i++) {
+        const me_joint_edit *other = samples->items[i].edit;
+        if (samples->unit[i] == unit || !me_same_subject(other->prompt, prompt)) continue;
         for (int j = 0; j < other->n_keys; j++)
-            if (cosine(key, other->keys + (size_t)j * (size_t)w->d, w->d) > SAME_KEY) return true;
+            if (cosine(key, other->keys + (size_t)j * (size_t)samples->d, samples->d) > SAME_KEY) return true;
     }
     return false;
 }
 
 /* The keys of edits [first, last), which are one unit, without ambiguous ones; the bare prompts' stay in any
  * case. rows has room for all. Returns how many. */
-static int list_keys(const me_joint_samples *w, int first, int last, const float **rows) {
+static int list_keys(const me_joint_samples *samples, int first, int last, const float **rows) {
     int n = 0;
     for (int i = first; i < last; i++) {
-        const me_joint_edit *edit = w->items[i].edit;
+        const me_joint_edit *edit = samples->items[i].edit;
         for (int j = 0; j < edit->n_keys; j++) {
-            const float *key = edit->keys + (size_t)j * (size_t)w->d;
-            if (j == 0 || !is_ambiguous(w, w->unit[first], edit->prompt, key)) rows[n++] = key;
+            const float *key = edit->keys + (size_t)j * (size_t)samples->d;
+            if (j == 0 || !is_ambiguous(samples, samples->unit[first], edit->prompt, key)) rows[n++] = key;
         }
     }
     return n;
 }
 
 /* m rows of `total` keys: all where they are no more, else means of neighbouring ones. */
-static mobiedit_status mean_keys(const me_joint_samples *w, const float *const *rows, int total, int m,
+static mobiedit_status mean_keys(const me_joint_samples *samples, const float *const *rows, int total, int m,
                                  me_key_set *out, mobiedit_error *err) {
-    const size_t d = (size_t)w->d;
+    const size_t d = (size_t)samples->d;
     float *keys = me_calloc((size_t)m * d, sizeof *keys);
     if (!keys) return me_fail_memory(err, "keys");
     for (int i = 0; i < m; i++) {
         const int from = (int)((long)i * total / m), to = (int)((long)(i + 1) * total / m);
         for (int j = from; j < to; j++)
-            cblas_saxpy(w->d, 1.0F / (float)(to - from), rows[j], 1, keys + (size_t)i * d, 1);
+            cblas_saxpy(samples->d, 1.0F / (float)(to - from), rows[j], 1, keys + (size_t)i * d, 1);
     }
     *out = (me_key_set){.keys = keys, .n = m};
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status unit_keys(const me_joint_samples *w, int first, int last, int most, me_key_set *out,
-                                 mobiedit_error *err) {
+static mobiedit_status unit_keys(const me_joint_samples *samples, int first, int last, int most,
+                                 me_key_set *out, mobiedit_error *err) {
     int total = 0;
     for (int i = first; i < last; i++)
-        total += w->items[i].edit->n_keys;
+        total += samples->items[i].edit->n_keys;
     const float **rows = me_calloc((size_t)total, sizeof *rows);
     if (!rows) return me_fail_memory(err, "keys");
-    total = list_keys(w, first, last, rows);
-    const mobiedit_status status = mean_keys(w, rows, total, total < most ? total : most, out, err);
+    total = list_keys(samples, first, last, rows);
+    const mobiedit_status status = mean_keys(samples, rows, total, total < most ? total : most, out, err);
     me_free(rows);
     return status;
 }
 
-static int unit_end(const me_joint_samples *w, int first) {
+static int unit_end(const me_joint_samples *samples, int first) {
     int last = first + 1;
-    while (last < w->n && w->unit[last] == w->unit[first])
+    while (last < samples->n && samples->unit[last] == samples->unit[first])
         last++;
     return last;
 }
 
 /* The bare prompt's key once more, as for one edit. */
-static void add_own_key(me_joint_samples *w, int first) {
-    w->groups[w->n_groups++] = (me_key_group){.keys = w->items[first].edit->keys,
-                                              .n = 1,
-                                              .target = 1,
-                                              .column = w->unit[first],
-                                              .weight = ME_KEY_OWN_WEIGHT};
-    w->n_samples++;
+static void add_own_key(me_joint_samples *samples, int first) {
+    samples->groups[samples->n_groups++] = (me_key_group){.keys = samples->items[first].edit->keys,
+                                                          .n = 1,
+                                                          .target = 1,
+                                                          .column = samples->unit[first],
+                                                          .weight = ME_KEY_OWN_WEIGHT};
+    samples->n_samples++;
 }
 
-static mobiedit_status add_units(me_joint_samples *w, mobiedit_error *err) {
-    const int most = (ME_KEY_MAX_JOINT - w->n_samples) / w->n_units - 1;
+static mobiedit_status add_units(me_joint_samples *samples, mobiedit_error *err) {
+    const int most = (ME_KEY_MAX_JOINT - samples->n_samples) / samples->n_units - 1;
     if (most < 1)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%d edits at layer %d are too many to be solved together",
-                       w->n_units, w->layer);
-    for (int first = 0, last; first < w->n; first = last) {
-        last = unit_end(w, first);
+                       samples->n_units, samples->layer);
+    for (int first = 0, last; first < samples->n; first = last) {
+        last = unit_end(samples, first);
         me_key_set keys = {0};
-        ME_TRY(unit_keys(w, first, last, most, &keys, err));
-        add_group(w, keys, most, (me_key_group){.target = 1, .column = w->unit[first], .weight = 1});
-        add_own_key(w, first);
+        ME_TRY(unit_keys(samples, first, last, most, &keys, err));
+        add_group(samples, keys, most,
+                  (me_key_group){.target = 1, .column = samples->unit[first], .weight = 1});
+        add_own_key(samples, first);
     }
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_joint_samples_collect(me_joint_samples *w, mobiedit_error *err) {
-    ME_TRY(open_samples(w, err));
-    ME_TRY(add_background(w, err));
-    ME_TRY(add_names(w, err));
-    ME_TRY(add_near_names(w, err));
-    ME_TRY(add_around(w, err));
-    ME_TRY(add_keep(w, err));
-    ME_TRY(add_elsewhere(w, err));
-    return add_units(w, err);
+mobiedit_status me_joint_samples_collect(me_joint_samples *samples, mobiedit_error *err) {
+    ME_TRY(open_samples(samples, err));
+    ME_TRY(add_background(samples, err));
+    ME_TRY(add_names(samples, err));
+    ME_TRY(add_near_names(samples, err));
+    ME_TRY(add_around(samples, err));
+    ME_TRY(add_keep(samples, err));
+    ME_TRY(add_elsewhere(samples, err));
+    return add_units(samples, err);
 }

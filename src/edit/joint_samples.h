@@ -13,7 +13,7 @@ typedef struct {
 } me_joint_item;
 
 /* Orders items [n] by layer, subject and key, as qsort wants it: edits of a unit stand side by side. */
-int me_joint_compare_items(const void *a, const void *b);
+int me_joint_compare_items(const void *x, const void *y);
 
 typedef struct {
     me_session *session; /* down to n_all the caller's to fill */

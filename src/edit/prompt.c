@@ -48,11 +48,10 @@ mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out,
     ME_TRY(check_braces(request->prompt, open, close, err));
     char *subject = trimmed(open + 1, (size_t)(close - open - 1));
     size_t before = (size_t)(open - request->prompt), length = subject ? strlen(subject) : 0;
-    char *text = me_calloc(strlen(request->prompt) + 1, 1), *target = NULL;
+    const size_t size = strlen(request->prompt) + 1;
+    char *text = me_calloc(size, 1), *target = NULL;
     if (subject && text) {
-        memcpy(text, request->prompt, before);
-        memcpy(text + before, subject, length);
-        memcpy(text + before + length, close + 1, strlen(close + 1));
+        (void)snprintf(text, size, "%.*s%s%s", (int)before, request->prompt, subject, close + 1);
         target = target_of(request->target, text);
     }
     mobiedit_status status = MOBIEDIT_OK;
