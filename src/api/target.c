@@ -1,3 +1,4 @@
+/* What the unedited model says to a target, and what may have to follow it. */
 #include "api/target.h"
 
 #include "base/logits.h"

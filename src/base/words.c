@@ -1,3 +1,4 @@
+/* Where words and numbers end, and where a space stands between two texts. */
 #include "base/words.h"
 
 #include "base/memory.h"

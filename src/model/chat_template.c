@@ -86,7 +86,7 @@ static void shorten(const char *reason, char *line) {
         reason++;
     size_t n = 0;
     for (; reason[n] && reason[n] != '\n' && n < MAX_REASON - 1; n++)
-        line[n] = reason[n] < ' ' && reason[n] >= 0 ? '?' : reason[n];
+        line[n] = (unsigned char)reason[n] < ' ' ? '?' : reason[n];
     line[n] = '\0';
 }
 

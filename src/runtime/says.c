@@ -1,3 +1,4 @@
+/* Compares what a model says with a target, as text. */
 #include "runtime/says.h"
 
 #include "base/logits.h"
