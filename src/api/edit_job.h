@@ -49,7 +49,7 @@ mobiedit_status me_job_begin(me_edit_job *job, mobiedit_model *model, const me_j
                              mobiedit_edit_result *result, mobiedit_error *err);
 
 /* Whether the model says the target already: result->solve.stop tells so, and result->before is filled. */
-mobiedit_status me_job_is_said(me_edit_job *job, bool *said, mobiedit_error *err);
+mobiedit_status me_job_is_said(me_edit_job *job, bool *already, mobiedit_error *err);
 
 /* Whether to make another attempt after one that ended with `last`; before the first E_NOT_SOLVED. Drops what
  * the last one left pending. */

@@ -171,7 +171,7 @@ static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, b
 }
 
 mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *output, mobiedit_error *err) {
-    me_pending_file pending;
+    me_pending_file pending = {0};
     me_active_edits active;
     ME_TRY(write_active(ledger, output, true, &active, &pending, err));
     me_active_close(&active);
@@ -201,7 +201,7 @@ mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger, const mobiedit_me
                                       const char *output, mobiedit_merge_result *result,
                                       mobiedit_error *err) {
     const mobiedit_merge_options defaults = {0};
-    me_pending_file adapter;
+    me_pending_file adapter = {0};
     me_active_edits active;
     *result = (mobiedit_merge_result){0};
     ME_TRY(write_active(ledger, output, false, &active, &adapter, err));
