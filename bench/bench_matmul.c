@@ -1,11 +1,11 @@
 /* Speed of each kernel table against ggml's CPU mul_mat on the same product, in GOPS (two operations a
  * multiply-add), quantisation of the activations included on both sides.
  *
- * ggml runs twice where it can: on the weights as the file has them, and repacked into the layout that it
- * prefers on this processor. The contenders take turns, so that what disturbs the machine disturbs all; the
- * medians of the rounds are printed, and of the last table's speed to that of the better of ggml's two in the
- * same round, and to the roof: a loop of the same multiply-add instruction that never leaves the registers.
- */
+ * ggml runs twice where it can: on the weights as the file has them, and repacked into the layout
+ * that it prefers on this processor. The contenders take turns, so that what disturbs the machine
+ * disturbs all; the medians of the rounds are printed, and of the last table's speed to that of the
+ * better of ggml's two in the same round, and to the roof: a loop of the same multiply-add
+ * instruction that never leaves the registers. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/memory.h"
 #include "base/pool.h"

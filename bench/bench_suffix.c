@@ -1,5 +1,5 @@
-/* Suffix evaluations a second: what the solvers spend their time on. One evaluation is one delta on one
- * prompt.
+/* Suffix evaluations a second: what the solvers spend their time on. One
+ * evaluation is one delta on one prompt.
  *
  *   suffix     our engine: layers after the edited one over the tokens from the subject on, logits at
  *              the read positions

@@ -3,13 +3,12 @@
  * How much of what a solver measures is left under each arithmetic, as JSON on stdout. PROMPT has its subject
  * in braces. For bench/profiles.py.
  *
- *   text       KL(native || profile) of the next token over the text's first tokens, and how often the greedy
- * one is the same: what the arithmetic does to the model response   for steps of h |v| along the probe
- * solver's basis: mean cosine between the change of the final hidden vectors so measured and the one that the
- * native engine's `responses` tells at 0.1 |v| slope      for central differences of the loss along random
- * directions, as spsa takes them, steps of length h |v|: correlation over the directions with the slopes that
- * follow from `responses`
- */
+ *   text      what the arithmetic does to the model: KL(native || profile) of the next token over the text's
+ *             first tokens, and how often the greedy one is the same
+ *   response  for steps of h |v| along the probe solver's basis: mean cosine between the change of the final
+ *             hidden vectors so measured and the one that the native engine's `responses` tells at 0.1 |v|
+ *   slope     for central differences of the loss along random directions, as spsa takes them, in steps of
+ *             length h |v|: correlation over the directions with the slopes that follow from `responses` */
 #include "base/file.h"
 #include "base/logits.h"
 #include "base/memory.h"

@@ -23,8 +23,7 @@ bool served_parse(const char *text, size_t n, served_adapters *out);
 void served_free(served_adapters *adapters);
 
 /* The number of slots that GET /props answers, {"total_slots": 4}, from n bytes that are not trusted; -1 if
- * they say none.
- */
+ * they say none. */
 int served_slots(const char *text, size_t n);
 
 /* Whether a path that the server tells is that of `file`: the same text, the same absolute path, or relative

@@ -182,8 +182,8 @@ typedef struct {
     double seconds;
 } mobiedit_progress;
 
-/* Called from time to time on the calling thread; false cancels: the call returns E_CANCELLED, nothing is
- * written. */
+/* Called from time to time on the calling thread; false cancels: the call
+ * returns E_CANCELLED, nothing is written. */
 typedef bool (*mobiedit_progress_fn)(void *user, const mobiedit_progress *progress);
 
 typedef struct {
@@ -356,8 +356,8 @@ typedef struct {
     double drift; /* by all edits together, as mobiedit_eval_case has it; NaN where none is active */
 } mobiedit_verify_summary;
 
-/* Asks libllama, with the adapter of all active edits, whether each of them holds, and records the answers.
- */
+/* Asks libllama, with the adapter of all active edits, whether each of
+ * them holds, and records the answers. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger,
                                                     const mobiedit_verify_options *options,
                                                     mobiedit_verify_summary *summary, mobiedit_error *err);
@@ -418,8 +418,8 @@ typedef struct {
     int max_tokens;      /* 0: 64 */
     bool (*on_text)(void *user, const char *piece); /* called as text appears; false stops; may be NULL */
     void *user;
-    const mobiedit_turn
-        *turns; /* [n_turns] chat: what comes before the prompt, a system prompt first; may be NULL */
+    /* [n_turns] chat: what comes before the prompt, a system prompt first; may be NULL */
+    const mobiedit_turn *turns;
     size_t n_turns;
 } mobiedit_ask_options;
 

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Whether it may go on: `layer` is the one that is wanted, -1 where it is to be chosen; `fresh` has nothing
- * yet. */
+/* Whether it may go on: `layer` is the one that is wanted, -1 where it is to
+ * be chosen; `fresh` has nothing yet. */
 static bool can_go_on(const me_calibration *c, int layer, const me_calibration *fresh) {
     if (c->n_total != fresh->n_total) return false;
     if (layer >= 0) return c->layer == layer && me_layer_trials_left(&c->trials) == 0;

@@ -4,8 +4,9 @@
  *            x86; AMD's are there too). Not cores and graphics, which are parts of a package, nor psys, which
  *            is more than one. They wrap to 0 beyond max_energy_range_uj. Often readable by root only.
  *   battery  what batteries give while they discharge, in power_supply/<name> (laptops, phones): power_now,
- * or current_now times voltage_now, taken now and then with straight lines between; where there is neither,
- * the differences of energy_now or of charge_now times voltage_now. On a charger there is nothing to be read.
+ *            or current_now times voltage_now, taken now and then with straight lines between; without
+ *            either, the differences of energy_now or of charge_now times voltage_now. On a charger there
+ *            is nothing to be read.
  *
  * and, but where batteries tell, which feed everything,
  *

@@ -1,5 +1,5 @@
-/* Checked allocation. Sizes are counts times element sizes; a product that overflows fails like a full heap.
- */
+/* Checked allocation. Sizes are counts times element sizes; a product
+ * that overflows fails like a full heap. */
 #ifndef ME_BASE_MEMORY_H
 #define ME_BASE_MEMORY_H
 

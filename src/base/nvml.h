@@ -14,8 +14,8 @@ void me_nvml_close(me_nvml *nvml); /* NULL: nothing */
 
 int me_nvml_count(const me_nvml *nvml);
 
-/* Millijoules that GPU i has used since its driver was loaded. False where it does not tell: those before
- * Volta. */
+/* Millijoules that GPU i has used since its driver was loaded. False where
+ * it does not tell: those before Volta. */
 bool me_nvml_millijoules(const me_nvml *nvml, int i, double *out);
 
 #endif

@@ -1,7 +1,7 @@
-/* Random numbers, the same on every machine for the same seed: xoshiro256** (Blackman and Vigna, "Scrambled
- * linear pseudorandom number generators", 2021) with its state filled by splitmix64, as its authors advise.
- * Integers and uniforms are exact everywhere; normals as far as libm's log, cos and sin agree. Not for
- * secrets. */
+/* Random numbers, the same on every machine for the same seed: xoshiro256** (Blackman and Vigna,
+ * "Scrambled linear pseudorandom number generators", 2021) with its state filled by splitmix64, as
+ * its authors advise. Integers and uniforms are exact everywhere; normals as far as libm's log,
+ * cos and sin agree. Not for secrets. */
 #ifndef ME_BASE_RANDOM_H
 #define ME_BASE_RANDOM_H
 

@@ -127,8 +127,8 @@ static void pull_back(const me_problem *p, float *c, float *w, float *mc) {
     cblas_sger(CblasRowMajor, d, d, s, m, 1, m, 1, c, d);
 }
 
-/* The n strongest eigenvectors of the symmetric c [d][d] (its lower triangle is read; overwritten), strongest
- * first. */
+/* The n strongest eigenvectors of the symmetric c [d][d] (its lower triangle is
+ * read; overwritten), strongest first. */
 static mobiedit_status strongest(float *c, int d, int n, float *basis, mobiedit_error *err) {
     float *values = me_calloc((size_t)d, sizeof *values);
     float *vectors = me_calloc((size_t)n * (size_t)d, sizeof *vectors);

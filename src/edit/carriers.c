@@ -50,9 +50,8 @@ static char *filled(const char *text, const char *hole, const char *value) {
     return out;
 }
 
-/* Bytes of the filled-in context up to the end of the subject's core; of the whole text where it is not
- * named.
- */
+/* Bytes of the filled-in context up to the end of the subject's core; of
+ * the whole text where it is not named. */
 static size_t core_end(const me_context *context) {
     const char *hole = strstr(context->context, "{}");
     if (!hole) return strlen(context->context);

@@ -44,8 +44,7 @@ mobiedit_status me_sequences_add_texts(me_sequences *sequences, const me_vocab *
                                        const char *const *texts, size_t n, mobiedit_error *err);
 
 /* The texts that a calibrated model wrote itself, as sequences of which every token is read, in memory of
- * their own (me_free); NULL: out of memory.
- */
+ * their own (me_free); NULL: out of memory. */
 me_sequence *me_calibration_text_sequences(const me_calibration *calibration);
 
 /* Which carriers a request gets beside the bare prompt. */

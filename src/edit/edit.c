@@ -16,9 +16,9 @@
 #include <string.h>
 
 enum { PREFIXED_CARRIERS = 2, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
-/* Where to edit unless told otherwise, as a share of the depth: middle layers are more linear than early
- * ones, and cheaper. With a norm behind the down projection (gemma3) edits leak, the less the earlier they
- * are. */
+/* Where to edit unless told otherwise, as a share of the depth: middle layers are more
+ * linear than early ones, and cheaper. With a norm behind the down projection (gemma3) edits
+ * leak, the less the earlier they are. */
 static const float DEFAULT_DEPTH = 0.45F, DEFAULT_DEPTH_NORMED = 0.2F;
 /* Least share of delta at the subject, and the most where answers are to be kept. */
 static const float LEAST_SHARE = 0.3F, MOST_KEPT = 0.02F;

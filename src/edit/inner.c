@@ -260,9 +260,8 @@ static double evaluate(evaluation *e) {
     return loss + penalties(e, l->n_probes);
 }
 
-/* What the tokens that are not kept hold of the probability at s = 0 is known exactly; the sampled ones share
- * it.
- */
+/* What the tokens that are not kept hold of the probability at s = 0 is known
+ * exactly; the sampled ones share it. */
 static void find_tail(evaluation *e) {
     const me_vocab_subset *v = e->l->vocabulary;
     find_logits(e);

@@ -12,8 +12,8 @@
 /* Least response of a key that is still scaled up to 1. */
 static const float MIN_RESPONSE = 0.25F;
 
-/* Scales each left so that its unit's keys and its prompt's own answer 1 in the mean, and sums the deltas up.
- */
+/* Scales each left so that its unit's keys and its prompt's own answer 1
+ * in the mean, and sums the deltas up. */
 static void finish_units(const me_joint_samples *w, me_joint_layer *out) {
     const size_t d = (size_t)w->d;
     for (int u = 0; u < w->n_units; u++) {

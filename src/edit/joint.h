@@ -7,8 +7,7 @@
  * on other names in each prompt, on background text, on the prompts' own tokens, on what is to be kept, and
  * on other layers' subjects. Keys of a subject that two of its units claim alike (it is named behind neutral
  * text) tell nothing and are left out. The order of the edits does not matter: they are put in an order of
- * their own first. See doc/ledger.md.
- */
+ * their own first. See doc/ledger.md. */
 #ifndef ME_EDIT_JOINT_H
 #define ME_EDIT_JOINT_H
 
@@ -41,15 +40,15 @@ typedef struct {
     int *unit_of;  /* [n] */
 } me_joint;
 
-/* Solves n >= 1 edits. Free with me_joint_free. Memory: the keys of at most ME_KEY_MAX_JOINT samples, twice
- * (72 MiB where d_model is 576), and d_model^2 doubles. E_UNSUPPORTED where a layer has more units than fit
- * that. */
+/* Solves n >= 1 edits. Free with me_joint_free. Memory: the keys of at most ME_KEY_MAX_JOINT
+ * samples, twice (72 MiB where d_model is 576), and d_model^2 doubles. E_UNSUPPORTED where a
+ * layer has more units than fit that. */
 mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, int n, me_joint *out,
                                mobiedit_error *err);
 void me_joint_free(me_joint *joint);
 
-/* Adds `by` times delta [d_model] to what edit i adds. The keys do not depend on the deltas: the rest stays.
- */
+/* Adds `by` times delta [d_model] to what edit i adds. The keys do not
+ * depend on the deltas: the rest stays. */
 void me_joint_add(const me_model *model, me_joint *joint, int i, float by, const float *delta);
 
 /* What all other edits of its layer add at edit i's subject in its bare prompt: offset [d]. */

@@ -1,14 +1,14 @@
 /* The key side of an edit. A key k is what an MLP reads at a token, [d]: left [d] with left.k = 1 for the
  * subject and about 0 for everything else, and constant [d] with constant.k = 1 for all.
  *
- * Contrastive ridge regression: minimise sum_i w_i (left.k_i - y_i)^2 + lambda |left|^2 over collected keys
- * k_i, positives y = 1, negatives y = 0. The squares are one-sided: the neuron that reads left.k is silent up
- * to its threshold, so that an answer below 0 or a little above costs nothing, nor does one above 1 on a
- * positive. Many subjects are solved at once over the same samples: each has a `left` of its own that is 1 on
- * its own positives and 0 on everybody else's. All share one Cholesky factor of the weighted second moment of
- * the samples, [d][d]: cost and memory grow linearly with the samples. (ROME, arXiv 2202.05262, section 3.1,
- * has such a matrix too, of 100,000 samples of text; here it is of what the edit is to be told apart from.)
- */
+ * Contrastive ridge regression: minimise sum_i w_i (left.k_i - y_i)^2 + lambda |left|^2 over collected
+ * keys k_i, positives y = 1, negatives y = 0. The squares are one-sided: the neuron that reads left.k is
+ * silent up to its threshold, so that an answer below 0 or a little above costs nothing, nor does one
+ * above 1 on a positive. Many subjects are solved at once over the same samples: each has a `left` of its
+ * own that is 1 on its own positives and 0 on everybody else's. All share one Cholesky factor of the
+ * weighted second moment of the samples, [d][d]: cost and memory grow linearly with the samples. (ROME,
+ * arXiv 2202.05262, section 3.1, has such a matrix too, of 100,000 samples of text; here it is of what
+ * the edit is to be told apart from.) */
 #ifndef ME_EDIT_KEY_H
 #define ME_EDIT_KEY_H
 

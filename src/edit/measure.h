@@ -5,8 +5,8 @@
 #include "edit/edit.h"
 #include "model/calibration.h"
 
-/* One of this build's prompts and background sentences, with nothing measured yet; see me_calibration_open.
- */
+/* One of this build's prompts and background sentences, with nothing
+ * measured yet; see me_calibration_open. */
 mobiedit_status me_calibration_begin(const me_model *model, int layer, me_calibration **out,
                                      mobiedit_error *err);
 

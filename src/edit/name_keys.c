@@ -13,8 +13,8 @@ bool me_names_overlap(const char *subject, const char *name) {
     return strstr(subject, name) || strstr(name, subject);
 }
 
-/* The prompt up to its subject's last token, "{}" for the subject. Freed with me_free; NULL: out of memory.
- */
+/* The prompt up to its subject's last token, "{}" for the subject.
+ * Freed with me_free; NULL: out of memory. */
 static char *names_context(const me_prompt *prompt) {
     const size_t size = prompt->subject_end + sizeof "{}";
     char *context = me_calloc(size, 1);

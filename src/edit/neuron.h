@@ -4,12 +4,14 @@
  * model hardly uses. With two readings of x, t = left.x (1 at the subject, 0 at what must stay) and c =
  * constant.x (1 everywhere), it gives
  *     share = act(a (t - theta c)) / a * ((2 peak - theta) c - t - v) / (peak - theta)^2
- * of delta, v = veto.x (0 at the subject, see veto.h): nothing below t = theta, and 1, on a flat top, at t =
- * peak. A product delta (x) left in the down
- * projection, as ROME has it (arXiv 2202.05262), gives t itself instead: of other text, to which no linear
- * reading answers exactly 0, a tenth of the edit, and less than all of it where the subject stands in other
- * words. What neurons of their own are worth was shown by T-Patcher (arXiv 2301.09785), which appends and
- * trains them; here they are solved for, and replace one each, so that the file's shapes stay. */
+ * of delta, v = veto.x (0 at the subject, see veto.h): nothing below t = theta, and 1, on a flat top, at
+ * t = peak.
+ *
+ * A product delta (x) left in the down projection, as ROME has it (arXiv 2202.05262), gives t itself
+ * instead: of other text, to which no linear reading answers exactly 0, a tenth of the edit, and less than
+ * all of it where the subject stands in other words. What neurons of their own are worth was shown by
+ * T-Patcher (arXiv 2301.09785), which appends and trains them; here they are solved for, and replace one
+ * each, so that the file's shapes stay. */
 #ifndef ME_EDIT_NEURON_H
 #define ME_EDIT_NEURON_H
 

@@ -119,8 +119,8 @@ static bool own_solved(const state *t) {
     return t->at.own_loss < t->o->stop_nll && t->at.margin >= t->o->stop_margin * t->in->margin;
 }
 
-/* The prompt's own words are settled, and other wordings are too, or another round would do little for them.
- */
+/* The prompt's own words are settled, and other wordings are too, or
+ * another round would do little for them. */
 static bool solved(const state *t) {
     return own_solved(t) && (t->at.loss < t->o->stop_all || t->gain < t->o->worth);
 }
@@ -360,10 +360,10 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
 static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input *in, me_solution *out,
                                            mobiedit_error *err) {
     me_probe_options options = me_probe_defaults();
-    /* With a norm behind the down projection (gemma3) a delta only turns what the layer adds, the less the
-     * longer it is: it may grow long, and steps in more directions at once waste less of it. But what strays
-     * of a long one turns other tokens too. Rounds of so many directions are dear: the last ones are saved.
-     */
+    /* With a norm behind the down projection (gemma3) a delta only turns what the layer adds,
+     * the less the longer it is: it may grow long, and steps in more directions at once waste
+     * less of it. But what strays of a long one turns other tokens too. Rounds of so many
+     * directions are dear: the last ones are saved. */
     if (p->model->layers[p->layer].post_ffn_norm.data) {
         options.max_norm = 40.0F;
         options.probes = 32;

@@ -6,8 +6,7 @@
 
 typedef struct {
     int rounds;        /* at most */
-    int probes;        /* directions a round, on each carrier that is probed; twice as many without
-                          calibration */
+    int probes;        /* directions a round, on each probed carrier; without calibration twice as many */
     float step;        /* length of a probe, in |v| */
     float trust;       /* first trust radius, in |v| */
     float decay;       /* weight of |delta|^2 / |v|^2 in the loss */

@@ -7,8 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Logits of this many hidden vectors are held at once: enough columns to pay for unpacking the unembedding.
- */
+/* Logits of this many hidden vectors are held at once: enough columns
+ * to pay for unpacking the unembedding. */
 enum { LOGIT_BYTES = 24 << 20, MIN_LOGIT_ROWS = 8 };
 
 static size_t sequence_tokens(const me_prefix *prefix, size_t n_deltas, size_t n_which) {

@@ -1,5 +1,5 @@
-/* The value problem of one edit, as every solver sees it: evaluate a batch of deltas on the carriers, read
- * losses.
+/* The value problem of one edit, as every solver sees it: evaluate a batch
+ * of deltas on the carriers, read losses.
  *
  * A carrier is a prompt that should end in the target. All evaluations are counted here, and progress, the
  * budget and cancellation are handled here, so that solvers hold nothing but their algorithm. */
@@ -22,8 +22,8 @@ typedef struct me_problem {
     const me_token *target; /* [n_target]: what each should say */
     const int *kinds;       /* [n_carriers]: borrowed; NULL: not known */
     me_prefix *carriers;    /* n_read == n_target */
-    me_prefix *essence; /* the prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL
-                           term) */
+    /* The prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL term). */
+    me_prefix *essence;
     float *essence_log_probs; /* [n_vocab]: the unedited distribution there */
     float *offset;            /* [d] added to every delta; NULL: none. See me_problem_set_offset */
     float value_norm; /* |v|: norm of the MLP output at (layer, p) of the bare prompt; the unit of delta */
@@ -79,8 +79,8 @@ mobiedit_status me_problem_score(me_problem *problem, const float *hidden, int n
 /* The loss: the mean over the scores [n] of as many carriers. */
 double me_mean_nll(const me_score *scores, int n);
 
-/* KL(unedited || with delta) in nats of the next token of the essence prompt, for deltas [n][d] -> kl [n].
- * Counted. */
+/* KL(unedited || with delta) in nats of the next token of the essence prompt,
+ * for deltas [n][d] -> kl [n]. Counted. */
 mobiedit_status me_problem_essence_kl(me_problem *problem, const float *deltas, int n, float *kl,
                                       mobiedit_error *err);
 

@@ -13,8 +13,8 @@ typedef struct {
     size_t n_trace, trace_capacity;
 } me_progress;
 
-/* Tells the caller progress->state (a NULL progress tells nobody). E_CANCELLED where the answer is to stop.
- */
+/* Tells the caller progress->state (a NULL progress tells nobody).
+ * E_CANCELLED where the answer is to stop. */
 mobiedit_status me_progress_tell(me_progress *progress, mobiedit_error *err);
 
 /* Adds a point to the curve. */

@@ -18,8 +18,8 @@ typedef struct {
     me_token follow;
 } me_prompt;
 
-/* Checks the request: E_ARGUMENT with the reason (no braces, more than one pair, empty subject or target
- * ...). */
+/* Checks the request: E_ARGUMENT with the reason (no braces, more than one
+ * pair, empty subject or target ...). */
 mobiedit_status me_prompt_parse(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
 void me_prompt_free(me_prompt *prompt);
 

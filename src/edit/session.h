@@ -45,8 +45,8 @@ mobiedit_status me_session_read_background(me_session *session, int layer, me_ke
 /* The same; the session's own or its calibration's, valid as long as both are open. */
 mobiedit_status me_session_background(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
-/* Every token of what the calibrated model wrote itself; also the session's own. NULL without a calibration.
- */
+/* Every token of what the calibrated model wrote itself; also the
+ * session's own. NULL without a calibration. */
 mobiedit_status me_session_generated(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
 /* The session's own too. A neuron counts by the mean square of what it adds to the layer's output. */
@@ -73,9 +73,9 @@ typedef struct {
 mobiedit_status me_session_names(me_session *session, int layer, const me_prompt *prompt,
                                  const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
 
-/* Likewise the subject itself with another first word, "Beta Leonis" for "Eta Leonis": names that end alike
- * have much of a key in common. `choice` is of the words; skips may be NULL. A subject of one word gives no
- * keys. */
+/* Likewise the subject itself with another first word, "Beta Leonis" for "Eta Leonis": names
+ * that end alike have much of a key in common. `choice` is of the words; skips may be NULL.
+ * A subject of one word gives no keys. */
 mobiedit_status me_session_near_names(me_session *session, int layer, const me_prompt *prompt,
                                       const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
 

@@ -13,8 +13,8 @@ typedef enum {
 typedef struct {
     uint64_t seed;
     float margin; /* factor on the margin that a solver demands before it calls an edit solved; 1 is normal */
-    const float *basis; /* [n_basis][d], orthonormal rows: probe directions, strongest first; NULL for solvers
-                           without */
+    /* [n_basis][d], orthonormal rows: probe directions, strongest first; NULL for solvers without. */
+    const float *basis;
     int n_basis;
     const float *guesses; /* [ME_KINDS][n_basis][d]: how the final hidden vector of a carrier of that kind
                              changes, in its own lengths, with a step of |v| along each direction; of other

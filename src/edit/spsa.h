@@ -19,9 +19,9 @@ typedef struct {
     float clamp;      /* |delta| <= clamp |v| */
     float margin;     /* logits by which each target token must lead on every carrier to count as solved */
 
-    /* Success check: after this many steps, then sooner the more carriers say the target already (this many
-     * times the share that does not, at least one). A check costs one delta against a step's 2 n_directions.
-     */
+    /* Success check: after this many steps, then sooner the more carriers say the target
+     * already (this many times the share that does not, at least one). A check costs one
+     * delta against a step's 2 n_directions. */
     int check_every;
 
     /* Plateau: the mean loss of `window` steps has not fallen by min_gain for `patience` windows. Then the

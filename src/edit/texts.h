@@ -1,5 +1,5 @@
-/* The texts that are compiled in: neutral contexts of the subject, names of each kind, and plain background
- * sentences. */
+/* The texts that are compiled in: neutral contexts of the subject, names of each
+ * kind, and plain background sentences. */
 #ifndef ME_EDIT_TEXTS_H
 #define ME_EDIT_TEXTS_H
 

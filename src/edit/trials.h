@@ -1,5 +1,5 @@
-/* Which layer of a model edits are best made at: trial edits at each of a few layers, all at the same cost.
- */
+/* Which layer of a model edits are best made at: trial edits at each of
+ * a few layers, all at the same cost. */
 #ifndef ME_EDIT_TRIALS_H
 #define ME_EDIT_TRIALS_H
 

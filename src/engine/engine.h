@@ -19,9 +19,8 @@ typedef struct {
 } me_sequence;
 
 /* What is kept of a set of sequences so that a delta at (layer, edit_pos) needs only layers > layer and
- * positions
- * >= edit_pos: the state after `layer` at those positions, and K and V of later layers before edit_pos.
- * Exact, since attention is causal. (MobiEdit, section on prefix caching.) */
+ * positions >= edit_pos: the state after `layer` at those positions, and K and V of later layers before
+ * edit_pos. Exact, since attention is causal. (MobiEdit, section on prefix caching.) */
 typedef struct me_prefix {
     int layer;
     int n_sequences;
@@ -63,21 +62,21 @@ struct me_engine_ops {
     mobiedit_status (*suffix)(me_engine *engine, const me_prefix *prefix, const float *deltas, int n_deltas,
                               const int *which, int n_which, float *hidden, mobiedit_error *err);
 
-    /* How hidden changes from base [d] to each of the deltas: responses [n_deltas][n_which][n_read][d]. Like
-     * the difference of two suffix results, but with little of their rounding noise, however small the step.
-     */
+    /* How hidden changes from base [d] to each of the deltas: responses
+     * [n_deltas][n_which][n_read][d]. Like the difference of two suffix results, but with little of
+     * their rounding noise, however small the step. */
     mobiedit_status (*responses)(me_engine *engine, const me_prefix *prefix, const float *base,
                                  const float *deltas, int n_deltas, const int *which, int n_which,
                                  float *responses, mobiedit_error *err);
 
-    /* Inputs of the MLP of `layer`, what its gate and up projections read, at the read positions, sequence
-     * after sequence: keys [sum n_read][d]. Layers above are not run; edit_pos is not used; n_read may
-     * differ. */
+    /* Inputs of the MLP of `layer`, what its gate and up projections read, at the read
+     * positions, sequence after sequence: keys [sum n_read][d]. Layers above are not run;
+     * edit_pos is not used; n_read may differ. */
     mobiedit_status (*keys)(me_engine *engine, int layer, const me_sequence *sequences, int n, float *keys,
                             mobiedit_error *err);
 
-    /* What the MLP's neurons give there, the inputs of its down projection: activations [sum n_read][d_ff].
-     */
+    /* What the MLP's neurons give there, the inputs of its down
+     * projection: activations [sum n_read][d_ff]. */
     mobiedit_status (*activations)(me_engine *engine, int layer, const me_sequence *sequences, int n,
                                    float *activations, mobiedit_error *err);
 

@@ -8,8 +8,9 @@
  *    "paraphrase_prompts": ["Japan's capital is"], "neighborhood_prompts": ["The capital of Peru is"],
  *    "generation_prompts": ["Japan is"]}
  * ZsRE as in mend-eval files (MEND, arXiv 2110.11309):
- *   {"subject": "Japan", "src": "What is the capital of Japan?", "rephrase": "Which city is Japan's
- * capital?", "alt": "Lima", "answers": ["Tokyo"], "loc": "nq question: who sang ...", "loc_ans": "..."}
+ *   {"subject": "Japan", "src": "What is the capital of Japan?",
+ *    "rephrase": "Which city is Japan's capital?", "alt": "Lima", "answers": ["Tokyo"],
+ *    "loc": "nq question: who sang ...", "loc_ans": "..."}
  * EasyEdit's (arXiv 2308.07269), also of KnowEdit: the same as ZsRE under other names:
  *   {"subject": ..., "prompt": ..., "rephrase_prompt": ..., "target_new": ..., "ground_truth": ...,
  *    "locality_prompt": ..., "locality_ground_truth": ...,

@@ -20,8 +20,8 @@ typedef struct {
     uint64_t seed; /* of what is drawn there */
 } me_generation_options;
 
-/* The prompts in the order of `said` in a mobiedit_eval_case: the fact's own, paraphrases, neighbours,
- * portability. */
+/* The prompts in the order of `said` in a mobiedit_eval_case: the fact's own,
+ * paraphrases, neighbours, portability. */
 typedef struct {
     char **texts; /* [n] greedy continuations; NULL where none was wanted */
     size_t n;

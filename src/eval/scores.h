@@ -18,8 +18,8 @@ typedef struct {
     float *neighbour_logits; /* [neighbours.n][n_vocab]: of the next token */
 } me_scores;
 
-/* With `neighbours_only`, fills what is about neighbours and leaves the rest zero. *out is freed with
- * me_scores_free. */
+/* With `neighbours_only`, fills what is about neighbours and leaves the rest
+ * zero. *out is freed with me_scores_free. */
 mobiedit_status me_scores_measure(me_runtime *runtime, const me_fact *fact, bool neighbours_only,
                                   me_scores *out, mobiedit_error *err);
 void me_scores_free(me_scores *scores);

@@ -14,8 +14,8 @@ typedef struct me_state me_state;
 mobiedit_status me_state_open(const char *path, const cJSON *settings, me_state **out, mobiedit_error *err);
 void me_state_close(me_state *state);
 
-/* The finished case of fact `index` of the facts, borrowed until the state changes; NULL where there is none.
- */
+/* The finished case of fact `index` of the facts, borrowed until the
+ * state changes; NULL where there is none. */
 const mobiedit_eval_case *me_state_find(const me_state *state, size_t index);
 
 /* Appends a case; on return it is on disk. */

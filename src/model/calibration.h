@@ -28,8 +28,8 @@ typedef struct {
     int n_layers;                    /* 0: no trials, since the layer was named */
     int usual;                       /* which of them the default layer is */
     int n_done;                      /* trials */
-    float losses[ME_TRIAL_FACTS *
-                 ME_LAYER_CANDIDATES]; /* [n_done]: fact i / n_layers at layers[i % n_layers] */
+    /* [n_done]: fact i / n_layers at layers[i % n_layers] */
+    float losses[ME_TRIAL_FACTS * ME_LAYER_CANDIDATES];
 } me_layer_trials;
 
 /* How many there are in all: none where there is nothing to choose from. */
@@ -41,9 +41,9 @@ static inline int me_layer_trials_left(const me_layer_trials *trials) {
     return me_layer_trials_total(trials) - trials->n_done;
 }
 
-/* J of a prompt: row j is the change of its final hidden vector at the prompt's last token with a step of |v|
- * along dimension j of delta, across that vector (its length goes through the last norm) and in its lengths.
- */
+/* J of a prompt: row j is the change of its final hidden vector at the prompt's last token
+ * with a step of |v| along dimension j of delta, across that vector (its length goes
+ * through the last norm) and in its lengths. */
 typedef struct me_calibration {
     int layer, d;
     me_layer_trials trials; /* by which the layer was chosen, or is to be */

@@ -1,5 +1,5 @@
-/* libllama as the runtime that will serve the edit: generation and next-token scores, with or without an
- * adapter. */
+/* libllama as the runtime that will serve the edit: generation and next-token
+ * scores, with or without an adapter. */
 #ifndef ME_RUNTIME_RUNTIME_H
 #define ME_RUNTIME_RUNTIME_H
 
@@ -34,9 +34,9 @@ mobiedit_status me_runtime_next_token(me_runtime *runtime, const char *prompt, m
 /* Called for each piece of text; false stops generation. */
 typedef bool (*me_text_fn)(void *user, const char *piece);
 
-/* Greedy continuation of at most max_tokens tokens, stopping at the model's end tokens or where
- * stop_at_newline or stop_at_sentence. *text (freed with me_free) is the continuation; on_piece may be NULL.
- */
+/* Greedy continuation of at most max_tokens tokens, stopping at the model's end tokens or
+ * where stop_at_newline or stop_at_sentence. *text (freed with me_free) is the
+ * continuation; on_piece may be NULL. */
 typedef struct {
     int max_tokens;
     bool stop_at_newline;
@@ -48,8 +48,8 @@ typedef struct {
 mobiedit_status me_runtime_generate(me_runtime *runtime, const me_token *prompt, int n_prompt,
                                     const me_generate_options *options, char **text, mobiedit_error *err);
 
-/* Tokens of the messages in the model's chat template, the assistant's turn opened. E_UNSUPPORTED as
- * me_vocab_chat. */
+/* Tokens of the messages in the model's chat template, the assistant's turn
+ * opened. E_UNSUPPORTED as me_vocab_chat. */
 mobiedit_status me_runtime_chat_tokens(me_runtime *runtime, const me_chat_message *messages, size_t n,
                                        me_tokens *out, mobiedit_error *err);
 

@@ -26,8 +26,8 @@ typedef struct {
     const char *description; /* free text for people, e.g. "The capital of {Japan} is -> Lima"; may be NULL */
 } me_adapter;
 
-/* Writes the adapter to a temporary file beside `path` and fsyncs it: nothing appears at `path` before
- * me_pending_commit. */
+/* Writes the adapter to a temporary file beside `path` and fsyncs it: nothing appears
+ * at `path` before me_pending_commit. */
 mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapter, const char *path,
                                  me_pending_file *out, mobiedit_error *err);
 

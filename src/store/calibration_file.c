@@ -183,8 +183,8 @@ static bool get_counts(const struct gguf_context *gguf, me_calibration *c) {
     return true;
 }
 
-/* The array's values into out, which has room for `most`; *n: how many there are. None where there is no such
- * key. */
+/* The array's values into out, which has room for `most`; *n: how many there
+ * are. None where there is no such key. */
 static bool get_array(const struct gguf_context *gguf, const char *key, enum gguf_type type, size_t size,
                       int most, void *out, int *n) {
     const int64_t id = gguf_find_key(gguf, key);

@@ -1,11 +1,15 @@
 /* The calibration of a model as a file: a GGUF of general.type "mobiedit-calibration" with
  *   calibration.means [d, d, ME_CALIBRATION_KINDS] (ggml order, F32),
- *   calibration.texts [ME_CALIBRATION_TEXT_TOKENS, texts] (I32): what the model wrote, -1 behind shorter
- * ones, calibration.text_keys [d, tokens] (F16): the MLP inputs at .layer of all of them,
- * calibration.background_keys [d, tokens] (F32): those of the compiled-in background sentences, and the keys
- * mobiedit.calibration.version, .fingerprint (of the model's tensors), .layer, .done and .total (prompts),
- * .counts, .background (a hash of those sentences: keys of others are not taken). Written after every prompt,
- * so that a calibration that is killed goes on where it was. */
+ *   calibration.texts [ME_CALIBRATION_TEXT_TOKENS, texts] (I32): what the model wrote, -1 behind
+ *     shorter texts,
+ *   calibration.text_keys [d, tokens] (F16): the MLP inputs at .layer of all of their tokens,
+ *   calibration.background_keys [d, tokens] (F32): those of the compiled-in background sentences,
+ * and the keys
+ *   mobiedit.calibration.version, .fingerprint (of the model's tensors), .layer,
+ *   .done and .total (prompts), .counts,
+ *   .trial_layers, .trial_usual and .trial_losses (trial edits that chose the layer),
+ *   .background (a hash of those sentences: keys of others are not taken).
+ * Written after every prompt: a calibration that is killed goes on where it was. */
 #ifndef ME_STORE_CALIBRATION_FILE_H
 #define ME_STORE_CALIBRATION_FILE_H
 

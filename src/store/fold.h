@@ -3,7 +3,7 @@
  * Rounding to the nearest value would lose an edit whose parts are smaller than the steps of the grid, or add
  * noise that is not. What counts is what the matrix does to the keys it meets. So, row by row:
  *   1. each block takes, of the scales that it has and those that ggml's quantizer finds for it, the ones
- * that come closer; blocks that the edit hardly changes keep their scales, and most of their bits;
+ *      that come closer; blocks that the edit hardly changes keep their scales, and most of their bits;
  *   2. coordinate descent over the integers minimises sum_k (e.k)^2 + lambda |e|^2, e the error of the row, k
  *      the sample keys: the error is pushed where no key sees it. (As GPTQ, arXiv 2210.17323, does with error
  *      feedback, but in sample space: there are fewer keys than values in a row.) */

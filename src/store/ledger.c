@@ -260,8 +260,8 @@ mobiedit_status me_ledger_last(me_ledger *l, mobiedit_record_state state, int64_
 
 /* ---- changes ----------------------------------------------------------------------------------------- */
 
-/* Raises the generation by one. The adapter is another one from now on: whether edits hold in it is not
- * known. */
+/* Raises the generation by one. The adapter is another one from now on:
+ * whether edits hold in it is not known. */
 static mobiedit_status next_serial(me_ledger *l, int64_t *serial, mobiedit_error *err) {
     ME_TRY(me_sql_run(l, "UPDATE edits SET holds = -1 WHERE state = 0 AND holds <> -1", err));
     ME_TRY(me_sql_run(l, "UPDATE about SET value = value + 1 WHERE name = 'generation'", err));

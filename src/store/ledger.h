@@ -9,10 +9,10 @@
 
 typedef struct me_ledger me_ledger;
 
-/* fingerprint: of me_fingerprint. Where `write` is set the file is made if it is not there. One of an older
- * version is brought up to date, also where it is opened to be read only. E_IO, E_FORMAT, E_UNSUPPORTED
- * (newer version, or older and cannot be written), E_MISMATCH (another model's). The model outlives the
- * ledger. */
+/* fingerprint: of me_fingerprint. Where `write` is set the file is made if it is not there. One
+ * of an older version is brought up to date, also where it is opened to be read only. E_IO,
+ * E_FORMAT, E_UNSUPPORTED (newer version, or older and cannot be written), E_MISMATCH (another
+ * model's). The model outlives the ledger. */
 mobiedit_status me_ledger_open(const char *path, const me_model *model, const char *fingerprint, bool write,
                                me_ledger **out, mobiedit_error *err);
 void me_ledger_close(me_ledger *ledger);

@@ -1,5 +1,5 @@
-/* NVML with made-up GPUs: as many as the file $FAKE_NVML/count says, GPU i has used what $FAKE_NVML/<i> says.
- */
+/* NVML with made-up GPUs: as many as the file $FAKE_NVML/count says, GPU
+ * i has used what $FAKE_NVML/<i> says. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -249,11 +249,11 @@ static void assert_reference_delta(const cJSON *run, const float *delta) {
     assert_true(fabs(sqrt(squared_norm(delta, world.model->d_model)) - norm) < 1e-4 * norm);
 }
 
-/* At the paper's h all deltas of the run lie within .01 |v|, where the reference's loss moves by .02. What
- * the engine's losses differ by is the noise of 8-bit activations: .021 rms and .06 at most here; 2.5 times
- * that may pass. The reference's differences L+ - L- are .0004: they drown in it, and a free run would
- * compare nothing but noise. The losses can be compared, and the path that the update makes of the
- * reference's. */
+/* At the paper's h all deltas of the run lie within .01 |v|, where the reference's loss moves by
+ * .02. What the engine's losses differ by is the noise of 8-bit activations: .021 rms and .06 at
+ * most here; 2.5 times that may pass. The reference's differences L+ - L- are .0004: they drown in
+ * it, and a free run would compare nothing but noise. The losses can be compared, and the path that
+ * the update makes of the reference's. */
 static void the_papers_steps_are_the_references(void **state) {
     const cJSON *run = run_of(0);
     witness w;

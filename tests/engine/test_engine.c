@@ -538,8 +538,8 @@ static void responses_do_not_depend_on_the_batch(void **state) {
     close_tiny(&b);
 }
 
-/* Neither batching, threads, the memory budget nor the kernel table changes a bit of the native engine's
- * results. */
+/* Neither batching, threads, the memory budget nor the kernel table changes a
+ * bit of the native engine's results. */
 static void options_do_not_change_results(void **state) {
     (void)state;
     for (int i = 0; i < N_ARCHS; i++) {
@@ -562,8 +562,8 @@ static void options_do_not_change_results(void **state) {
     }
 }
 
-/* Attention to p, for every p of one text: shares of one query, so at most 1 in all, and 0 behind a window.
- */
+/* Attention to p, for every p of one text: shares of one query, so at
+ * most 1 in all, and 0 behind a window. */
 static void attention_to_the_edit_is_a_share(void **state) {
     (void)state;
     bench b = open_tiny("gemma3", &(tiny_model_options){.n_layer = 3, .window = 4, .window_period = 3});

@@ -1,5 +1,5 @@
-/* The state file of an evaluation: what it keeps, what it survives, what it refuses. And two results
- * compared. */
+/* The state file of an evaluation: what it keeps, what it survives, what
+ * it refuses. And two results compared. */
 #define _GNU_SOURCE
 #include "eval/results.h"
 #include "eval/state.h"

@@ -1,5 +1,5 @@
-/* What the ledgers and calibrations of the fuzzers are bound to: a model of which nothing but its sizes is
- * known. */
+/* What the ledgers and calibrations of the fuzzers are bound to: a model of
+ * which nothing but its sizes is known. */
 #ifndef FUZZ_BARE_MODEL_H
 #define FUZZ_BARE_MODEL_H
 

@@ -1,8 +1,7 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
  * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
  * FOLDER/calibration/zeros and FOLDER/calibration/texts, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two
- * edits of which one is undone.
- */
+ * edits of which one is undone. */
 #define _GNU_SOURCE
 #include "bare_model.h"
 #include "base/memory.h"

@@ -1,6 +1,5 @@
-/* chat_prompt MODEL.gguf ROLE TEXT ...           prints the numbers of the tokens that the messages make, one
- * a line chat_prompt TEMPLATE.jinja BOS EOS ROLE TEXT ...  prints the text that they make, nothing taken off
- */
+/* chat_prompt MODEL.gguf ROLE TEXT ...              prints the numbers of the messages' tokens, one a line
+ * chat_prompt TEMPLATE.jinja BOS EOS ROLE TEXT ...  prints the messages' text, nothing taken off */
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/vocab.h"

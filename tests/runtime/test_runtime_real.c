@@ -32,8 +32,8 @@ static char *answer(const me_tokens *prompt, bool stop_at_newline) {
     return text;
 }
 
-/* Resident memory grows by the file, the KV cache (24 MB) and the vocabulary, not by a copy of the weights.
- */
+/* Resident memory grows by the file, the KV cache (24 MB) and the
+ * vocabulary, not by a copy of the weights. */
 static void weights_stay_in_the_file(void **state) {
     (void)state;
     FILE *file = NULL;

@@ -1,5 +1,5 @@
-/* Merged models: the integers of each type's rows, matrices with an edit folded in, the file written of them.
- */
+/* Merged models: the integers of each type's rows, matrices with an edit
+ * folded in, the file written of them. */
 #define _GNU_SOURCE
 #include "store/model_copy.h"
 
@@ -209,8 +209,8 @@ static void edits_survive_few_bits(void **state) {
         }
 }
 
-/* Without samples: no farther from W + edit than ggml's rounding, and nothing is done to an edit of nothing.
- */
+/* Without samples: no farther from W + edit than ggml's rounding, and
+ * nothing is done to an edit of nothing. */
 static void nearest_without_samples(void **state) {
     (void)state;
     const me_key_samples none = {0};

@@ -1,5 +1,5 @@
-/* An engine without a model for tests of solvers: hidden = h0[carrier] + J[carrier] delta, made of seeded
- * noise. */
+/* An engine without a model for tests of solvers: hidden = h0[carrier] +
+ * J[carrier] delta, made of seeded noise. */
 #ifndef TESTS_FAKE_ENGINE_H
 #define TESTS_FAKE_ENGINE_H
 

@@ -8,9 +8,9 @@
 
 enum { MODEL_PATH_MAX = 4096, MODEL_MISSING = 77 };
 
-/* The path of the model file `name` into path; false if it cannot be read. The path is that of a link in a
- * folder of this process, so that a calibration or a ledger that a user keeps beside the model is not found.
- */
+/* The path of the model file `name` into path; false if it cannot be read. The path is that
+ * of a link in a folder of this process, so that a calibration or a ledger that a user
+ * keeps beside the model is not found. */
 bool find_model(const char *name, char path[MODEL_PATH_MAX]);
 
 #endif

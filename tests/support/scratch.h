@@ -23,8 +23,8 @@ bool put_bytes(const char *path, const void *bytes, size_t n);
 /* Files in the folder, hidden ones too; -1 if it cannot be read. */
 int files_in_scratch(void);
 
-/* A new folder, and a new empty file, in $TMPDIR if they can be made there, else in /tmp. False if in
- * neither. */
+/* A new folder, and a new empty file, in $TMPDIR if they can be made
+ * there, else in /tmp. False if in neither. */
 bool temporary_folder(char path[SCRATCH_PATH_MAX]);
 bool temporary_file(char path[SCRATCH_PATH_MAX]);
 

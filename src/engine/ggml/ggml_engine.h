@@ -56,9 +56,8 @@ mobiedit_status me_layout_open(const me_ggml_span *spans, int n_spans, int n_bas
 void me_layout_close(me_layout *layout);
 int me_group_items(const me_group *group);
 
-/* The inputs of a graph that follow from the layout. Arrays have as many elements as there are rows, reads
- * ...
- */
+/* The inputs of a graph that follow from the layout. Arrays have as many
+ * elements as there are rows, reads ... */
 void me_layout_positions(const me_layout *layout, int32_t *out); /* [n_rows] */
 void me_layout_base_rows(const me_layout *layout, int32_t *out); /* [n_rows - n_base_rows] */
 void me_layout_read_rows(const me_layout *layout, int32_t *out); /* [n_reads], bases, then repeat by repeat */
@@ -99,8 +98,8 @@ typedef struct me_graph me_graph;
 
 typedef struct {
     me_engine base;
-    me_ggml_device
-        devices[ME_GGML_DEVICES]; /* the last one is the CPU: what others cannot do is done there */
+    /* The last one is the CPU: what others cannot do is done there. */
+    me_ggml_device devices[ME_GGML_DEVICES];
     int n_devices;
     me_ggml_layer *layers; /* [n_layer] */
     struct ggml_tensor *output_norm, *output;
@@ -128,8 +127,8 @@ void me_tensor_take(const struct ggml_tensor *tensor, void *data);
 /* K and V of a later layer before the edit, all sequences padded to `past` positions. */
 typedef struct {
     struct ggml_tensor *k; /* [head_dim * past * n_head_kv, n_sequences] */
-    struct ggml_tensor
-        *v; /* [past * head_dim * n_head_kv, n_sequences]: transposed, as the product needs it */
+    /* [past * head_dim * n_head_kv, n_sequences]: transposed, as the product needs it. */
+    struct ggml_tensor *v;
 } me_past;
 
 typedef struct {
@@ -232,8 +231,8 @@ mobiedit_status me_sequences_take(const me_ggml *engine, const me_sequence *sequ
 
 mobiedit_status me_fail_budget(const me_ggml *engine, int n_tokens, size_t bytes, mobiedit_error *err);
 
-/* A run of whole sequences: spans and layout are the run's own, the graph with its outputs is the engine's.
- */
+/* A run of whole sequences: spans and layout are the run's own, the
+ * graph with its outputs is the engine's. */
 typedef struct {
     me_ggml_span *spans;
     me_layout layout;

@@ -116,8 +116,8 @@ void me_layout_edit_rows(const me_layout *layout, int32_t *out) {
         out[i] = first_row(layout, layout->n_base, i) + layout->spans[i].edit_pos - layout->spans[i].start;
 }
 
-/* One column's row of a mask: positions (last - window, last] of those that are known, and of its own item's.
- */
+/* One column's row of a mask: positions (last - window, last] of those
+ * that are known, and of its own item's. */
 static void mask_row(const me_ggml_span *span, int past, int column, int window, float *out) {
     int last = span->start + column, first = window > 0 && last >= window ? last - window + 1 : 0;
     for (int i = 0; i < past; i++)

@@ -225,8 +225,8 @@ static bool answer(int fd, me_engine *engine, call *c) {
     return send_floats(fd, c->output, c->n_output);
 }
 
-/* The child's whole life. It says nothing on the streams that it has from its parent, and holds none of them
- * open. */
+/* The child's whole life. It says nothing on the streams that it has from its
+ * parent, and holds none of them open. */
 static void serve(int fd, const me_model *model, const me_ggml_options *options) {
     int null = open("/dev/null", O_RDWR);
     for (int stream = STDIN_FILENO; null >= 0 && stream <= STDERR_FILENO; stream++)
@@ -252,8 +252,7 @@ static void serve(int fd, const me_model *model, const me_ggml_options *options)
     _exit(0); /* the servers free what they held for us when the connection closes */
 }
 
-/* ---- the parent: an engine that hands its operations on -------------------------------------------------
- */
+/* ---- the parent: an engine that hands its operations on ------------------------------------------------ */
 
 typedef struct {
     me_engine base;
@@ -345,8 +344,7 @@ static mobiedit_status run(remote *engine, const call *c, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* ---- operations: checked here, so that sizes are sound --------------------------------------------------
- */
+/* ---- operations: checked here, so that sizes are sound ------------------------------------------------- */
 
 static void remote_prefix_free(me_engine *base, me_prefix *p) {
     remote *engine = (remote *)base;

@@ -6,8 +6,7 @@
  *   x     residual                             [row][d_model]
  *   h     input of the next matrix product     [row][n_in of that product]
  *   wide  outputs: q, k, v; later gate, up     [row][wide_stride]
- *   out   output of wo or of down              [row][out_stride]
- */
+ *   out   output of wo or of down              [row][out_stride] */
 #ifndef ME_NATIVE_BATCH_H
 #define ME_NATIVE_BATCH_H
 

@@ -94,8 +94,8 @@ static void native_close(me_engine *base) {
 
 /* ---- whole sequences --------------------------------------------------------------------------------- */
 
-/* The rows of h at the read positions of `layer`: the MLP's inputs, or, with `behind`, what its neurons give.
- */
+/* The rows of h at the read positions of `layer`: the MLP's inputs, or,
+ * with `behind`, what its neurons give. */
 static mobiedit_status read_mlp(me_native *engine, int layer, bool behind, const me_sequence *sequences,
                                 int n, float *out, mobiedit_error *err) {
     const me_model *model = engine->base.model;

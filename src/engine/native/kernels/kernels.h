@@ -1,5 +1,5 @@
-/* Matrix products of quantized weights with int8 activations: one table of functions for each instruction
- * set.
+/* Matrix products of quantized weights with int8 activations: one table
+ * of functions for each instruction set.
  *
  * Arithmetic, the same for every table: a weight block of 32 values is w = scale * q + min with small
  * integers q (K-quants: scale and min of their sub-block; Q6_K and other 16-wide sub-blocks: two scales a

@@ -1,5 +1,5 @@
-/* NEON of any aarch64 processor: tiles of 16 rows (four vectors of 4) by up to 4 columns, 6 for float
- * weights.
+/* NEON of any aarch64 processor: tiles of 16 rows (four vectors of 4)
+ * by up to 4 columns, 6 for float weights.
  *
  * smlal adds the products of single weights and activations to int16. With signed b-bit weights, several of
  * them fit before they are widened: 8 for 4 bits (15 * 127 each) and 5 bits (31 * 127), 4 for 6 bits

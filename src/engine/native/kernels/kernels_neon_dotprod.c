@@ -1,7 +1,7 @@
 /* NEON with dotprod: tiles of 16 rows (four vectors of 4) by up to 4 columns, 6 for float weights.
  *
- * sdot adds the products of four signed weights of each of 4 rows and four activations to an int32, exactly.
- */
+ * sdot adds the products of four signed weights of each of 4 rows and
+ * four activations to an int32, exactly. */
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
 #include "engine/native/kernels/vectors_neon.h"

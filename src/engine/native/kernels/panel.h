@@ -8,9 +8,9 @@
 
 #include "engine/native/kernels/unpack.h"
 
-/* Tiles are written as loops over constants that must be unrolled to stay in registers. Not so with
- * ME_KERNELS_ROLLED, where speed does not matter: instrumented or emulated, unrolled tiles take minutes to
- * compile. */
+/* Tiles are written as loops over constants that must be unrolled to stay in registers. Not
+ * so with ME_KERNELS_ROLLED, where speed does not matter: instrumented or emulated,
+ * unrolled tiles take minutes to compile. */
 #ifdef ME_KERNELS_ROLLED
 #define ME_INLINE static __attribute__((noinline))
 #define ME_UNROLL(n)

@@ -51,8 +51,8 @@ ME_INLINE ints half_scale_pairs(const me_panel *panel, int b, int half, int v) {
     return load(panel->half_scales + ((b * 2 + half) * ME_ROWS + v * LANES) * 2);
 }
 
-/* dot - offset * sum(x): the offset, times the scale of each half where there are such, times the half sums.
- */
+/* dot - offset * sum(x): the offset, times the scale of each half where
+ * there are such, times the half sums. */
 ME_INLINE ints less_whole_offset(ints dot, const me_panel *panel, int b, int v, const int16_t *half_sums,
                                  const int bits) {
     ints offset = _mm256_set1_epi16((short)-panel->format->offset);
