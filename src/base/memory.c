@@ -29,6 +29,22 @@ void me_free(void *p) {
     free(p);
 }
 
+bool me_grow(void *items, size_t *capacity, size_t n, size_t size) {
+    enum { LEAST = 16 };
+    size_t larger;
+    void *old, *grown;
+    if (n <= *capacity) return true;
+    if (!me_mul_size(2, *capacity, &larger) || larger < n) larger = n;
+    if (larger < LEAST) larger = LEAST;
+    if (!(grown = me_calloc(larger, size))) return false;
+    memcpy(&old, items, sizeof old); /* a pointer to elements of any type */
+    if (*capacity) memcpy(grown, old, *capacity * size);
+    me_free(old);
+    memcpy(items, &grown, sizeof grown);
+    *capacity = larger;
+    return true;
+}
+
 char *me_strndup(const char *text, size_t n) {
     char *copy = n < SIZE_MAX ? me_calloc(n + 1, 1) : NULL;
     if (copy) memcpy(copy, text, n);

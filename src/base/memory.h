@@ -15,6 +15,11 @@ bool me_add_size(size_t a, size_t b, size_t *out);
 void *me_calloc(size_t n, size_t size);
 void me_free(void *p);
 
+/* Makes room for n elements of `size` bytes in an array that has room for *capacity: &items of a pointer to
+ * elements from me_calloc, or to NULL with capacity 0. It at least doubles, and what is new in it is zero.
+ * False if memory runs out; the array is then as it was. */
+bool me_grow(void *items, size_t *capacity, size_t n, size_t size);
+
 /* A copy of a string or of n bytes (zero-terminated); NULL on failure. Freed with me_free. */
 char *me_strdup(const char *text);
 char *me_strndup(const char *text, size_t n);

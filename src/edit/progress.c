@@ -4,8 +4,6 @@
 #include "base/memory.h"
 #include "base/usage.h"
 
-#include <string.h>
-
 mobiedit_status me_progress_tell(me_progress *progress, mobiedit_error *err) {
     if (!progress || !progress->on_progress) return MOBIEDIT_OK;
     progress->state.seconds = me_wall_seconds() - progress->started;
@@ -16,15 +14,8 @@ mobiedit_status me_progress_tell(me_progress *progress, mobiedit_error *err) {
 mobiedit_status me_progress_trace(me_progress *progress, size_t evaluations, float loss,
                                   mobiedit_error *err) {
     if (!progress) return MOBIEDIT_OK;
-    if (progress->n_trace == progress->trace_capacity) {
-        size_t capacity = 2 * progress->trace_capacity + 16;
-        mobiedit_trace_point *trace = me_calloc(capacity, sizeof *trace);
-        if (!trace) return me_fail_memory(err, "the loss curve");
-        if (progress->n_trace) memcpy(trace, progress->trace, progress->n_trace * sizeof *trace);
-        me_free(progress->trace);
-        progress->trace = trace;
-        progress->trace_capacity = capacity;
-    }
+    if (!me_grow(&progress->trace, &progress->trace_capacity, progress->n_trace + 1, sizeof *progress->trace))
+        return me_fail_memory(err, "the loss curve");
     progress->trace[progress->n_trace++] = (mobiedit_trace_point){.evaluations = evaluations, .loss = loss};
     return MOBIEDIT_OK;
 }

@@ -69,20 +69,9 @@ static bool copy_case(const mobiedit_eval_case *from, mobiedit_eval_case *out) {
     return whole;
 }
 
-static mobiedit_status reserve(me_cases *cases, mobiedit_error *err) {
-    if (cases->n < cases->capacity) return MOBIEDIT_OK;
-    const size_t capacity = cases->capacity ? 2 * cases->capacity : 64;
-    mobiedit_eval_case *grown = me_calloc(capacity, sizeof *grown);
-    if (!grown) return me_fail_memory(err, "the cases");
-    if (cases->n) memcpy(grown, cases->items, cases->n * sizeof *grown);
-    me_free(cases->items);
-    cases->items = grown;
-    cases->capacity = capacity;
-    return MOBIEDIT_OK;
-}
-
 mobiedit_status me_cases_add(me_cases *cases, const mobiedit_eval_case *added, mobiedit_error *err) {
-    ME_TRY(reserve(cases, err));
+    if (!me_grow(&cases->items, &cases->capacity, cases->n + 1, sizeof *cases->items))
+        return me_fail_memory(err, "the cases");
     const bool whole = copy_case(added, &cases->items[cases->n++]);
     return whole ? MOBIEDIT_OK : me_fail_memory(err, "the cases");
 }

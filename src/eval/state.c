@@ -62,15 +62,8 @@ static mobiedit_status begin(const me_state *state, const cJSON *settings, mobie
 
 static mobiedit_status keep_index(me_state *state, size_t index, mobiedit_error *err) {
     const size_t n = state->cases.n;
-    if (n > state->capacity) {
-        const size_t capacity = n < 64 ? 64 : 2 * n;
-        size_t *grown = me_calloc(capacity, sizeof *grown);
-        if (!grown) return me_fail_memory(err, "the state");
-        if (state->capacity) memcpy(grown, state->indices, state->capacity * sizeof *grown);
-        me_free(state->indices);
-        state->indices = grown;
-        state->capacity = capacity;
-    }
+    if (!me_grow(&state->indices, &state->capacity, n, sizeof *state->indices))
+        return me_fail_memory(err, "the state");
     state->indices[n - 1] = index;
     return MOBIEDIT_OK;
 }

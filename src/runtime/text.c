@@ -25,15 +25,7 @@ static bool begins_character(const char *bytes, size_t n) {
 static bool reserve(me_text *text, size_t more) {
     size_t need;
     if (!me_add_size(text->n + text->pending, more, &need) || !me_add_size(need, 1, &need)) return false;
-    if (need <= text->capacity) return true;
-    size_t capacity = need < 256 ? 256 : need + need / 2;
-    char *bytes = me_calloc(capacity, 1);
-    if (!bytes) return false;
-    if (text->bytes) memcpy(bytes, text->bytes, text->n + text->pending);
-    me_free(text->bytes);
-    text->bytes = bytes;
-    text->capacity = capacity;
-    return true;
+    return me_grow(&text->bytes, &text->capacity, need, 1);
 }
 
 bool me_text_add(me_text *text, const char *bytes, size_t n) {

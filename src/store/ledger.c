@@ -194,26 +194,15 @@ static mobiedit_status read_record(const me_ledger *l, sqlite3_stmt *s, const sh
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status grow(me_records *records, int *capacity, mobiedit_error *err) {
-    if (records->n < *capacity) return MOBIEDIT_OK;
-    const int larger = 2 * *capacity + 16;
-    me_record *items = me_calloc((size_t)larger, sizeof *items);
-    if (!items) return me_fail_memory(err, "the edits");
-    if (records->n) memcpy(items, records->items, (size_t)records->n * sizeof *items);
-    me_free(records->items);
-    records->items = items;
-    *capacity = larger;
-    return MOBIEDIT_OK;
-}
-
 static mobiedit_status read_rows(const me_ledger *l, sqlite3_stmt *s, bool with_data, me_records *out,
                                  mobiedit_error *err) {
     const shape keys = {.width = l->model->d_model, .least = 1, .most = MAX_KEYS};
-    int capacity = 0;
+    size_t capacity = 0;
     for (bool row;;) {
         ME_TRY(me_sql_step(l, s, &row, err));
         if (!row) return MOBIEDIT_OK;
-        ME_TRY(grow(out, &capacity, err));
+        if (!me_grow(&out->items, &capacity, (size_t)out->n + 1, sizeof *out->items))
+            return me_fail_memory(err, "the edits");
         me_record *record = &out->items[out->n++]; /* counted first, so that one read by half is freed */
         ME_TRY(read_record(l, s, with_data ? &keys : NULL, record, err));
     }

@@ -32,6 +32,31 @@ static void allocation_refuses_overflow(void **state) {
     me_free(text);
 }
 
+static void an_array_grows_with_its_elements(void **state) {
+    (void)state;
+    int *items = NULL;
+    size_t capacity = 0, moves = 0;
+    for (size_t n = 0; n < 1000; n++) {
+        const size_t before = capacity;
+        assert_true(me_grow(&items, &capacity, n + 1, sizeof *items));
+        assert_true(capacity > n);
+        assert_int_equal(items[n], 0);
+        items[n] = (int)n;
+        if (capacity != before) {
+            assert_true(capacity >= 2 * before);
+            moves++;
+        }
+    }
+    for (size_t n = 0; n < 1000; n++)
+        assert_int_equal(items[n], n);
+    assert_true(moves < 10);
+    const size_t before = capacity;
+    assert_false(me_grow(&items, &capacity, SIZE_MAX / 2, sizeof *items));
+    assert_int_equal(capacity, before);
+    assert_int_equal(items[999], 999);
+    me_free(items);
+}
+
 static void strings_are_joined(void **state) {
     (void)state;
     static const char *const parts[][3] = {
@@ -166,6 +191,7 @@ int main(void) {
         cmocka_unit_test(a_file_has_the_hash_of_its_bytes), cmocka_unit_test(kl_of_known_distributions),
         cmocka_unit_test(one_file_has_many_names),          cmocka_unit_test(log_sums_of_known_logits),
         cmocka_unit_test(pool_runs_every_task_once),        cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(an_array_grows_with_its_elements),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
