@@ -563,7 +563,8 @@ typedef struct {
     const char *message;    /* why it failed, or NULL */
     mobiedit_status status; /* of the edit. If it failed, the metrics are of the unedited model */
     mobiedit_stop stop;
-    int layer; /* -1: nothing was edited */
+    int layer;     /* -1: nothing was edited */
+    bool restored; /* not measured now: taken from the state file */
     size_t evaluations;
     double loss;        /* of the edit, nats a token; NaN: none was solved */
     double seconds;     /* the edit alone; NaN: nothing was edited */
@@ -573,7 +574,6 @@ typedef struct {
     double measure_seconds; /* spent on the metrics */
     const mobiedit_said *said;
     size_t n_said;
-    bool restored; /* not measured now: taken from the state file */
 } mobiedit_eval_case;
 
 /* Mean of a metric over the cases that have it, with a 95 % interval (percentile bootstrap). */

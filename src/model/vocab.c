@@ -353,7 +353,7 @@ static mobiedit_status tokenize_behind(const me_vocab *vocab, const char *text, 
     mobiedit_status status =
         whole ? tokenize(vocab, newline, false, &head, err) : me_fail_memory(err, "text");
     if (status == MOBIEDIT_OK) status = tokenize(vocab, whole, false, &all, err);
-    if (status == MOBIEDIT_OK && is_prefix(&head, &all)) {
+    if (status == MOBIEDIT_OK && all.n > head.n && is_prefix(&head, &all)) {
         all.n -= head.n;
         memmove(all.ids, all.ids + head.n, (size_t)all.n * sizeof *all.ids);
         *out = all;
