@@ -50,12 +50,18 @@ class Case(unittest.TestCase):
             self.assertIn(word, lines[0])
 
     def assert_refused(self, args, status, *words, **more):
-        """One line on stderr with these words, nothing on stdout, no file more or less."""
+        """One line on stderr with these words, nothing on stdout but the same as JSON if that is asked for, no file more
+        or less."""
         before = self.listing()
         ran = self.run_command(*args, **more)
         self.assertEqual(ran.returncode, status, ran.stderr)
         self.assert_one_line(ran.stderr, *words)
-        self.assertEqual(ran.stdout, b"")
+        if "--json" in args:
+            told = json.loads(ran.stdout)
+            self.assertNotEqual(told["status"], "ok")
+            self.assertIn(told["message"], ran.stderr.decode())
+        else:
+            self.assertEqual(ran.stdout, b"")
         self.assertEqual(self.listing(), before)
 
 

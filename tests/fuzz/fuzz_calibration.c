@@ -15,10 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* What callers rely on; a breach ends the run. */
 static void check(const me_calibration *c, const me_model *model) {
     if (c->layer < 0 || c->layer > model->n_layer - 2 || c->n_done < 0 || c->n_done > c->n_total) abort();
-    for (int k = 0; k < ME_KINDS; k++)
+    for (int k = 0; k < ME_CALIBRATION_KINDS; k++)
         for (int block = 0; block < ME_CALIBRATION_BLOCKS; block++)
             if (c->counts[k][block] < 0 || c->counts[k][block] > c->n_done) abort();
-    for (int i = 0; i < ME_KINDS * c->d * c->d; i++)
+    for (int i = 0; i < ME_CALIBRATION_KINDS * c->d * c->d; i++)
         if (!isfinite(c->means[i])) abort();
     const me_layer_trials *t = &c->trials;
     if (t->n_layers < 0 || t->n_layers > ME_LAYER_CANDIDATES || t->usual < 0 ||
