@@ -160,10 +160,10 @@ static void set_value(spoiling *s, struct gguf_context *gguf, const char *key) {
         set_list(s, gguf, key);
         break;
     case 5:
-        gguf_set_val_u16(gguf, key, (uint16_t)fabs(fmin(number, 65535)));
+        gguf_set_val_u16(gguf, key, (uint16_t)fmin(fabs(number), 65535));
         break;
     default:
-        gguf_set_val_u32(gguf, key, (uint32_t)(int64_t)number);
+        gguf_set_val_u32(gguf, key, (uint32_t)(int64_t)fmax(-1e9, fmin(number, 1e10)));
     }
 }
 
