@@ -98,7 +98,7 @@ class Edit(Case):
         self.assertIsNone(child.poll(), "the edit ended before the server could be lost")
         self.servers[1].kill()
         out, err = child.communicate(timeout=300)
-        self.assertEqual((child.returncode, out), (RUNTIME, b""), err)
+        self.assertEqual((child.returncode, json.loads(out)["status"]), (RUNTIME, "runtime"), err)
         self.assertEqual(len(err.decode().splitlines()), 1, err)
         self.assertIn(self.backend, err.decode())
         self.assertEqual(sorted(os.listdir(self.folder)), before)
