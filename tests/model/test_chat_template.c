@@ -131,11 +131,21 @@ static void expect_repeated_to_fail(const char *before, const char *what, size_t
     free(source);
 }
 
+/* x86-64 ends a process that divides by zero, aarch64 gives 0: an error or a text, and the caller goes on. */
+static void expect_no_harm(const char *source) {
+    mobiedit_error err = {0};
+    char *out;
+    if (render(source, TALK, 4, false, &out, &err) == MOBIEDIT_OK)
+        me_free(out);
+    else
+        assert_int_equal(err.status, MOBIEDIT_E_UNSUPPORTED);
+}
+
 /* What a file from anywhere may hold: each would end, or hold up, the process that ran it. */
 static void hostile_templates_fail_without_harm(void **state) {
     (void)state;
     expect_failure("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "ends its process");
-    expect_failure("{{ 1 is divisibleby 0 }}", "ends its process");
+    expect_no_harm("{{ 1 is divisibleby 0 }}");
     expect_failure("{% set a = [] %}{% set b = a.append(a) %}{{ a | string }}", "ends its process");
     expect_failure("{% for i in range(1000000000000) %}{% endfor %}", "");
     expect_failure("{{ 'x' * 1000000000000 }}", "");
@@ -162,7 +172,7 @@ static void endless_templates_end(void **state) {
 /* The process that renders is a copy of the caller's: that one goes on as it was. */
 static void failures_leave_the_next_rendering_alone(void **state) {
     (void)state;
-    expect_failure("{{ 1 is divisibleby 0 }}", "ends its process");
+    expect_failure("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "ends its process");
     expect("{{ messages[0].content }}", false, "Be brief.");
 }
 
