@@ -38,6 +38,15 @@ static void add_id(cJSON *object, const char *name, int64_t id) {
         (void)cJSON_AddNullToObject(object, name);
 }
 
+void search_add_json(cJSON *object, const mobiedit_solve_stats *solve) {
+    me_json_add_number(object, "rounds", solve->rounds);
+    me_json_add_number(object, "loss", (double)solve->loss);
+    me_json_add_number(object, "delta_ratio", (double)solve->delta_ratio);
+    me_json_add_count(object, "evals", solve->evaluations);
+    me_json_add_count(object, "token_passes", solve->token_passes);
+    me_json_add_number(object, "seconds", solve->seconds);
+}
+
 cJSON *record_json(const mobiedit_record *r) {
     cJSON *object = cJSON_CreateObject();
     add_id(object, "id", r->id);
@@ -52,12 +61,7 @@ cJSON *record_json(const mobiedit_record *r) {
     me_json_add_text(object, "solver", r->solve.solver);
     (void)cJSON_AddNumberToObject(object, "seed", (double)r->solve.seed);
     me_json_add_text(object, "stop", mobiedit_stop_name(r->solve.stop));
-    me_json_add_number(object, "rounds", r->solve.rounds);
-    me_json_add_number(object, "loss", (double)r->solve.loss);
-    me_json_add_number(object, "delta_ratio", (double)r->solve.delta_ratio);
-    me_json_add_count(object, "evals", r->solve.evaluations);
-    me_json_add_count(object, "token_passes", r->solve.token_passes);
-    me_json_add_number(object, "seconds", r->solve.seconds);
+    search_add_json(object, &r->solve);
     me_json_add_text(object, "before", r->before);
     me_json_add_text(object, "after", r->after);
     if (r->holds < 0)

@@ -4,6 +4,9 @@
 
 #include "json.h"
 
+/* What a search took and found, from its rounds to its seconds. */
+void search_add_json(cJSON *object, const mobiedit_solve_stats *solve);
+
 void report_record_header(void);
 void report_record(const mobiedit_record *record);
 cJSON *record_json(const mobiedit_record *record);

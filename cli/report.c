@@ -98,12 +98,7 @@ int report_edit_json(const edit_report *e, int status) {
     me_json_add_text(object, "stop", mobiedit_stop_name(r->solve.stop));
     me_json_add_text(object, "calibration", mobiedit_calibration_name(r->calibration));
     me_json_add_number(object, "layer", r->solve.layer);
-    me_json_add_number(object, "rounds", r->solve.rounds);
-    me_json_add_number(object, "loss", (double)r->solve.loss);
-    me_json_add_number(object, "delta_ratio", (double)r->solve.delta_ratio);
-    me_json_add_count(object, "evals", r->solve.evaluations);
-    me_json_add_count(object, "token_passes", r->solve.token_passes);
-    me_json_add_number(object, "seconds", r->solve.seconds);
+    search_add_json(object, &r->solve);
     me_json_add_number(object, "cpu_seconds", r->cpu_seconds);
     me_json_add_number(object, "joules", r->joules);
     me_json_add_text(object, "energy_source", r->energy_source);
