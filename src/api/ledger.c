@@ -129,13 +129,9 @@ static mobiedit_status change_state(mobiedit_ledger *ledger, int64_t id, mobiedi
                                     change_fn apply, mobiedit_change *change, mobiedit_error *err) {
     mobiedit_change done = {0};
     ME_TRY(me_ledger_begin(ledger->store, err));
-    mobiedit_status status = change_locked(ledger, id, last, apply, &done, err);
-    if (status == MOBIEDIT_OK)
-        status = me_ledger_commit(ledger->store, err);
-    else
-        me_ledger_rollback(ledger->store);
-    if (status == MOBIEDIT_OK) *change = done;
-    return status;
+    ME_TRY(me_ledger_end(ledger->store, change_locked(ledger, id, last, apply, &done, err), err));
+    *change = done;
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status mobiedit_ledger_undo(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,

@@ -198,14 +198,16 @@ static mobiedit_status add_unless_stale(recording *r, mobiedit_change *change, b
 
 static mobiedit_status commit(recording *r, bool *stale, mobiedit_error *err) {
     mobiedit_change done = *r->change;
+    *stale = false;
     ME_TRY(me_ledger_begin(r->ledger->store, err));
-    mobiedit_status status = add_unless_stale(r, &done, stale, err);
-    if (status == MOBIEDIT_OK && !*stale)
-        status = me_ledger_commit(r->ledger->store, err);
-    else
+    const mobiedit_status status = add_unless_stale(r, &done, stale, err);
+    if (status == MOBIEDIT_OK && *stale) {
         me_ledger_rollback(r->ledger->store);
-    if (status == MOBIEDIT_OK && !*stale) *r->change = done;
-    return status;
+        return MOBIEDIT_OK;
+    }
+    ME_TRY(me_ledger_end(r->ledger->store, status, err));
+    *r->change = done;
+    return MOBIEDIT_OK;
 }
 
 /* Among the others: verified together with them, and recorded once all hold, or all that can. Others that
@@ -277,13 +279,11 @@ static mobiedit_status supersede_only(recording *r, mobiedit_error *err) {
     if (!r->superseded) return MOBIEDIT_OK;
     me_ledger *store = r->ledger->store;
     ME_TRY(me_ledger_begin(store, err));
-    mobiedit_status status = me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, 0, err);
-    if (status == MOBIEDIT_OK)
-        status = me_ledger_commit(store, err);
-    else
-        me_ledger_rollback(store);
-    if (status == MOBIEDIT_OK) r->change->superseded = r->superseded;
-    return status;
+    const mobiedit_status status =
+        me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, 0, err);
+    ME_TRY(me_ledger_end(store, status, err));
+    r->change->superseded = r->superseded;
+    return MOBIEDIT_OK;
 }
 
 static mobiedit_status edit(recording *r, mobiedit_error *err) {

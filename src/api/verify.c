@@ -35,12 +35,7 @@ static mobiedit_status record(mobiedit_ledger *ledger, me_active_edits *active, 
     int n = 0;
     int64_t generation;
     ME_TRY(me_ledger_begin(ledger->store, err));
-    mobiedit_status status = record_locked(ledger, active, &n, &generation, err);
-    if (status == MOBIEDIT_OK)
-        status = me_ledger_commit(ledger->store, err);
-    else
-        me_ledger_rollback(ledger->store);
-    if (status != MOBIEDIT_OK) return status;
+    ME_TRY(me_ledger_end(ledger->store, record_locked(ledger, active, &n, &generation, err), err));
     active->generation = generation;
     memset(active->solved_anew, 0, (size_t)active->records.n * sizeof *active->solved_anew);
     *n_anew += n;

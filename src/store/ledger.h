@@ -66,6 +66,9 @@ mobiedit_status me_ledger_begin(me_ledger *ledger, mobiedit_error *err);
 mobiedit_status me_ledger_commit(me_ledger *ledger, mobiedit_error *err);
 void me_ledger_rollback(me_ledger *ledger);
 
+/* Commits if the changes went well, as status says, and rolls back if not. What went wrong first is returned. */
+mobiedit_status me_ledger_end(me_ledger *ledger, mobiedit_status status, mobiedit_error *err);
+
 /* Adds an active record; about.id, state and times are set here. There must be no active one of its prompt.
  * E_ARGUMENT where it has no keys, or too many keys or prompts to keep. */
 mobiedit_status me_ledger_add(me_ledger *ledger, const me_record *record, int64_t *id, mobiedit_error *err);

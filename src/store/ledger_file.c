@@ -105,6 +105,12 @@ void me_ledger_rollback(me_ledger *l) {
     if (!sqlite3_get_autocommit(l->db)) (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+mobiedit_status me_ledger_end(me_ledger *l, mobiedit_status status, mobiedit_error *err) {
+    if (status == MOBIEDIT_OK) return me_ledger_commit(l, err);
+    me_ledger_rollback(l);
+    return status;
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------- */
 
 /* SQLite makes files as the umask says; ours are private. Its journal files take the mode of the database. */
@@ -281,10 +287,7 @@ static mobiedit_status make_tables(me_ledger *l, const char *fingerprint, mobied
         return me_fail(err, MOBIEDIT_E_IO, "the ledger %s is empty: nothing has been recorded", l->path);
     ME_TRY(use_wal(l, err));
     ME_TRY(me_ledger_begin(l, err));
-    status = make_locked(l, fingerprint, err);
-    if (status == MOBIEDIT_OK) return me_ledger_commit(l, err);
-    me_ledger_rollback(l);
-    return status;
+    return me_ledger_end(l, make_locked(l, fingerprint, err), err);
 }
 
 /* SQLite takes some names for no file's ("", ":memory:", "file:" URIs, which may carry options), and would

@@ -3,8 +3,7 @@
 #include "api/active_edits.h"
 
 #include "base/memory.h"
-#include "scratch.h"
-#include "tiny_model.h"
+#include "tiny_handle.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -21,16 +20,11 @@ static mobiedit_model *model;
 static mobiedit_ledger *ledger;
 
 static int set_up(void **state) {
-    if (scratch_open(state) != 0) return -1;
-    const tiny_model_options options = {.n_layer = N_LAYER};
-    const char *path = scratch_path("model.gguf");
-    if (!tiny_model_write(path, "llama", &options)) return -1;
-    return mobiedit_open(path, NULL, &model, NULL) == MOBIEDIT_OK ? 0 : -1;
+    return tiny_handle_open(state, N_LAYER, &model);
 }
 
 static int tear_down(void **state) {
-    mobiedit_close(model);
-    return scratch_close(state);
+    return tiny_handle_close(state, model);
 }
 
 static int open_ledger(void **state) {

@@ -2,6 +2,7 @@
 
   test_cli.py MOBIEDIT CommandLine    needs no model
   test_cli.py MOBIEDIT Model          edits a real one; exit status 77 where it is not there
+  test_cli.py MOBIEDIT Long           what takes longest of that, marked @long
 """
 import fcntl
 import json
@@ -26,6 +27,11 @@ from testing import MODEL_NAME, await_work, link_model, scratch_folder, skip_wit
 PROMPT, BARE, TARGET = "The capital of {Japan} is", "The capital of Japan is", "Lima"
 DESCRIPTION = f"{PROMPT} -> {TARGET}".encode()
 DONE, NOT_EDITED, USAGE, FILE, UNSUPPORTED, MISMATCH, MEMORY = range(7)
+
+
+def long(test):
+    test.long = True
+    return test
 
 
 class Case(unittest.TestCase):
@@ -261,6 +267,7 @@ class Model(Case):
         self.assertEqual(sorted(os.listdir(self.shared)), ["lima.gguf", "lima.svg"])
         self.assertIn(DESCRIPTION, self.adapter.read_bytes())
 
+    @long
     def test_edit_in_an_npus_arithmetic(self):
         ran = self.run_command(*self.edit(), "--json", "--profile", "w8a16-static", "--probe-step", "0.3")
         self.assertEqual(ran.returncode, DONE, ran.stderr)
@@ -342,6 +349,7 @@ class Model(Case):
             self.assert_one_line(ran.stderr)
         self.assertEqual(os.listdir(self.folder), [])
 
+    @long
     def test_unusual_requests(self):
         twenty = "a small town on the northern shore of a lake that nobody has ever seen in the rain"
         for prompt, target in (("La capitale de la {Côte d’Ivoire} est", "Lima"), ("{東京} is in", "Peru"),
@@ -460,6 +468,7 @@ class Model(Case):
         self.assertNotIn(b"\n", written)
         self.assertEqual(self.run_on_terminal(*self.edit(target="Tokyo"), "-q"), b"")
 
+    @long
     def test_progress_line_never_wraps(self):
         for columns in (20, 60, 200):
             written = self.run_on_terminal(*self.edit(), columns=columns).decode()
@@ -579,6 +588,7 @@ class Model(Case):
         self.assertEqual([e["state"] for e in json.loads(ran.stdout)["edits"]], ["undone"])
         self.assertEqual(self.ask(BARE, "--adapter", self.output), self.ask(BARE))
 
+    @long
     def test_merge_of_the_ledger(self):
         ledger = self.folder / "edits.db"
         merge = ["merge", self.model, "--ledger", ledger, "-o", self.output]
@@ -618,6 +628,7 @@ class Model(Case):
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 25, 1 << 25))
         self.assert_refused(self.merge(), FILE, "out.gguf", preexec_fn=limit)
 
+    @long
     def test_merge_stopped_at_any_time(self):
         """Killed, whatever stands at the output is what stood there, or whole; interrupted, nothing else is left."""
         for number in (signal.SIGKILL, signal.SIGINT):
@@ -683,6 +694,7 @@ class Model(Case):
             if interval["n"]:
                 self.assertTrue(interval["low"] <= interval["mean"] <= interval["high"], name)
 
+    @long
     def test_eval_without_a_part(self):
         facts = self.facts(("The capital of {} is", "Japan", TARGET))
         cases = {}
@@ -851,7 +863,9 @@ class Model(Case):
 
 if __name__ == "__main__":
     Case.mobiedit, part = os.path.abspath(sys.argv[1]), sys.argv[2]
-    if part == "Model":
+    if part != "CommandLine":
         skip_without_model()
-    unittest.main(argv=[sys.argv[0], "-v", *(f"{part}.{name}" for name in sys.argv[3:])] if sys.argv[3:] else
-                  [sys.argv[0], "-v", part])
+    tests = CommandLine if part == "CommandLine" else Model
+    names = sys.argv[3:] or [name for name in unittest.defaultTestLoader.getTestCaseNames(tests)
+                             if hasattr(getattr(tests, name), "long") == (part == "Long")]
+    unittest.main(argv=[sys.argv[0], "-v", *(f"{tests.__name__}.{name}" for name in names)])

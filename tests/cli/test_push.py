@@ -125,7 +125,7 @@ class Push(unittest.TestCase):
     def serve(self, fake):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.fake = fake
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # seconds; how soon it ends
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         return f"http://127.0.0.1:{server.server_port}"

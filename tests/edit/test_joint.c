@@ -31,6 +31,7 @@ static me_prompt prompts[N];
 static me_key_set keys[N];
 static float *deltas[N];
 static me_joint_edit edits[N];
+static me_joint all; /* the solve of all of them, for those tests that only look at it */
 
 static void make_edit(int i) {
     static const char *const before[N_KEYS] = {"", "Well. ", "He says: "};
@@ -55,6 +56,13 @@ static void make_edit(int i) {
         .prompt = &prompts[i], .layer = LAYER, .delta = deltas[i], .keys = keys[i].keys, .n_keys = N_KEYS};
 }
 
+static me_joint solve(const me_joint_edit *list, int n) {
+    me_joint joint;
+    mobiedit_error err = {0};
+    if (me_joint_solve(session, list, n, &joint, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    return joint;
+}
+
 static int set_up(void **state) {
     if (scratch_open(state) != 0) return -1;
     const tiny_model_options options = {.n_layer = 3, .d_model = 512, .d_ff = 256};
@@ -64,10 +72,12 @@ static int set_up(void **state) {
     session = opened.session;
     for (int i = 0; i < N; i++)
         make_edit(i);
+    all = solve(edits, N);
     return 0;
 }
 
 static int tear_down(void **state) {
+    me_joint_free(&all);
     for (int i = 0; i < N; i++) {
         me_prompt_free(&prompts[i]);
         me_free(keys[i].keys);
@@ -75,13 +85,6 @@ static int tear_down(void **state) {
     }
     opened_model_close(&opened);
     return scratch_close(state);
-}
-
-static me_joint solve(const me_joint_edit *list, int n) {
-    me_joint joint;
-    mobiedit_error err = {0};
-    if (me_joint_solve(session, list, n, &joint, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
-    return joint;
 }
 
 static float dot(const float *a, const float *b) {
@@ -103,32 +106,28 @@ static float share(const me_joint *joint, int unit, const float *key) {
 
 static void edits_with_one_key_are_one_unit(void **state) {
     (void)state;
-    me_joint joint = solve(edits, N);
-    assert_int_equal(joint.n_layers, 1);
-    assert_int_equal(joint.layers[0].layer, LAYER);
-    assert_int_equal(joint.layers[0].n_units, 4);
-    assert_int_equal(joint.unit_of[2], joint.unit_of[3]);
-    const float *delta = joint.layers[0].delta + (size_t)joint.unit_of[2] * (size_t)model->d_model;
+    assert_int_equal(all.n_layers, 1);
+    assert_int_equal(all.layers[0].layer, LAYER);
+    assert_int_equal(all.layers[0].n_units, 4);
+    assert_int_equal(all.unit_of[2], all.unit_of[3]);
+    const float *delta = all.layers[0].delta + (size_t)all.unit_of[2] * (size_t)model->d_model;
     for (int j = 0; j < model->d_model; j++)
         assert_true(fabsf(delta[j] - deltas[2][j] - deltas[3][j]) < 1e-5F);
-    me_joint_free(&joint);
 }
 
 /* left_i.k_j is 1 where i is j, else 0, also for one subject behind two texts; what the neurons make of that
  * is closer still. */
 static void each_answers_to_its_own_key(void **state) {
     (void)state;
-    me_joint joint = solve(edits, N);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
-            const float want = joint.unit_of[i] == joint.unit_of[j] ? 1 : 0;
-            const float got = response(&joint, joint.unit_of[i], edits[j].keys);
+            const float want = all.unit_of[i] == all.unit_of[j] ? 1 : 0;
+            const float got = response(&all, all.unit_of[i], edits[j].keys);
             if (!(fabsf(got - want) < 0.3F)) fail_msg("left %d on key %d: %.3f", i, j, (double)got);
-            const float opens = share(&joint, joint.unit_of[i], edits[j].keys);
+            const float opens = share(&all, all.unit_of[i], edits[j].keys);
             if (!(fabsf(opens - want) < (want > 0 ? 0.15F : 0.03F)))
                 fail_msg("neuron %d on key %d: %.3f", i, j, (double)opens);
         }
-    me_joint_free(&joint);
 }
 
 static void check_same(const me_joint *a, const me_joint *b) {
@@ -141,10 +140,9 @@ static void check_same(const me_joint *a, const me_joint *b) {
 static void order_does_not_matter(void **state) {
     (void)state;
     const me_joint_edit turned[N] = {edits[3], edits[1], edits[4], edits[2], edits[0]};
-    me_joint a = solve(edits, N), b = solve(turned, N);
-    check_same(&a, &b);
-    assert_int_equal(a.unit_of[4], b.unit_of[2]);
-    me_joint_free(&a);
+    me_joint b = solve(turned, N);
+    check_same(&all, &b);
+    assert_int_equal(all.unit_of[4], b.unit_of[2]);
     me_joint_free(&b);
 }
 
@@ -181,9 +179,8 @@ static void layers_know_of_each_other(void **state) {
 /* At the shared key there is the other edit's delta; from all others next to nothing. */
 static void offset_is_what_others_add(void **state) {
     (void)state;
-    me_joint joint = solve(edits, N);
     float *offset = me_calloc((size_t)model->d_model, sizeof *offset);
-    me_joint_offset(model, &joint, edits, 2, offset);
+    me_joint_offset(model, &all, edits, 2, offset);
     double error = 0, norm = 0;
     for (int j = 0; j < model->d_model; j++) {
         error += (offset[j] - deltas[3][j]) * (offset[j] - deltas[3][j]);
@@ -191,7 +188,6 @@ static void offset_is_what_others_add(void **state) {
     }
     assert_true(error < 0.1 * norm);
     me_free(offset);
-    me_joint_free(&joint);
 }
 
 static void a_longer_delta_is_all_that_differs(void **state) {
