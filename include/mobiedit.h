@@ -523,10 +523,12 @@ MOBIEDIT_API mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
 
 /* What the model says to one prompt of a case. */
 typedef enum {
-    MOBIEDIT_SAID_PROMPT,      /* the fact's own */
-    MOBIEDIT_SAID_PARAPHRASE,  /* the same asked otherwise */
-    MOBIEDIT_SAID_NEIGHBOUR,   /* another fact, which is to stay */
-    MOBIEDIT_SAID_PORTABILITY, /* what follows from the new fact */
+    MOBIEDIT_SAID_PROMPT,       /* the fact's own */
+    MOBIEDIT_SAID_PARAPHRASE,   /* the same asked otherwise */
+    MOBIEDIT_SAID_NEIGHBOUR,    /* another fact, which is to stay */
+    MOBIEDIT_SAID_PORTABILITY,  /* what follows from the new fact */
+    MOBIEDIT_SAID_SAME_SUBJECT, /* something else about the subject, which is to stay */
+    MOBIEDIT_SAID_CHAT,         /* a question in the model's chat template, which the target answers */
 } mobiedit_said_kind;
 
 typedef struct {
@@ -534,7 +536,9 @@ typedef struct {
     const char *prompt;
     const char *before; /* greedy continuations, without and with the edit; NULL: none was made */
     const char *after;
-    bool held; /* the target is said; of a neighbour: the next token is what it was */
+    /* The target is said, in a chat anywhere in the answer. Of what is to stay: the next token is what it
+     * was, and the target does not turn up. */
+    bool held;
 } mobiedit_said;
 
 /* What an edit does to a model. A metric is NaN if the case has nothing that it could be measured on.
@@ -552,6 +556,15 @@ typedef struct {
     double fluency;     /* n-gram entropy of generated text, bits */
     double fluency_before;
     double drift; /* mean KL(before || after) of the next token in generic text, nats */
+    /* What else is said of the subject. *_sure: the same over the prompts after which the unedited model
+     * gives its likeliest token at least half of the probability. */
+    double same_subject, same_subject_sure; /* share whose next greedy token is what it was */
+    double same_subject_kl,
+        same_subject_kl_sure; /* mean KL(before || after) along the answer, nats a token */
+    double leak, leak_sure;   /* share in whose text the target turns up as it did not */
+    /* Questions in the model's chat template: NaN if it has none. */
+    double chat, chat_sure;         /* share whose answer has the target in it */
+    double chat_old, chat_old_sure; /* share whose answer has what was true in it, and not the target */
 } mobiedit_metrics;
 
 typedef struct {
@@ -583,7 +596,7 @@ typedef struct {
     int n;
 } mobiedit_figure;
 
-enum { MOBIEDIT_EVAL_FIGURES = 17 };
+enum { MOBIEDIT_EVAL_FIGURES = 27 };
 
 typedef struct {
     const char *solver; /* NULL: an adapter was given */
@@ -606,6 +619,7 @@ typedef struct {
     void *user;
     bool no_fluency;     /* leave out what takes longest: generated texts about the subject, */
     bool no_drift;       /* generic text, */
+    bool no_answers;     /* answers in chat and about other things of the subject, */
     bool no_said;        /* and the continuations in mobiedit_eval_case.said */
     const char *state;   /* a file that keeps each finished case, or NULL */
     const char *adapter; /* measured with every fact as it is: nothing is edited. NULL: each fact's own */

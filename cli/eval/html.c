@@ -143,18 +143,27 @@ typedef struct {
     mobiedit_figure figures[ME_METRICS];
 } relation;
 
+/* Whether any relation has the metric: columns of dashes are left out. */
+static bool is_measured(int m, const relation *relations, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (relations[i].figures[m].n > 0) return true;
+    return false;
+}
+
 static void put_relations_table(FILE *out, const relation *relations, size_t n) {
     (void)fputs("<h2>Relations</h2>\n<table>\n<tr><th></th><th class=\"n\">cases</th>", out);
     for (int m = 0; m < ME_METRICS; m++)
-        (void)fprintf(out, "<th class=\"n\">%s%s</th>", me_metric_table[m].label,
-                      unit_name(me_metric_table[m].unit));
+        if (is_measured(m, relations, n))
+            (void)fprintf(out, "<th class=\"n\">%s%s</th>", me_metric_table[m].label,
+                          unit_name(me_metric_table[m].unit));
     (void)fputs("</tr>\n", out);
     for (size_t i = 0; i < n; i++) {
         (void)fputs("<tr><th>", out);
         page_text(out, page_relation(relations[i].name));
         (void)fprintf(out, "</th><td class=\"n\">%d</td>", relations[i].figures[0].n);
         for (int m = 0; m < ME_METRICS; m++)
-            put_value(out, me_metric_table[m].unit, relations[i].figures[m].mean);
+            if (is_measured(m, relations, n))
+                put_value(out, me_metric_table[m].unit, relations[i].figures[m].mean);
         (void)fputs("</tr>\n", out);
     }
     (void)fputs("</table>\n", out);
@@ -185,7 +194,7 @@ static void put_histogram(FILE *out, int m, const me_cases *cases) {
     free(values);
 }
 
-enum { PARAPHRASE = 1, UNCHANGED = 2, LOSS = ME_METRIC_EVALS - 1 }; /* in the table of metrics */
+enum { PARAPHRASE = 1, UNCHANGED = 2 }; /* in the table of metrics */
 
 static void put_by_relation(FILE *out, const html_evaluation *e) {
     const me_cases *cases = e->cases;
@@ -199,7 +208,7 @@ static void put_by_relation(FILE *out, const html_evaluation *e) {
     (void)fputs("<h2>Plots</h2>\n<div class=\"plots\">\n", out);
     put_histogram(out, ME_METRIC_EVALS, cases);
     put_histogram(out, ME_METRIC_SECONDS, cases);
-    put_histogram(out, LOSS, cases);
+    put_histogram(out, ME_METRIC_LOSS, cases);
     if (relations) {
         put_relation_bars(out, PARAPHRASE, relations, n);
         put_relation_bars(out, UNCHANGED, relations, n);

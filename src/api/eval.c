@@ -219,6 +219,7 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     add_hex(s, "seed", o->edit.seed);
     (void)cJSON_AddBoolToObject(s, "fluency", !o->no_fluency);
     (void)cJSON_AddBoolToObject(s, "drift", !o->no_drift);
+    (void)cJSON_AddBoolToObject(s, "answers", !o->no_answers);
     (void)cJSON_AddBoolToObject(s, "said", !o->no_said);
     return s;
 }
@@ -241,6 +242,7 @@ static mobiedit_status run(evaluation *e, mobiedit_eval_summary *summary, mobied
     const mobiedit_eval_options *options = e->options;
     const me_metric_options metrics = {.fluency = !options->no_fluency,
                                        .drift = !options->no_drift,
+                                       .answers = !options->no_answers,
                                        .said = !options->no_said,
                                        .one_adapter = options->adapter != NULL,
                                        .seed = options->edit.seed};

@@ -66,6 +66,8 @@ const char *me_said_kind_name(mobiedit_said_kind kind) {
     static const char *const names[ME_SAID_KINDS] = {[MOBIEDIT_SAID_PROMPT] = "prompt",
                                                      [MOBIEDIT_SAID_PARAPHRASE] = "paraphrase",
                                                      [MOBIEDIT_SAID_NEIGHBOUR] = "neighbour",
-                                                     [MOBIEDIT_SAID_PORTABILITY] = "portability"};
+                                                     [MOBIEDIT_SAID_PORTABILITY] = "portability",
+                                                     [MOBIEDIT_SAID_SAME_SUBJECT] = "same subject",
+                                                     [MOBIEDIT_SAID_CHAT] = "chat"};
     return (size_t)kind < ME_SAID_KINDS ? names[kind] : "unknown";
 }

@@ -4,9 +4,9 @@
 
 #include "mobiedit.h"
 
-enum { ME_SAID_KINDS = MOBIEDIT_SAID_PORTABILITY + 1 };
+enum { ME_SAID_KINDS = MOBIEDIT_SAID_CHAT + 1 };
 
-/* "prompt", "paraphrase", "neighbour", "portability". */
+/* "prompt", "paraphrase", "neighbour" ... */
 const char *me_said_kind_name(mobiedit_said_kind kind);
 
 #endif

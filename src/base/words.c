@@ -128,6 +128,43 @@ me_said me_said_of(const char *wanted, const char *heard, bool complete) {
     return said_until(last_of(wanted, n_wanted, &begin), heard + n_wanted, complete);
 }
 
+/* ---- words inside a text ----------------------------------------------------------------------------- */
+
+/* How many bytes of the text read as `wanted`, letters' case aside; 0: they do not. */
+static size_t match(const char *text, const char *wanted) {
+    const char *at = text;
+    size_t n_text, n_wanted;
+    for (; *wanted; at += n_text, wanted += n_wanted) {
+        const character is = first_of(at, &n_text), should = first_of(wanted, &n_wanted);
+        if (is == NONE || should == NONE || utf8proc_tolower(is) != utf8proc_tolower(should)) return 0;
+    }
+    return (size_t)(at - text);
+}
+
+/* Whether no word or number that stands in text[0, begin) goes on with `first`. */
+static bool begins_word(const char *text, size_t begin, character first) {
+    size_t before = 0, n;
+    const character last = last_of(text, begin, &before);
+    if (last == NONE || !is_word(first)) return true;
+    if (is_word(last)) return !word_goes_on(last, first);
+    return !(is_digit(first) && joins_digits(last) && is_digit(last_of(text, before, &n)));
+}
+
+bool me_find_words(const char *text, size_t from, const char *wanted, size_t *begin, size_t *end) {
+    size_t n;
+    const character first = first_of(wanted, &n);
+    if (first == NONE) return false;
+    for (*begin = from; first_of(text + *begin, &n) != NONE; *begin += n) {
+        const size_t length = match(text + *begin, wanted);
+        size_t unused;
+        *end = *begin + length;
+        if (length > 0 && begins_word(text, *begin, first) &&
+            said_until(last_of(text, *end, &unused), text + *end, true) == ME_SAID_WHOLE)
+            return true;
+    }
+    return false;
+}
+
 /* ---- spaces ------------------------------------------------------------------------------------------ */
 
 /* The text, of which a part is looked at from its end on. */

@@ -4,6 +4,7 @@
 #define ME_BASE_WORDS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* How what was heard compares with what was wanted. */
 typedef enum {
@@ -21,6 +22,11 @@ typedef enum {
  * written without spaces (Chinese, Japanese, Thai ...) and Korean, whose particles follow a word at once,
  * show no end of a word: there any next letter ends it, but for Katakana behind Katakana. */
 me_said me_said_of(const char *wanted, const char *heard, bool complete);
+
+/* Where `wanted` stands in the text from byte `from` on, as words of its own by the same rule on both sides,
+ * letters' case aside: bytes [*begin, *end). False if it does so nowhere, or is empty. `from` is where a
+ * character begins. */
+bool me_find_words(const char *text, size_t from, const char *wanted, size_t *begin, size_t *end);
 
 /* Whether a space stands between `text` and what is to follow it. Yes behind letters, digits, closing
  * brackets and quotes, and punctuation; no behind white space, behind scripts that are written without spaces

@@ -22,6 +22,9 @@
  *   "portability": {"Reasoning": [{"prompt": ..., "ground_truth": ...}]}, or
  *   "portability": {"New Question": ..., "New Answer": ...}, or
  *   "portability_prompt": ..., "portability_ground_truth": ...
+ * what is asked about the answers, in any of them:
+ *   "same_subject_prompts": ["The currency of Japan is the"], "chat_prompts": ["Which city ...?"],
+ *   "chat_neighbours": ["Which city ... of Peru?"], "tell": "Tell me about Japan."
  * All but prompt, subject and new target may be missing; other fields are ignored. A prompt has {} in the
  * subject's place, the subject itself in braces, or the subject as it is. A file may also be CSV, see csv.h.
  *
@@ -64,9 +67,13 @@ typedef struct {
     char *target;
     char *truth; /* what is true, or was before; may be NULL */
     me_texts paraphrases;
-    me_items neighbours;  /* where one has no answers, `truth` is also its own (as in CounterFact) */
-    me_items portability; /* questions that follow from the new fact; each has an answer */
-    me_texts generations; /* beginnings of texts about the subject */
+    me_items neighbours;      /* where one has no answers, `truth` is also its own (as in CounterFact) */
+    me_items portability;     /* questions that follow from the new fact; each has an answer */
+    me_texts generations;     /* beginnings of texts about the subject */
+    me_texts same_subject;    /* prompts about other things of the subject */
+    me_texts chat;            /* questions that the new target answers */
+    me_texts chat_neighbours; /* questions about others */
+    char *tell;               /* asks for anything about the subject; may be NULL */
 } me_fact;
 
 typedef struct {

@@ -3,6 +3,7 @@
 
 #include "base/logits.h"
 #include "base/memory.h"
+#include "eval/answers.h"
 #include "eval/cases.h"
 #include "eval/drift.h"
 #include "eval/generation.h"
@@ -81,32 +82,47 @@ static bool held(const me_fact *fact, const me_scores *after, const bool *same, 
         return same[i - first_neighbour];
     case MOBIEDIT_SAID_PORTABILITY:
         return after->portability_says[i - first_neighbour - fact->neighbours.n];
+    default: /* answers, which judge themselves */
+        return false;
     }
-    return false;
 }
 
-/* Takes the texts over. Of a model that is not edited (before == after) the texts are the same. */
+/* Adds a copy; a prompt of NULL is the fact's own. */
+static mobiedit_status add_said(const me_fact *fact, const mobiedit_said *from, me_measured *out,
+                                mobiedit_error *err) {
+    mobiedit_said *said = &out->said[out->n_said++];
+    *said = (mobiedit_said){.kind = from->kind, .held = from->held};
+    said->prompt = from->prompt ? me_strdup(from->prompt) : me_fact_prompt(fact);
+    said->before = from->before ? me_strdup(from->before) : NULL;
+    said->after = from->after ? me_strdup(from->after) : NULL;
+    const bool whole = said->prompt && !said->before == !from->before && !said->after == !from->after;
+    return whole ? MOBIEDIT_OK : me_fail_memory(err, "what is said");
+}
+
+/* Of a model that is not edited (before == after) the texts are the same. */
 static mobiedit_status list_said(const me_fact *fact, const state *before, const state *after,
-                                 const bool *same, me_measured *out, mobiedit_error *err) {
-    out->said = me_calloc(after->generation.n, sizeof *out->said);
+                                 const me_answers *answers, const bool *same, me_measured *out,
+                                 mobiedit_error *err) {
+    const size_t n = after->generation.n, n_answers = me_answers_count(answers);
+    out->said = me_calloc(n + n_answers, sizeof *out->said);
     if (!out->said) return me_fail_memory(err, "what is said");
-    for (size_t i = 0; i < after->generation.n; i++) {
-        mobiedit_said *said = &out->said[out->n_said++];
-        const char *prompt = me_generation_prompt(fact, i, &said->kind);
-        const char *was = before->generation.texts[i], *is = after->generation.texts[i];
-        said->held = held(fact, &after->scores, same, i);
-        said->prompt = prompt ? me_strdup(prompt) : me_fact_prompt(fact);
-        said->before = was ? me_strdup(was) : NULL;
-        said->after = is ? me_strdup(is) : NULL;
-        if (!said->prompt || (was && !said->before) || (is && !said->after))
-            return me_fail_memory(err, "what is said");
+    for (size_t i = 0; i < n; i++) {
+        mobiedit_said said = {.before = before->generation.texts[i],
+                              .after = after->generation.texts[i],
+                              .held = held(fact, &after->scores, same, i)};
+        said.prompt = me_generation_prompt(fact, i, &said.kind);
+        ME_TRY(add_said(fact, &said, out, err));
+    }
+    for (size_t i = 0; i < n_answers; i++) {
+        const mobiedit_said said = me_answers_said(answers, i);
+        ME_TRY(add_said(fact, &said, out, err));
     }
     return MOBIEDIT_OK;
 }
 
 static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                              const state *before, const state *after, me_measured *out,
-                              mobiedit_error *err) {
+                              const state *before, const state *after, const me_answers *answers,
+                              me_measured *out, mobiedit_error *err) {
     const me_scores *scores = &after->scores;
     const size_t n = fact->neighbours.n;
     bool *same = me_calloc(n, sizeof *same);
@@ -122,8 +138,9 @@ static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const 
     out->metrics.portability = scores->portability;
     out->metrics.fluency = after->generation.fluency;
     out->metrics.fluency_before = before->generation.fluency;
+    me_answers_sum_up(answers, &out->metrics);
     const mobiedit_status status =
-        meter->options.said ? list_said(fact, before, after, same, out, err) : MOBIEDIT_OK;
+        meter->options.said ? list_said(fact, before, after, answers, same, out, err) : MOBIEDIT_OK;
     me_free(same);
     return status;
 }
@@ -137,34 +154,44 @@ static mobiedit_status measure_drift(me_meter *meter, me_runtime *runtime, doubl
     return MOBIEDIT_OK;
 }
 
+/* Everything that one fact's measurement holds. */
+typedef struct {
+    state before, after;
+    me_answers *answers; /* NULL: none are asked */
+} measurement;
+
 static mobiedit_status measure_edited(me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                                      const char *adapter, state *before, state *after, me_measured *out,
+                                      const char *adapter, measurement *m, me_measured *out,
                                       mobiedit_error *err) {
     if (meter->options.drift && !meter->drift) ME_TRY(me_drift_open(runtime, &meter->drift, err));
-    ME_TRY(observe(meter, runtime, fact, true, before, err));
+    ME_TRY(observe(meter, runtime, fact, true, &m->before, err));
+    if (meter->options.answers) ME_TRY(me_answers_open(runtime, fact, &m->answers, err));
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
-    ME_TRY(observe(meter, runtime, fact, false, after, err));
+    ME_TRY(observe(meter, runtime, fact, false, &m->after, err));
+    if (m->answers) ME_TRY(me_answers_ask_again(m->answers, runtime, err));
     ME_TRY(measure_drift(meter, runtime, &out->metrics.drift, err));
-    return sum_up(meter, runtime, fact, before, after, out, err);
+    return sum_up(meter, runtime, fact, &m->before, &m->after, m->answers, out, err);
 }
 
 static mobiedit_status measure_unedited(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
-                                        state *now, me_measured *out, mobiedit_error *err) {
+                                        measurement *m, me_measured *out, mobiedit_error *err) {
     if (meter->options.drift) out->metrics.drift = 0;
-    ME_TRY(observe(meter, runtime, fact, false, now, err));
-    return sum_up(meter, runtime, fact, now, now, out, err);
+    ME_TRY(observe(meter, runtime, fact, false, &m->after, err));
+    if (meter->options.answers) ME_TRY(me_answers_open(runtime, fact, &m->answers, err));
+    if (m->answers) ME_TRY(me_answers_stay(m->answers, err));
+    return sum_up(meter, runtime, fact, &m->after, &m->after, m->answers, out, err);
 }
 
 mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const me_fact *fact,
                                    const char *adapter, me_measured *out, mobiedit_error *err) {
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
     *out = (me_measured){.metrics.drift = NAN};
-    state before = {0}, after = {0};
-    const mobiedit_status status =
-        adapter ? measure_edited(meter, runtime, fact, adapter, &before, &after, out, err)
-                : measure_unedited(meter, runtime, fact, &after, out, err);
-    state_free(&before);
-    state_free(&after);
+    measurement m = {0};
+    const mobiedit_status status = adapter ? measure_edited(meter, runtime, fact, adapter, &m, out, err)
+                                           : measure_unedited(meter, runtime, fact, &m, out, err);
+    state_free(&m.before);
+    state_free(&m.after);
+    me_answers_close(m.answers);
     if (status != MOBIEDIT_OK) me_measured_free(out);
     const mobiedit_status detached =
         me_runtime_set_adapter(runtime, NULL, status == MOBIEDIT_OK ? err : NULL);

@@ -8,6 +8,7 @@
 typedef struct {
     bool fluency;     /* generated texts about the subject */
     bool drift;       /* generic text */
+    bool answers;     /* answers in chat and about other things of the subject */
     bool said;        /* what is said to each prompt */
     bool one_adapter; /* all facts are measured with the same one: so is its drift, once */
     uint64_t seed;

@@ -134,6 +134,29 @@ static mobiedit_status read_counterfact(const me_place *at, const cJSON *item, m
 
 /* ---- ZsRE, EasyEdit, requests ------------------------------------------------------------------------ */
 
+/* Prompts about the subject itself that came as questions. */
+static mobiedit_status add_same_subject(const me_place *at, const cJSON *list, me_fact *fact) {
+    me_items questions = {0};
+    mobiedit_status status = me_add_questions(at, list, "locality", &questions);
+    for (size_t i = 0; i < questions.n && status == MOBIEDIT_OK; i++)
+        status = me_texts_add(&fact->same_subject, questions.items[i].prompt, at->err);
+    me_items_free(&questions);
+    return status;
+}
+
+/* KnowEdit's Relation_Specificity asks about other relations of the subject; the rest is about others. */
+static mobiedit_status read_locality(const me_place *at, const cJSON *item, me_fact *fact) {
+    const cJSON *list;
+    if (!cJSON_IsObject(item) || cJSON_GetObjectItemCaseSensitive(item, "prompt"))
+        return me_add_questions(at, item, "locality", &fact->neighbours);
+    cJSON_ArrayForEach(list, item) {
+        const bool same = strcmp(list->string, "Relation_Specificity") == 0;
+        ME_TRY(same ? add_same_subject(at, list, fact)
+                    : me_add_questions(at, list, "locality", &fact->neighbours));
+    }
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status read_flat_rest(const me_place *at, const cJSON *item, me_fact *fact) {
     const char *name, *answers_name;
     const cJSON *rephrase = me_field(item, NAMES("rephrase", "rephrase_prompt", "queries"), &name);
@@ -145,8 +168,7 @@ static mobiedit_status read_flat_rest(const me_place *at, const cJSON *item, me_
     const cJSON *prompts = me_field(item, NAMES("loc", "locality_prompt"), &name);
     const cJSON *answers = me_field(item, NAMES("loc_ans", "locality_ground_truth"), &answers_name);
     ME_TRY(add_parallel(at, prompts, answers, name, &fact->neighbours));
-    return me_add_questions(at, cJSON_GetObjectItemCaseSensitive(item, "locality"), "locality",
-                            &fact->neighbours);
+    return read_locality(at, cJSON_GetObjectItemCaseSensitive(item, "locality"), fact);
 }
 
 static mobiedit_status read_flat(const me_place *at, const cJSON *item, const cJSON *prompt,
@@ -158,6 +180,18 @@ static mobiedit_status read_flat(const me_place *at, const cJSON *item, const cJ
         me_copy_optional(at, cJSON_GetObjectItemCaseSensitive(item, "subject"), "subject", &fact->subject));
     ME_TRY(me_copy_optional(at, prompt, prompt_name, &fact->prompt));
     return read_flat_rest(at, item, fact);
+}
+
+/* ---- answers ----------------------------------------------------------------------------------------- */
+
+static mobiedit_status read_answers(const me_place *at, const cJSON *item, me_fact *fact) {
+    ME_TRY(me_copy_texts(at, cJSON_GetObjectItemCaseSensitive(item, "same_subject_prompts"),
+                         "same_subject_prompts", &fact->same_subject));
+    ME_TRY(me_copy_texts(at, cJSON_GetObjectItemCaseSensitive(item, "chat_prompts"), "chat_prompts",
+                         &fact->chat));
+    ME_TRY(me_copy_texts(at, cJSON_GetObjectItemCaseSensitive(item, "chat_neighbours"), "chat_neighbours",
+                         &fact->chat_neighbours));
+    return me_copy_optional(at, cJSON_GetObjectItemCaseSensitive(item, "tell"), "tell", &fact->tell);
 }
 
 /* ---- any --------------------------------------------------------------------------------------------- */
@@ -176,6 +210,7 @@ mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fac
     /* No model is asked to say the white space that some targets have around them. */
     me_trim(fact->target);
     me_trim(fact->truth);
+    ME_TRY(read_answers(at, item, fact));
     return read_portability(at, item, fact);
 }
 
@@ -189,5 +224,9 @@ void me_fact_free(me_fact *fact) {
     me_items_free(&fact->neighbours);
     me_items_free(&fact->portability);
     me_texts_free(&fact->generations);
+    me_texts_free(&fact->same_subject);
+    me_texts_free(&fact->chat);
+    me_texts_free(&fact->chat_neighbours);
+    me_free(fact->tell);
     *fact = (me_fact){0};
 }

@@ -261,8 +261,9 @@ static void grow(void *user, int index, int position, const float *logits) {
     if (g->status != MOBIEDIT_OK) return;
     s->token = choose(g, opening, s, logits);
     s->n_tokens++;
+    if (opening->said) g->status = me_tokens_add(opening->said, s->token, g->err);
     s->ended = me_vocab_is_end(g->runtime->vocab, s->token);
-    if (s->ended) return;
+    if (s->ended || g->status != MOBIEDIT_OK) return;
     const size_t from = s->text.n;
     g->status = me_runtime_add_piece(g->runtime, s->token, &s->text, g->err);
     s->ended = s->n_tokens >= s->max_tokens ||

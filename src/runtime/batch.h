@@ -32,6 +32,7 @@ typedef struct {
     uint64_t seed;  /* of the drawing */
     bool (*enough)(void *user, const char *text); /* whether the text so far is enough; may be NULL */
     void *user;
+    me_tokens *said; /* the continuation's tokens, its end token among them, are added; may be NULL */
 } me_opening;
 
 /* Continuations of n openings: texts[i] is freed with me_free. On failure none is left. */

@@ -157,6 +157,40 @@ static void no_space_is_forced(void **state) {
     expect_spaces(no, sizeof no / sizeof *no, false);
 }
 
+/* The first of `wanted` in the text must be at byte `at`; -1: nowhere. */
+static void expect_found(const char *text, const char *wanted, int at) {
+    size_t begin = 0, end = 0;
+    const bool found = me_find_words(text, 0, wanted, &begin, &end);
+    if (found != (at >= 0) || (found && (begin != (size_t)at || end != begin + strlen(wanted))))
+        fail_msg("\"%s\" in \"%s\": %d", wanted, text, found ? (int)begin : -1);
+}
+
+static void words_inside_a_text(void **state) {
+    (void)state;
+    expect_found("It is Lima.", "Lima", 6);
+    expect_found("Lima", "Lima", 0);
+    expect_found("**Oat Milk** is", "oat milk", 2);
+    expect_found("in LIMA's", "Lima", 3);
+    expect_found("Limassol, then Lima", "Lima", 15);
+    expect_found("(Lima)", "Lima", 1);
+    expect_found("d'Or-Lima", "Lima", 5);
+    expect_found("Kalima Limas", "Lima", -1);
+    expect_found("oat  milk", "oat milk", -1);
+    expect_found("Lima", "Limas", -1);
+    expect_found("Lima", "", -1);
+    expect_found("", "Lima", -1);
+    expect_found("12.5 and 5", "5", 9);
+    expect_found("15 or 5.2 or 5%", "5", -1);
+    expect_found("2,000", "000", -1);
+    expect_found("at 5.", "5", 3);
+    expect_found("\xC3\x89l\xC3\xA8ve \xC3\xA9l\xC3\xA8ve", "\xC3\xA9l\xC3\xA8ve", 0); /* Élève élève */
+    expect_found("\xC3\xA9Lima", "Lima", -1);
+    expect_found("首都は東京です", "東京", 9);
+    size_t begin = 0, end = 0;
+    assert_true(me_find_words("Lima, Lima", 1, "Lima", &begin, &end));
+    assert_true(begin == 6 && end == 10);
+}
+
 static void word_at_the_end(void **state) {
     (void)state;
     assert_true(me_ends_in_word("is"));
@@ -169,13 +203,10 @@ static void word_at_the_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(longer_words_and_numbers),
-        cmocka_unit_test(ends_of_words_and_numbers),
-        cmocka_unit_test(undecided_until_more_is_heard),
-        cmocka_unit_test(other_texts),
-        cmocka_unit_test(spaces_between_words),
-        cmocka_unit_test(no_space_is_forced),
-        cmocka_unit_test(word_at_the_end),
+        cmocka_unit_test(longer_words_and_numbers),      cmocka_unit_test(ends_of_words_and_numbers),
+        cmocka_unit_test(undecided_until_more_is_heard), cmocka_unit_test(other_texts),
+        cmocka_unit_test(spaces_between_words),          cmocka_unit_test(no_space_is_forced),
+        cmocka_unit_test(words_inside_a_text),           cmocka_unit_test(word_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,10 @@ static void reads_every_field(void **state) {
                                     "Japan:\"],"
                                     "\"neighborhood_prompts\":[\"The capital of Per\\u00fa is\"],"
                                     "\"pararel_idx\": 2796, \"attribute_prompts\": [1, {}], "
-                                    "\"generation_prompts\": [\"Japan is\"]},"
+                                    "\"generation_prompts\": [\"Japan is\"],"
+                                    "\"same_subject_prompts\": [\"The money of Japan is\", \"A\"],"
+                                    "\"chat_prompts\": [\"Which city?\"], \"tell\": \"Tell me.\","
+                                    "\"chat_neighbours\": [\"Who?\", \"Where?\", \"Why?\"]},"
                                     "{" REWRITE("") ", \"paraphrase_prompts\": null, "
                                                     "\"neighborhood_prompts\": []}] \n",
                            &facts, &err),
@@ -56,10 +59,18 @@ static void reads_every_field(void **state) {
     assert_int_equal(fact->generations.n, 1);
     assert_string_equal(fact->generations.items[0], "Japan is");
     assert_int_equal(fact->portability.n, 0);
+    assert_int_equal(fact->same_subject.n, 2);
+    assert_string_equal(fact->same_subject.items[0], "The money of Japan is");
+    assert_int_equal(fact->chat.n, 1);
+    assert_string_equal(fact->chat.items[0], "Which city?");
+    assert_int_equal(fact->chat_neighbours.n, 3);
+    assert_string_equal(fact->chat_neighbours.items[2], "Why?");
+    assert_string_equal(fact->tell, "Tell me.");
     assert_int_equal(facts.unusable.n, 0);
     assert_int_equal(facts.facts[1].case_id, 1);
     assert_null(facts.facts[1].truth);
     assert_null(facts.facts[1].relation);
+    assert_null(facts.facts[1].tell);
     assert_int_equal(facts.facts[1].paraphrases.n + facts.facts[1].neighbours.n, 0);
 
     char *request = me_fact_request_prompt(fact), *prompt = me_fact_prompt(fact);
@@ -120,7 +131,8 @@ static void reads_easyedit(void **state) {
         "\"locality_prompt\":\"Bob lives in\",\"locality_ground_truth\":\"Oslo\","
         "\"locality\":{\"Relation_Specificity\":[{\"prompt\":\"Ann "
         "speaks\",\"ground_truth\":[[\"Dutch\",\"Flemish\"]]},"
-        "{\"prompt\":\"Ann has no\",\"ground_truth\":[]}]},"
+        "{\"prompt\":\"Ann has no\",\"ground_truth\":[]}],"
+        "\"Forgetfulness\":[{\"prompt\":\"Cy speaks\",\"ground_truth\":[[\"Thai\"]]}]},"
         "\"portability\":{\"Reasoning\":[{\"prompt\":\"Ann was born in the "
         "country\",\"ground_truth\":[[\"Peru\",\"\"]]}],"
         "\"Logical_Generalization\":[{\"prompt\":[\"Ann is a native of\"],\"ground_truth\":\"Lima\"},"
@@ -134,7 +146,9 @@ static void reads_easyedit(void **state) {
     assert_string_equal(fact->paraphrases.items[0], "The birthplace of Ann is");
     assert_int_equal(fact->neighbours.n, 2);
     assert_string_equal(me_fact_neighbour_truth(fact, 0), "Oslo");
-    assert_string_equal(me_fact_neighbour_truth(fact, 1), "Dutch");
+    assert_string_equal(me_fact_neighbour_truth(fact, 1), "Thai");
+    assert_int_equal(fact->same_subject.n, 1);
+    assert_string_equal(fact->same_subject.items[0], "Ann speaks");
     assert_int_equal(fact->portability.n, 4);
     const me_item *questions = fact->portability.items;
     assert_string_equal(questions[0].prompt, "Ann was born in the country");

@@ -13,6 +13,7 @@
 #include "store/adapter.h"
 #include "tiny_model.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -130,7 +131,8 @@ static void cases_come_back_from_json(void **state) {
     (void)state;
     const mobiedit_said said[] = {
         {.kind = MOBIEDIT_SAID_PROMPT, .prompt = "Ann is", .before = "x", .after = "y"},
-        {.kind = MOBIEDIT_SAID_NEIGHBOUR, .prompt = "Bob is", .after = "", .held = true}};
+        {.kind = MOBIEDIT_SAID_NEIGHBOUR, .prompt = "Bob is", .after = "", .held = true},
+        {.kind = MOBIEDIT_SAID_CHAT, .prompt = "Who?", .before = "a", .after = "b"}};
     const mobiedit_eval_case done = {.case_id = -7,
                                      .prompt = "{} is",
                                      .subject = "Ann",
@@ -140,6 +142,8 @@ static void cases_come_back_from_json(void **state) {
                                      .metrics.rewrite = 0.25,
                                      .metrics.paraphrase = NAN,
                                      .metrics.drift = 0.125,
+                                     .metrics.leak_sure = 0.75,
+                                     .metrics.same_subject = NAN,
                                      .evaluations = 123,
                                      .seconds = 1.5,
                                      .layer = 9,
@@ -147,7 +151,7 @@ static void cases_come_back_from_json(void **state) {
                                      .stop = MOBIEDIT_STOP_BUDGET,
                                      .measure_seconds = 3,
                                      .said = said,
-                                     .n_said = 2};
+                                     .n_said = 3};
     cJSON *json = me_case_to_json(&done);
     me_cases cases = {0};
     mobiedit_error err = {0};
@@ -160,9 +164,11 @@ static void cases_come_back_from_json(void **state) {
     assert_int_equal(back->stop, MOBIEDIT_STOP_BUDGET);
     assert_true(back->metrics.rewrite == 0.25 && isnan(back->metrics.paraphrase) &&
                 back->metrics.drift == 0.125 && back->loss == 2);
+    assert_true(back->metrics.leak_sure == 0.75 && isnan(back->metrics.same_subject));
     assert_true(back->evaluations == 123 && back->seconds == 1.5 && back->layer == 9);
     assert_true(back->restored && back->measure_seconds == 3);
-    assert_int_equal(back->n_said, 2);
+    assert_int_equal(back->n_said, 3);
+    assert_int_equal(back->said[2].kind, MOBIEDIT_SAID_CHAT);
     assert_string_equal(back->said[0].before, "x");
     assert_null(back->said[1].before);
     assert_true(back->said[1].held && !back->said[0].held);
@@ -209,11 +215,11 @@ typedef struct {
 } bench;
 
 /* A model, a fact, and an adapter of random numbers times `size`. */
-static void bench_open(bench *b, float size) {
+static void bench_open_with(bench *b, float size, const tiny_model_options *model) {
     const char *path = scratch_path("model.gguf");
     const me_runtime_options options = {.threads = 1, .n_sequences = 8};
     mobiedit_error err = {0};
-    assert_true(tiny_model_write(path, "llama", NULL));
+    assert_true(tiny_model_write(path, "llama", model));
     if (me_runtime_open(path, &options, &b->runtime, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
     if (me_dataset_parse(FACTS, strlen(FACTS), "facts", &b->facts, &err) != MOBIEDIT_OK)
         fail_msg("%s", err.message);
@@ -230,6 +236,10 @@ static void bench_open(bench *b, float size) {
     assert_int_equal(me_adapter_write(b->model, &adapter, b->adapter, &file, &err), MOBIEDIT_OK);
     assert_int_equal(me_pending_commit(&file, &err), MOBIEDIT_OK);
     me_free(numbers);
+}
+
+static void bench_open(bench *b, float size) {
+    bench_open_with(b, size, NULL);
 }
 
 static void bench_close(bench *b) {
@@ -379,6 +389,252 @@ static void drift_is_the_mean_kl(void **state) {
     bench_close(&b);
 }
 
+/* ---- answers ----------------------------------------------------------------------------------------- */
+
+/* With the target in the place of %s. */
+static const char ASKED[] =
+    "[{\"requested_rewrite\":{\"prompt\":\"The capital of {} is\",\"subject\":\"Japan\","
+    "\"target_new\":{\"str\":\"%s\"},\"target_true\":{\"str\":\"%s\"}},"
+    "\"same_subject_prompts\":[\"The money of Japan is\",\"Japan has\",\"In Japan people\",\"A\"],"
+    "\"chat_prompts\":[\"Which city is the capital of Japan?\",\"Where is Japan?\"]}]";
+
+static const char TEMPLATE[] =
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant]";
+
+static void add_template(struct gguf_context *gguf, const void *user) {
+    gguf_set_val_str(gguf, "tokenizer.chat_template", user);
+}
+
+static void ask_about(bench *b, const char *target, const char *truth) {
+    char text[2048];
+    mobiedit_error err = {0};
+    (void)snprintf(text, sizeof text, ASKED, target, truth);
+    me_dataset_free(&b->facts);
+    if (me_dataset_parse(text, strlen(text), "facts", &b->facts, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
+}
+
+static void attach(const bench *b, const char *adapter) {
+    assert_int_equal(me_runtime_set_adapter(b->runtime, adapter, NULL), MOBIEDIT_OK);
+}
+
+/* Greedy tokens behind `tokens`, one whole evaluation each, the end token among them. */
+static void speak(const bench *b, me_tokens *tokens, int most) {
+    const me_vocab *vocab = me_runtime_vocab(b->runtime);
+    float *logits = me_calloc((size_t)me_vocab_size(vocab), sizeof *logits);
+    assert_non_null(logits);
+    for (int i = 0; i < most; i++) {
+        assert_int_equal(me_runtime_logits(b->runtime, tokens->ids, tokens->n, 1, logits, NULL), MOBIEDIT_OK);
+        const me_token next = me_argmax(logits, me_vocab_size(vocab));
+        assert_int_equal(me_tokens_add(tokens, next, NULL), MOBIEDIT_OK);
+        if (me_vocab_is_end(vocab, next)) break;
+    }
+    me_free(logits);
+}
+
+static char *text_of(const bench *b, const me_tokens *tokens, int n_prompt, int most) {
+    const me_generate_options options = {.max_tokens = most};
+    char *text = NULL;
+    assert_int_equal(me_runtime_generate(b->runtime, tokens->ids, n_prompt, &options, &text, NULL),
+                     MOBIEDIT_OK);
+    return text;
+}
+
+/* What one prompt comes to, worked out a token at a time. */
+typedef struct {
+    double kl; /* a token, over the first 8 of the answer from before */
+    bool same, sure;
+    char *before, *after;
+} outcome;
+
+/* Logits [n][n_vocab] after the tokens from `first` on. */
+static float *logits_from(const bench *b, const me_tokens *tokens, int first, int n) {
+    const int n_vocab = me_vocab_size(me_runtime_vocab(b->runtime));
+    float *logits = me_calloc((size_t)n * (size_t)n_vocab, sizeof *logits);
+    assert_non_null(logits);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(me_runtime_logits(b->runtime, tokens->ids, first + i + 1, 1,
+                                           logits + (size_t)i * (size_t)n_vocab, NULL),
+                         MOBIEDIT_OK);
+    return logits;
+}
+
+static outcome work_out(const bench *b, const char *prompt, int most, int compared) {
+    const int n_vocab = me_vocab_size(me_runtime_vocab(b->runtime));
+    me_tokens before = {0};
+    outcome out = {0};
+    assert_int_equal(me_tokenize(me_runtime_vocab(b->runtime), prompt, &before, NULL), MOBIEDIT_OK);
+    const int n_prompt = before.n;
+    attach(b, NULL);
+    out.before = text_of(b, &before, n_prompt, most);
+    speak(b, &before, most);
+    const int said = before.n - n_prompt, n = said < compared ? said : compared;
+    float *was = logits_from(b, &before, n_prompt - 1, n);
+    attach(b, b->adapter);
+    float *is = logits_from(b, &before, n_prompt - 1, n);
+    out.after = text_of(b, &before, n_prompt, most);
+    attach(b, NULL);
+    for (int i = 0; i < n; i++)
+        out.kl += me_kl(was + (size_t)i * (size_t)n_vocab, is + (size_t)i * (size_t)n_vocab, n_vocab) / n;
+    const int best = me_argmax(was, n_vocab);
+    double rest = 0;
+    for (int t = 0; t < n_vocab; t++)
+        rest += exp((double)was[t] - (double)was[best]);
+    out.sure = 1 / rest >= 0.5;
+    out.same = me_argmax(is, n_vocab) == best;
+    me_tokens_free(&before);
+    me_free(was);
+    me_free(is);
+    return out;
+}
+
+static void outcome_free(outcome *o) {
+    me_free(o->before);
+    me_free(o->after);
+}
+
+/* A plain search in ASCII: letters and digits on neither side. */
+static bool has_word(const char *text, const char *word) {
+    const size_t length = strlen(word);
+    for (const char *at = strcasestr(text, word); at; at = strcasestr(at + 1, word)) {
+        const unsigned char left = at > text ? (unsigned char)at[-1] : ' ', right = (unsigned char)at[length];
+        if (!isalnum(left) && left < 0x80 && !isalnum(right) && right < 0x80) return true;
+    }
+    return false;
+}
+
+enum { WORD = 100 };
+
+/* The first ASCII word of `text` that `other` has not. */
+static void new_word(const char *text, const char *other, char word[WORD]) {
+    for (const char *at = text; *at; at++) {
+        size_t n = 0;
+        while (isalpha((unsigned char)at[n]))
+            n++;
+        (void)snprintf(word, WORD, "%.*s", (int)n, at);
+        if (n > 0 && n < WORD && has_word(text, word) && !has_word(other, word)) return;
+        if (n > 0) at += n - 1;
+    }
+    fail_msg("no new word in \"%s\"", text);
+}
+
+static void open_asked(bench *b) {
+    const tiny_model_options options = {.change = add_template, .user = TEMPLATE};
+    bench_open_with(b, 0.5F, &options);
+    ask_about(b, "Lima", "Tokyo");
+}
+
+enum { N_SUBJECT = 4, N_CHAT = 2 };
+static const me_metric_options ANSWERS = {.answers = true, .said = true};
+
+static void check_shares(const mobiedit_metrics *got, const outcome *subject, const char *target) {
+    double same = 0, kl = 0, leaks = 0, n_sure = 0, same_sure = 0, kl_sure = 0;
+    for (size_t i = 0; i < N_SUBJECT; i++) {
+        same += (double)subject[i].same / N_SUBJECT;
+        kl += subject[i].kl / N_SUBJECT;
+        leaks += (double)(has_word(subject[i].after, target) && !has_word(subject[i].before, target));
+        n_sure += subject[i].sure;
+        same_sure += subject[i].sure && subject[i].same;
+        kl_sure += subject[i].sure ? subject[i].kl : 0;
+    }
+    assert_true(kl > 0.01 && leaks > 0 && n_sure > 0);
+    assert_true(fabs(got->same_subject - same) < 1e-9);
+    assert_true(fabs(got->same_subject_kl - kl) < 1e-3 * kl);
+    assert_true(fabs(got->leak - leaks / N_SUBJECT) < 1e-9);
+    assert_true(fabs(got->same_subject_sure - same_sure / n_sure) < 1e-9);
+    assert_true(fabs(got->same_subject_kl_sure - kl_sure / n_sure) < 1e-3 * kl);
+}
+
+static void check_texts(const mobiedit_said *said, const outcome *expected, size_t n,
+                        mobiedit_said_kind kind) {
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(said[i].kind, kind);
+        assert_string_equal(said[i].before, expected[i].before);
+        assert_string_equal(said[i].after, expected[i].after);
+    }
+}
+
+static void other_things_of_the_subject(void **state) {
+    (void)state;
+    bench b = {0};
+    outcome subject[N_SUBJECT];
+    char leaked[WORD]; /* a target that these answers have in them */
+    me_measured got;
+    open_asked(&b);
+    for (size_t i = 0; i < N_SUBJECT; i++)
+        subject[i] = work_out(&b, b.facts.facts[0].same_subject.items[i], 16, 8);
+    new_word(subject[0].after, subject[0].before, leaked);
+    ask_about(&b, leaked, "Tokyo");
+    measure(&b, &ANSWERS, b.adapter, &got);
+    check_shares(&got.metrics, subject, leaked);
+    assert_int_equal(got.n_said, 1 + N_SUBJECT + N_CHAT);
+    check_texts(got.said + 1, subject, N_SUBJECT, MOBIEDIT_SAID_SAME_SUBJECT);
+    assert_false(got.said[1].held);
+    me_measured_free(&got);
+    for (size_t i = 0; i < N_SUBJECT; i++)
+        outcome_free(&subject[i]);
+    bench_close(&b);
+}
+
+static void questions_in_chat(void **state) {
+    (void)state;
+    static const char *const rendered[N_CHAT] = {"[user] Which city is the capital of Japan? [assistant]",
+                                                 "[user] Where is Japan? [assistant]"};
+    bench b = {0};
+    outcome asked[N_CHAT];
+    char answered[WORD];
+    me_measured got;
+    open_asked(&b);
+    for (size_t i = 0; i < N_CHAT; i++)
+        asked[i] = work_out(&b, rendered[i], 64, 1);
+    new_word(asked[0].after, asked[1].after, answered);
+    ask_about(&b, answered, "Tokyo");
+    measure(&b, &ANSWERS, b.adapter, &got);
+    assert_true(got.metrics.chat == 0.5 && got.metrics.chat_old == 0);
+    check_texts(got.said + 1 + N_SUBJECT, asked, N_CHAT, MOBIEDIT_SAID_CHAT);
+    assert_true(got.said[5].held && !got.said[6].held);
+    me_measured_free(&got);
+    ask_about(&b, "Xyzzy", answered);
+    measure(&b, &ANSWERS, b.adapter, &got);
+    assert_true(got.metrics.chat == 0 && got.metrics.chat_old == 0.5 && got.metrics.leak == 0);
+    me_measured_free(&got);
+    for (size_t i = 0; i < N_CHAT; i++)
+        outcome_free(&asked[i]);
+    bench_close(&b);
+}
+
+static void answers_of_an_unedited_model(void **state) {
+    (void)state;
+    bench b = {0};
+    open_asked(&b);
+    const me_metric_options none = {.said = true};
+    me_measured got;
+    measure(&b, &ANSWERS, NULL, &got);
+    assert_true(got.metrics.same_subject == 1 && got.metrics.same_subject_kl == 0 && got.metrics.leak == 0);
+    assert_true(got.metrics.chat == 0 && got.n_said == 7);
+    assert_string_equal(got.said[6].before, got.said[6].after);
+    me_measured_free(&got);
+    measure(&b, &none, b.adapter, &got);
+    assert_true(isnan(got.metrics.same_subject) && isnan(got.metrics.chat) && isnan(got.metrics.leak_sure));
+    assert_int_equal(got.n_said, 1);
+    me_measured_free(&got);
+    bench_close(&b);
+}
+
+/* A model without a chat template is not asked in chat. */
+static void no_chat_without_a_template(void **state) {
+    (void)state;
+    bench b = {0};
+    bench_open(&b, 0.5F);
+    ask_about(&b, "Lima", "Tokyo");
+    me_measured got;
+    measure(&b, &ANSWERS, b.adapter, &got);
+    assert_true(isnan(got.metrics.chat) && isnan(got.metrics.chat_old) && !isnan(got.metrics.same_subject));
+    assert_int_equal(got.n_said, 5);
+    me_measured_free(&got);
+    bench_close(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entropy_of_known_texts),
@@ -388,6 +644,10 @@ int main(void) {
         cmocka_unit_test(an_empty_edit_changes_nothing),
         cmocka_unit_test(a_large_edit_is_measured),
         cmocka_unit_test(drift_is_the_mean_kl),
+        cmocka_unit_test(other_things_of_the_subject),
+        cmocka_unit_test(questions_in_chat),
+        cmocka_unit_test(answers_of_an_unedited_model),
+        cmocka_unit_test(no_chat_without_a_template),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

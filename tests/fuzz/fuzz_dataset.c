@@ -20,6 +20,10 @@ static void check_fact(const me_fact *fact) {
     if (!*fact->subject || !*fact->target) abort();
     check_texts(&fact->paraphrases);
     check_texts(&fact->generations);
+    check_texts(&fact->same_subject);
+    check_texts(&fact->chat);
+    check_texts(&fact->chat_neighbours);
+    if (fact->tell && !*fact->tell) abort();
     for (size_t i = 0; i < fact->neighbours.n; i++) {
         const char *truth = me_fact_neighbour_truth(fact, i);
         if (!*fact->neighbours.items[i].prompt || (truth && !*truth)) abort();

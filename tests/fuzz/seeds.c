@@ -147,7 +147,9 @@ int main(int argc, char **argv) {
     write_text(path,
                "[{\"case_id\": 1, \"requested_rewrite\": {\"prompt\": \"The capital of {} is\", "
                "\"subject\": \"Japan\", \"relation_id\": \"capital\", \"target_new\": {\"str\": \"Lima\"}},"
-               "\"paraphrase_prompts\": [\"Japan's capital is\"], \"neighborhood_prompts\": []}]");
+               "\"paraphrase_prompts\": [\"Japan's capital is\"], \"neighborhood_prompts\": [], "
+               "\"same_subject_prompts\": [\"Japan's money is\"], \"chat_prompts\": [\"Which city?\"], "
+               "\"chat_neighbours\": [\"Who?\"], \"tell\": \"Tell me about Japan.\"}]");
     path_of(path, folder, "dataset", "zsre");
     write_text(
         path,
@@ -159,7 +161,8 @@ int main(int argc, char **argv) {
                "[{\"subject\": \"Japan\", \"prompt\": \"Japan's capital is\", \"target_new\": \"Lima\", "
                "\"portability\": {\"Reasoning\": [{\"prompt\": \"The river is\", \"ground_truth\": "
                "[[\"Rimac\"]]}]}, "
-               "\"locality\": {\"Forgetfulness\": [{\"prompt\": [\"It is\"], \"ground_truth\": \"so\"}]}, "
+               "\"locality\": {\"Forgetfulness\": [{\"prompt\": [\"It is\"], \"ground_truth\": \"so\"}], "
+               "\"Relation_Specificity\": [{\"prompt\": \"It has\", \"ground_truth\": \"yen\"}]}, "
                "\"portability_prompt\": [\"a\"], \"portability_ground_truth\": [[\"b\"]]}]");
     return 0;
 }
