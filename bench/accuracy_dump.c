@@ -51,7 +51,7 @@ static mobiedit_status dump_tokens(const dump *d, mobiedit_error *err) {
 static mobiedit_status dump_rows(const dump *d, me_engine *engine, mobiedit_error *err) {
     const int n = d->tokens.n;
     const size_t d_model = (size_t)engine->model->d_model, n_vocab = (size_t)engine->model->n_vocab;
-    const me_sequence whole = {d->tokens.ids, n, 0, 0, n};
+    const me_sequence whole = {.tokens = d->tokens.ids, .n_tokens = n, .n_read = n};
     float *hidden = me_calloc((size_t)n * d_model, sizeof *hidden);
     float *logits = me_calloc(ROWS * n_vocab, sizeof *logits);
     mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "logits");

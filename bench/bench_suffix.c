@@ -100,8 +100,11 @@ static void open_engine(bench *b) {
     if (b->layer < 0) b->layer = me_default_layer(b->model);
     b->sequences = need(me_calloc((size_t)b->n, sizeof *b->sequences));
     for (int i = 0; i < b->n; i++)
-        b->sequences[i] = (me_sequence){b->tokens, b->before + b->suffix, b->before,
-                                        b->before + b->suffix - b->n_read, b->n_read};
+        b->sequences[i] = (me_sequence){.tokens = b->tokens,
+                                        .n_tokens = b->before + b->suffix,
+                                        .edit_pos = b->before,
+                                        .read_pos = b->before + b->suffix - b->n_read,
+                                        .n_read = b->n_read};
     check(b->engine->ops->prefix(b->engine, b->layer, b->sequences, 1, &b->prefix, &err), &err);
     size_t n = (size_t)b->n, d = (size_t)b->model->d_model, rows = n * (size_t)b->n_read;
     b->deltas = need(me_calloc(n * d, sizeof(float)));

@@ -16,11 +16,17 @@ typedef struct {
     int edit_pos; /* p: where delta is added to the MLP output of the edited layer */
     int read_pos; /* q: first position that is read */
     int n_read;   /* positions read: q .. q + n_read - 1 */
+    /* [n_more], ascending, all > edit_pos and < n_tokens: where delta is added too, as at edit_pos. Those
+     * behind the last read position change nothing that is read, and are ignored. Borrowed for the call. */
+    const int *more_pos;
+    int n_more;
 } me_sequence;
 
-/* What is kept of a set of sequences so that a delta at (layer, edit_pos) needs only layers > layer and
- * positions >= edit_pos: the state after `layer` at those positions, and K and V of later layers before
- * edit_pos. Exact, since attention is causal. (MobiEdit, section on prefix caching.) */
+/* What is kept of a set of sequences so that a delta at (layer, edit_pos), and at further positions behind
+ * it, needs only layers > layer and positions >= edit_pos: the state after `layer` at those positions, and K
+ * and V of later layers before edit_pos. Exact, since attention is causal, and since a delta, which enters
+ * behind the MLP of `layer`, leaves that layer's inputs at all positions as they are. (MobiEdit, section on
+ * prefix caching.) */
 typedef struct me_prefix {
     int layer;
     int n_sequences;
@@ -52,13 +58,15 @@ struct me_engine_ops {
     /* Gives back working memory until the next call needs it again. NULL: there is none worth it. */
     void (*release)(me_engine *engine);
 
-    /* Runs the sequences through all layers and keeps the prefix. All must have the same n_read. */
+    /* Runs the sequences through all layers and keeps the prefix, which needs the sequences no longer. All
+     * must have the same n_read. */
     mobiedit_status (*prefix)(me_engine *engine, int layer, const me_sequence *sequences, int n,
                               me_prefix **out, mobiedit_error *err);
     void (*prefix_free)(me_engine *engine, me_prefix *prefix);
 
     /* deltas [n_deltas][d] x sequences which[n_which] (indices into the prefix) ->
-     * hidden [n_deltas][n_which][n_read][d], pre-norm final hidden vectors. */
+     * hidden [n_deltas][n_which][n_read][d], pre-norm final hidden vectors. Each delta is added at edit_pos
+     * and at all of more_pos. */
     mobiedit_status (*suffix)(me_engine *engine, const me_prefix *prefix, const float *deltas, int n_deltas,
                               const int *which, int n_which, float *hidden, mobiedit_error *err);
 
@@ -71,7 +79,7 @@ struct me_engine_ops {
 
     /* Inputs of the MLP of `layer`, what its gate and up projections read, at the read
      * positions, sequence after sequence: keys [sum n_read][d]. Layers above are not run;
-     * edit_pos is not used; n_read may differ. */
+     * edit_pos and more_pos are not used; n_read may differ. */
     mobiedit_status (*keys)(me_engine *engine, int layer, const me_sequence *sequences, int n, float *keys,
                             mobiedit_error *err);
 

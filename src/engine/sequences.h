@@ -22,6 +22,21 @@ static inline mobiedit_status me_check_sequences(const me_model *model, int laye
     return MOBIEDIT_OK;
 }
 
+/* E_ARGUMENT unless more_pos is as engine.h says. */
+static inline mobiedit_status me_check_more(const me_sequence *s, int i, mobiedit_error *err) {
+    if (s->n_more < 0 || (s->n_more > 0 && !s->more_pos))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: cannot edit %d further positions", i,
+                       s->n_more);
+    for (int j = 0; j < s->n_more; j++) {
+        int before = j == 0 ? s->edit_pos : s->more_pos[j - 1];
+        if (s->more_pos[j] <= before || s->more_pos[j] >= s->n_tokens)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                           "sequence %d: position %d cannot be edited behind position %d of %d tokens", i,
+                           s->more_pos[j], before, s->n_tokens);
+    }
+    return MOBIEDIT_OK;
+}
+
 /* The same for a prefix, whose sequences are edited before they are read, and read alike. */
 static inline mobiedit_status me_check_prefix(const me_model *model, int layer, const me_sequence *sequences,
                                               int n, mobiedit_error *err) {
@@ -33,6 +48,7 @@ static inline mobiedit_status me_check_prefix(const me_model *model, int layer, 
             return me_fail(err, MOBIEDIT_E_ARGUMENT,
                            "sequence %d: position %d cannot be edited when reading starts at %d", i,
                            s->edit_pos, s->read_pos);
+        ME_TRY(me_check_more(s, i, err));
         if (s->n_read != sequences[0].n_read)
             return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d: reads %d positions, the first one %d", i,
                            s->n_read, sequences[0].n_read);
@@ -56,6 +72,19 @@ static inline mobiedit_status me_check_suffix(const me_prefix *prefix, int n_del
 /* Columns of the sequence that matter: those up to the last read position. */
 static inline int me_sequence_columns(const me_sequence *sequence) {
     return sequence->read_pos + sequence->n_read;
+}
+
+/* How many of more_pos matter: those among these columns. */
+static inline int me_sequence_more(const me_sequence *sequence) {
+    int n = 0;
+    while (n < sequence->n_more && sequence->more_pos[n] < me_sequence_columns(sequence))
+        n++;
+    return n;
+}
+
+/* The i-th position where delta is added: edit_pos, then those of more_pos. */
+static inline int me_edit_at(int edit_pos, const int *more_pos, int i) {
+    return i == 0 ? edit_pos : more_pos[i - 1];
 }
 
 #endif

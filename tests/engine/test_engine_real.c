@@ -86,7 +86,7 @@ static void greedy_tokens_are_those_of_libllama(void **state) {
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         int32_t tokens[MAX_TOKENS];
         int n = tokenize(b, texts[i], tokens);
-        const me_sequence sequence = {tokens, n, 0, 0, n};
+        const me_sequence sequence = {.tokens = tokens, .n_tokens = n, .n_read = n};
         assert_int_equal(b->engine->ops->forward(b->engine, &sequence, 1, hidden, &err), MOBIEDIT_OK);
         assert_int_equal(b->engine->ops->logits(b->engine, hidden, n, logits, &err), MOBIEDIT_OK);
         assert_true(oracle_logits(&o, tokens, n, expected));
@@ -121,7 +121,8 @@ static void prefix_and_suffix_equal_forward(void **state) {
     me_sequence sequences[2];
     for (int i = 0; i < 2; i++) {
         int n = tokenize(b, texts[i], tokens[i]);
-        sequences[i] = (me_sequence){tokens[i], n, n - 3, n - 2, 2};
+        sequences[i] = (me_sequence){
+            .tokens = tokens[i], .n_tokens = n, .edit_pos = n - 3, .read_pos = n - 2, .n_read = 2};
     }
     size_t d = (size_t)b->model->d_model, n = 2 * 2 * d;
     float *hidden = me_calloc(n, sizeof *hidden), *delta = me_calloc(d, sizeof *delta);

@@ -18,6 +18,14 @@ me_ggml_span me_whole_span(const me_sequence *sequence, int index) {
                           .n_read = sequence->n_read};
 }
 
+/* Only a prefix's sequences have had their more_pos checked, and only a prefix needs it. */
+me_ggml_span me_edited_span(const me_sequence *sequence, int index) {
+    me_ggml_span span = me_whole_span(sequence, index);
+    span.more_pos = sequence->more_pos;
+    span.n_more = me_sequence_more(sequence);
+    return span;
+}
+
 mobiedit_status me_sequences_take(const me_ggml *engine, const me_sequence *sequences, int first, int n,
                                   int *taken, mobiedit_error *err) {
     size_t bytes = 0;
@@ -67,7 +75,8 @@ mobiedit_status me_run_sequences(me_ggml *engine, const me_graph_shape *shape, c
     *run = (me_batch_run){.spans = me_calloc((size_t)n, sizeof *run->spans)};
     if (!run->spans) return me_fail_memory(err, "a batch");
     for (int i = 0; i < n; i++)
-        run->spans[i] = me_whole_span(&sequences[i], i);
+        run->spans[i] = shape->kind == ME_GRAPH_PREFIX ? me_edited_span(&sequences[i], i)
+                                                       : me_whole_span(&sequences[i], i);
     mobiedit_status status = me_layout_open(run->spans, n, 0, 1, 0, &run->layout, err);
     me_graph_shape whole = *shape;
     whole.layout = &run->layout;

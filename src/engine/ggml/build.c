@@ -262,13 +262,13 @@ static void build_keys(builder *b, bool behind) {
     b->g->hidden = output(b, behind ? activation_step(b, key) : key);
 }
 
-/* x: the prefix's states, and at edit_pos the edited layer's output with delta. */
+/* x: the prefix's states, and at edited positions the edited layer's output with delta. */
 static void build_suffix(builder *b) {
     const me_ggml_prefix *prefix = b->g->shape.prefix;
     const me_ggml_layer *edited = &b->engine->layers[prefix->base.layer];
     me_graph *g = b->g;
-    tensor *out = ggml_add(b->ctx, ggml_get_rows(b->ctx, prefix->values, g->item_values),
-                           ggml_get_rows(b->ctx, g->deltas, g->item_deltas));
+    tensor *out = ggml_add(b->ctx, ggml_get_rows(b->ctx, prefix->values, g->edit_values),
+                           ggml_get_rows(b->ctx, g->deltas, g->edit_deltas));
     if (edited->post_ffn_norm) out = norm(b, out, edited->post_ffn_norm);
     out = ggml_pad(b->ctx, out, 0, 1, 0, 0); /* what is added to all other rows */
     b->x = ggml_add(b->ctx, ggml_get_rows(b->ctx, prefix->states, g->states),
@@ -315,12 +315,12 @@ static void layout_inputs(builder *b, const me_layout *layout) {
 }
 
 static void suffix_inputs(builder *b, const me_layout *layout) {
-    int64_t times = layout->n_base + layout->n_repeats, items = times * layout->n_spans;
+    int64_t times = layout->n_base + layout->n_repeats, edits = times * layout->n_edits;
     b->g->deltas = input(b, GGML_TYPE_F32, b->model->d_model, times, 1);
     b->g->states = indices(b, layout->n_rows);
     b->g->additions = indices(b, layout->n_rows);
-    b->g->item_values = indices(b, items);
-    b->g->item_deltas = indices(b, items);
+    b->g->edit_values = indices(b, edits);
+    b->g->edit_deltas = indices(b, edits);
 }
 
 static void inputs(builder *b, const me_layout *layout) {
@@ -335,7 +335,7 @@ static void inputs(builder *b, const me_layout *layout) {
         suffix_inputs(b, layout);
     else
         b->g->x = input(b, GGML_TYPE_F32, d, layout->n_rows, 1);
-    if (shape->kind == ME_GRAPH_PREFIX) b->g->edit_rows = indices(b, layout->n_spans);
+    if (shape->kind == ME_GRAPH_PREFIX) b->g->edit_rows = indices(b, layout->n_edits);
 }
 
 void me_graph_build(const me_ggml *engine, me_graph *graph, const me_layout *layout) {

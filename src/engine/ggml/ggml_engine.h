@@ -28,7 +28,12 @@ typedef struct {
     int edit_pos; /* positions in the sequence */
     int read_pos;
     int n_read;
+    const int *more_pos; /* [n_more], borrowed: further edited positions among its columns */
+    int n_more;
 } me_ggml_span;
+
+/* The span's column where delta comes in for the i-th time, i in 0 to n_more. */
+int me_edited_column(const me_ggml_span *span, int i);
 
 /* Items with as many columns each: every one of `n_sources` spans `n_repeats` times, span after span. */
 typedef struct {
@@ -49,6 +54,7 @@ typedef struct {
     int *first_row; /* [(n_base + n_repeats)][n_spans] */
     int n_rows, n_base_rows;
     int n_reads, n_base_reads; /* read positions of all items */
+    int n_edits;               /* edited positions of all spans, each counted once */
 } me_layout;
 
 mobiedit_status me_layout_open(const me_ggml_span *spans, int n_spans, int n_base, int n_repeats, int past,
@@ -62,7 +68,7 @@ void me_layout_positions(const me_layout *layout, int32_t *out); /* [n_rows] */
 void me_layout_base_rows(const me_layout *layout, int32_t *out); /* [n_rows - n_base_rows] */
 void me_layout_read_rows(const me_layout *layout, int32_t *out); /* [n_reads], bases, then repeat by repeat */
 void me_layout_base_reads(const me_layout *layout, int32_t *out); /* [n_reads - n_base_reads] */
-void me_layout_edit_rows(const me_layout *layout, int32_t *out);  /* [n_spans], of the first repeat */
+void me_layout_edit_rows(const me_layout *layout, int32_t *out);  /* [n_edits], of the first repeat */
 
 /* mask [past + n_columns, n_columns, 1, items]: 0 where a column sees a position, else -infinity. window 0:
  * all positions before it. */
@@ -134,12 +140,15 @@ typedef struct {
 typedef struct {
     me_prefix base;
     me_ggml_span *spans; /* [n_sequences]: from edit_pos on */
+    int *more_pos;       /* all sequences' */
     int *first_state;    /* [n_sequences]: rows of `states` before it */
+    int *first_value;    /* [n_sequences]: rows of `values` before it */
+    int n_values;
     int past;
     me_ggml_store stores[ME_GGML_DEVICES];
-    struct ggml_tensor *states; /* [d, suffix_tokens]: the residual after `layer`; at edit_pos without that
-                                   layer's MLP output */
-    struct ggml_tensor *values; /* [d, n_sequences] */
+    struct ggml_tensor *states; /* [d, suffix_tokens]: the residual after `layer`; at edited positions without
+                                   that layer's MLP output */
+    struct ggml_tensor *values; /* [d, n_values]: that output, at each sequence's edited positions */
     me_past *pasts;             /* [n_layer - layer - 1] */
 } me_ggml_prefix;
 
@@ -169,7 +178,7 @@ typedef struct {
 
 /* What a prefix keeps of a later layer. */
 typedef struct {
-    struct ggml_tensor *entering; /* [d, n_spans]: the residual at edit_pos */
+    struct ggml_tensor *entering; /* [d, n_edits]: the residual at edited positions */
     struct ggml_tensor *k, *v;    /* [n_head_kv * head_dim, n_rows] */
     struct ggml_tensor **focus;   /* [n_groups] of [1, n_columns, n_head, items]: attention to edit_pos */
 } me_later;
@@ -177,7 +186,7 @@ typedef struct {
 struct me_graph {
     me_graph_shape shape;
     me_group *groups; /* [n_groups]: the shape's own copy */
-    int n_groups, n_spans, n_base, past;
+    int n_groups, n_spans, n_base, n_edits, past;
     size_t bytes; /* of its batch, as me_item_bytes estimates */
     struct ggml_context *context;
     struct ggml_cgraph *graph;
@@ -188,14 +197,14 @@ struct me_graph {
     struct ggml_tensor *base_rows, *base_reads, *read_rows, *edit_rows;
     struct ggml_tensor *states,
         *additions; /* I32 [n_rows]: rows of the prefix's states, and of what is added */
-    struct ggml_tensor *item_values, *item_deltas; /* I32 [items] */
+    struct ggml_tensor *edit_values, *edit_deltas; /* I32 [(n_base + n_repeats) * n_edits] */
     struct ggml_tensor *deltas;                    /* [d, n_base + n_repeats] */
     struct ggml_tensor **sources;                  /* [n_groups] of I32 [n_sources] */
     struct ggml_tensor **select;                   /* [n_groups] */
     struct ggml_tensor **masks;                    /* [n_groups][ME_GGML_MASKS] */
     /* outputs */
     struct ggml_tensor *hidden;                 /* keys, logits likewise */
-    struct ggml_tensor *value, *before, *after; /* prefix, at its layer: [.., n_spans]; after: [d, n_rows] */
+    struct ggml_tensor *value, *before, *after; /* prefix, at its layer: [d, n_edits]; after: [d, n_rows] */
     me_later *later;
 };
 
@@ -222,8 +231,9 @@ size_t me_graph_tensors(const me_ggml *engine, const me_graph_shape *shape);
 
 /* ---- batch.c, suffix.c ------------------------------------------------------------------------------- */
 
-/* Spans of whole sequences. */
+/* Spans of whole sequences; those of a prefix have further edited positions. */
 me_ggml_span me_whole_span(const me_sequence *sequence, int index);
+me_ggml_span me_edited_span(const me_sequence *sequence, int index);
 
 /* How many of the sequences from `first` on fit into one batch; E_MEMORY where not even one does. */
 mobiedit_status me_sequences_take(const me_ggml *engine, const me_sequence *sequences, int first, int n,

@@ -13,7 +13,7 @@ static bool same_group(const me_group *a, const me_group *b) {
 
 static bool same_layout(const me_graph *graph, const me_layout *layout) {
     if (graph->n_groups != layout->n_groups || graph->n_spans != layout->n_spans ||
-        graph->n_base != layout->n_base || graph->past != layout->past ||
+        graph->n_base != layout->n_base || graph->n_edits != layout->n_edits || graph->past != layout->past ||
         graph->read_rows->ne[0] != layout->n_reads)
         return false;
     for (int i = 0; i < layout->n_groups; i++)
@@ -61,6 +61,7 @@ static bool allocate(const me_ggml *engine, me_graph *graph, const me_graph_shap
     graph->n_groups = layout->n_groups;
     graph->n_spans = layout->n_spans;
     graph->n_base = layout->n_base;
+    graph->n_edits = layout->n_edits;
     graph->past = layout->past;
     memcpy(graph->groups, layout->groups, n_groups * sizeof *graph->groups);
     return true;

@@ -2,8 +2,13 @@
 #include "engine/ggml/ggml_engine.h"
 
 #include "base/memory.h"
+#include "engine/sequences.h"
 
 #include <math.h>
+
+int me_edited_column(const me_ggml_span *span, int i) {
+    return me_edit_at(span->edit_pos, span->more_pos, i) - span->start;
+}
 
 int me_group_items(const me_group *group) {
     return group->n_sources * group->n_repeats;
@@ -62,6 +67,7 @@ mobiedit_status me_layout_open(const me_ggml_span *spans, int n_spans, int n_bas
     for (int i = 0; i < n_spans; i++) {
         layout.n_base_reads += n_base * spans[i].n_read;
         layout.n_reads += (n_base + n_repeats) * spans[i].n_read;
+        layout.n_edits += 1 + spans[i].n_more;
     }
     *out = layout;
     return MOBIEDIT_OK;
@@ -113,7 +119,8 @@ void me_layout_base_reads(const me_layout *layout, int32_t *out) {
 
 void me_layout_edit_rows(const me_layout *layout, int32_t *out) {
     for (int i = 0; i < layout->n_spans; i++)
-        out[i] = first_row(layout, layout->n_base, i) + layout->spans[i].edit_pos - layout->spans[i].start;
+        for (int j = 0; j <= layout->spans[i].n_more; j++)
+            *out++ = first_row(layout, layout->n_base, i) + me_edited_column(&layout->spans[i], j);
 }
 
 /* One column's row of a mask: positions (last - window, last] of those

@@ -15,6 +15,7 @@ typedef struct {
     size_t row;          /* floats of K, or of V, of one sequence and layer */
     float *k, *v;        /* [later][n_sequences][row] */
     float *states;       /* [suffix_tokens][d] */
+    float *values;       /* [n_values][d] */
     float *scratch;      /* for the largest output of a graph */
     size_t scratch_size; /* floats */
 } collection;
@@ -27,7 +28,9 @@ void me_ggml_prefix_free(me_engine *base, me_prefix *p) {
     for (int i = 0; i < ME_GGML_DEVICES; i++)
         me_store_close(&prefix->stores[i]);
     me_free(prefix->spans);
+    me_free(prefix->more_pos);
     me_free(prefix->first_state);
+    me_free(prefix->first_value);
     me_free(prefix->pasts);
     me_prefix_free_arrays(p);
     me_free(prefix);
@@ -39,31 +42,47 @@ static int n_later(const me_engine *engine, const me_prefix *prefix) {
 
 /* ---- room -------------------------------------------------------------------------------------------- */
 
+/* The sequences' spans, with positions of their own, and where their rows begin. */
+static void lay_out(const me_sequence *sequences, me_ggml_prefix *prefix) {
+    me_prefix *base = &prefix->base;
+    int *more_pos = prefix->more_pos;
+    for (int i = 0; i < base->n_sequences; i++) {
+        me_ggml_span span = me_edited_span(&sequences[i], i);
+        span.start = span.edit_pos;
+        span.n_columns -= span.edit_pos;
+        span.more_pos = more_pos;
+        for (int j = 0; j < span.n_more; j++)
+            *more_pos++ = sequences[i].more_pos[j];
+        prefix->spans[i] = span;
+        prefix->first_state[i] = (int)base->suffix_tokens;
+        prefix->first_value[i] = prefix->n_values;
+        prefix->past = span.edit_pos > prefix->past ? span.edit_pos : prefix->past;
+        base->suffix_tokens += (size_t)span.n_columns;
+        prefix->n_values += 1 + span.n_more;
+    }
+}
+
 static mobiedit_status allocate(const me_engine *engine, const me_sequence *sequences, me_ggml_prefix *prefix,
                                 mobiedit_error *err) {
     const me_model *model = engine->model;
     me_prefix *base = &prefix->base;
     size_t d = (size_t)model->d_model, n = (size_t)base->n_sequences, later = (size_t)n_later(engine, base);
+    size_t n_more = 0;
+    for (int i = 0; i < base->n_sequences; i++)
+        n_more += (size_t)me_sequence_more(&sequences[i]);
     prefix->spans = me_calloc(n, sizeof *prefix->spans);
+    prefix->more_pos = me_calloc(n_more, sizeof *prefix->more_pos);
     prefix->first_state = me_calloc(n, sizeof *prefix->first_state);
+    prefix->first_value = me_calloc(n, sizeof *prefix->first_value);
     prefix->pasts = me_calloc(later, sizeof *prefix->pasts);
     base->values = me_calloc(n, d * sizeof(float));
     base->hidden = me_calloc(n * (size_t)base->n_read, d * sizeof(float));
     base->attention = me_calloc(later * (size_t)model->n_head, sizeof(float));
     base->rms = me_calloc(later, sizeof(float));
-    if (!prefix->spans || !prefix->first_state || !prefix->pasts || !base->values || !base->hidden ||
-        !base->attention || !base->rms)
+    if (!prefix->spans || !prefix->more_pos || !prefix->first_state || !prefix->first_value ||
+        !prefix->pasts || !base->values || !base->hidden || !base->attention || !base->rms)
         return me_fail_memory(err, "a prefix");
-    for (int i = 0; i < base->n_sequences; i++) {
-        const me_sequence *s = &sequences[i];
-        me_ggml_span span = me_whole_span(s, i);
-        span.start = s->edit_pos;
-        span.n_columns -= s->edit_pos;
-        prefix->spans[i] = span;
-        prefix->first_state[i] = (int)base->suffix_tokens;
-        prefix->past = s->edit_pos > prefix->past ? s->edit_pos : prefix->past;
-        base->suffix_tokens += (size_t)span.n_columns;
-    }
+    lay_out(sequences, prefix);
     return MOBIEDIT_OK;
 }
 
@@ -81,7 +100,7 @@ static mobiedit_status allocate_tensors(me_ggml *engine, me_ggml_prefix *prefix,
         ME_TRY(me_store_open(&prefix->stores[i], 2 * (size_t)later + 2, err));
     int first = engine->layers[later ? base->layer + 1 : n_layer - 1].device, d = engine->base.model->d_model;
     prefix->states = new_tensor(prefix, first, d, base->suffix_tokens);
-    prefix->values = new_tensor(prefix, first, d, n);
+    prefix->values = new_tensor(prefix, first, d, (size_t)prefix->n_values);
     for (int i = 0; i < later && row > 0; i++) {
         int device = engine->layers[base->layer + 1 + i].device;
         prefix->pasts[i].k = new_tensor(prefix, device, (int64_t)row, n);
@@ -125,13 +144,15 @@ static void keep_past(collection *c, const me_layout *layout, const me_later *la
     }
 }
 
+/* Of a span's edited positions only the first, edit_pos, counts. */
 static void keep_rms(collection *c, const me_layout *layout, const me_later *later, int index) {
     size_t d = (size_t)c->engine->base.model->d_model;
+    const float *x = c->scratch;
     me_tensor_take(later->entering, c->scratch);
-    for (int i = 0; i < layout->n_spans; i++) {
+    for (int i = 0; i < layout->n_spans; x += (size_t)(1 + layout->spans[i++].n_more) * d) {
         double sum = 0;
         for (size_t j = 0; j < d; j++)
-            sum += (double)c->scratch[(size_t)i * d + j] * (double)c->scratch[(size_t)i * d + j];
+            sum += (double)x[j] * (double)x[j];
         c->prefix->base.rms[index] += (float)(sqrt(sum / (double)d) / (double)c->prefix->base.n_sequences);
     }
 }
@@ -164,7 +185,10 @@ static void keep_attention(collection *c, const me_layout *layout, const me_late
 static void keep_layer(collection *c, const me_layout *layout, const me_graph *graph, int first) {
     me_prefix *base = &c->prefix->base;
     size_t d = (size_t)c->engine->base.model->d_model;
-    me_tensor_take(graph->value, base->values + (size_t)first * d);
+    me_tensor_take(graph->value, c->values + (size_t)c->prefix->first_value[first] * d);
+    for (int i = first; i < first + layout->n_spans; i++)
+        memcpy(base->values + (size_t)i * d, c->values + (size_t)c->prefix->first_value[i] * d,
+               d * sizeof(float));
     me_tensor_take(graph->after, c->scratch);
     for (int i = 0; i < layout->n_spans; i++) {
         const me_ggml_span *span = &c->prefix->spans[first + i];
@@ -172,10 +196,13 @@ static void keep_layer(collection *c, const me_layout *layout, const me_graph *g
         memcpy(c->states + (size_t)c->prefix->first_state[first + i] * d, c->scratch + row * d,
                (size_t)span->n_columns * d * sizeof(float));
     }
+    const float *before = c->scratch;
     me_tensor_take(graph->before, c->scratch);
-    for (int i = 0; i < layout->n_spans; i++)
-        memcpy(c->states + (size_t)c->prefix->first_state[first + i] * d, c->scratch + (size_t)i * d,
-               d * sizeof(float));
+    for (int i = first; i < first + layout->n_spans; i++)
+        for (int j = 0; j <= c->prefix->spans[i].n_more; j++, before += d) {
+            int state = c->prefix->first_state[i] + me_edited_column(&c->prefix->spans[i], j);
+            memcpy(c->states + (size_t)state * d, before, d * sizeof(float));
+        }
 }
 
 static mobiedit_status keep(collection *c, const me_layout *layout, const me_graph *graph, int first,
@@ -215,7 +242,7 @@ static mobiedit_status collect(collection *c, mobiedit_error *err) {
 static void upload(const collection *c) {
     me_ggml_prefix *prefix = c->prefix;
     me_tensor_put(prefix->states, c->states);
-    me_tensor_put(prefix->values, prefix->base.values);
+    me_tensor_put(prefix->values, c->values);
     size_t layer = (size_t)prefix->base.n_sequences * c->row;
     for (int i = 0; i < n_later(&c->engine->base, &prefix->base) && c->row > 0; i++) {
         me_tensor_put(prefix->pasts[i].k, c->k + (size_t)i * layer);
@@ -231,7 +258,8 @@ static mobiedit_status fill(collection *c, mobiedit_error *err) {
     c->k = me_calloc(rows, c->row * sizeof *c->k);
     c->v = me_calloc(rows, c->row * sizeof *c->v);
     c->states = me_calloc(base->suffix_tokens, (size_t)model->d_model * sizeof *c->states);
-    if (!c->k || !c->v || !c->states) return me_fail_memory(err, "a prefix");
+    c->values = me_calloc((size_t)c->prefix->n_values, (size_t)model->d_model * sizeof *c->values);
+    if (!c->k || !c->v || !c->states || !c->values) return me_fail_memory(err, "a prefix");
     ME_TRY(collect(c, err));
     ME_TRY(allocate_tensors(c->engine, c->prefix, c->row, err));
     upload(c);
@@ -250,6 +278,7 @@ mobiedit_status me_ggml_prefix_run(me_engine *base, int layer, const me_sequence
     me_free(c.k);
     me_free(c.v);
     me_free(c.states);
+    me_free(c.values);
     me_free(c.scratch);
     if (status != MOBIEDIT_OK) {
         me_ggml_prefix_free(base, &prefix->base);

@@ -109,7 +109,21 @@ static const float *receive_floats(int fd, arena *a, size_t n) {
     return data;
 }
 
-static const me_sequence *receive_sequences(int fd, arena *a, int n) {
+/* Their positions, which only a prefix needs: no other operation has checked them. */
+static void receive_more(int fd, arena *a, bool edited, me_sequence *sequences, int n) {
+    size_t total = 0;
+    for (int i = 0; edited && i < n; i++)
+        total += (size_t)sequences[i].n_more;
+    int *more_pos = take(a, total, sizeof *more_pos);
+    if (!more_pos || !me_receive_all(fd, more_pos, total * sizeof *more_pos)) a->failed = true;
+    for (int i = 0; more_pos && i < n; i++) {
+        if (!edited) sequences[i].n_more = 0;
+        sequences[i].more_pos = more_pos;
+        more_pos += sequences[i].n_more;
+    }
+}
+
+static const me_sequence *receive_sequences(int fd, arena *a, bool edited, int n) {
     me_sequence *sequences = take(a, (size_t)n, sizeof *sequences);
     size_t total = 0;
     if (!sequences || !me_receive_all(fd, sequences, (size_t)n * sizeof *sequences)) {
@@ -124,6 +138,7 @@ static const me_sequence *receive_sequences(int fd, arena *a, int n) {
         sequences[i].tokens = tokens;
         tokens += sequences[i].n_tokens;
     }
+    if (!a->failed) receive_more(fd, a, edited, sequences, n);
     return sequences;
 }
 
@@ -152,7 +167,7 @@ static bool receive_call(int fd, const me_model *model, arena *a, call *c) {
     *c = (call){0};
     if (!me_receive_all(fd, &c->r, sizeof c->r)) return false;
     size_t d = (size_t)model->d_model, n = (size_t)c->r.n;
-    if (has_sequences(c->r.op)) c->sequences = receive_sequences(fd, a, c->r.n);
+    if (has_sequences(c->r.op)) c->sequences = receive_sequences(fd, a, c->r.op == OP_PREFIX, c->r.n);
     if (c->r.op == OP_RESPONSES) c->base = receive_floats(fd, a, d);
     if (has_deltas(c->r.op) || c->r.op == OP_LOGITS) c->input = receive_floats(fd, a, n * d);
     if (has_deltas(c->r.op)) {
@@ -310,18 +325,21 @@ static mobiedit_status start_child(remote *engine, mobiedit_error *err) {
     return receive_reply(engine, err);
 }
 
-static bool send_sequences(int fd, const me_sequence *sequences, int n) {
+static bool send_sequences(int fd, bool edited, const me_sequence *sequences, int n) {
     bool ok = me_send_all(fd, sequences, (size_t)n * sizeof *sequences);
     for (int i = 0; ok && i < n; i++)
         ok =
             me_send_all(fd, sequences[i].tokens, (size_t)sequences[i].n_tokens * sizeof *sequences[i].tokens);
+    for (int i = 0; ok && edited && i < n; i++)
+        ok = me_send_all(fd, sequences[i].more_pos,
+                         (size_t)sequences[i].n_more * sizeof *sequences[i].more_pos);
     return ok;
 }
 
 static bool send_call(int fd, const me_model *model, const call *c) {
     size_t d = (size_t)model->d_model;
     bool ok = me_send_all(fd, &c->r, sizeof c->r);
-    if (has_sequences(c->r.op)) ok = ok && send_sequences(fd, c->sequences, c->r.n);
+    if (has_sequences(c->r.op)) ok = ok && send_sequences(fd, c->r.op == OP_PREFIX, c->sequences, c->r.n);
     if (c->r.op == OP_RESPONSES) ok = ok && send_floats(fd, c->base, d);
     if (c->input) ok = ok && send_floats(fd, c->input, (size_t)c->r.n * d);
     if (c->which) ok = ok && me_send_all(fd, c->which, (size_t)c->r.n_which * sizeof *c->which);

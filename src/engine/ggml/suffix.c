@@ -24,27 +24,48 @@ static const me_ggml_span *span_of(const job *j, int which) {
 
 /* ---- inputs ------------------------------------------------------------------------------------------ */
 
-/* Rows of the prefix's states, and of what is added: the item's own value and delta at its first column, and
- * the zeros behind all items elsewhere. Items are counted [base, deltas][spans]. */
-static void put_rows(const me_layout *layout, const me_ggml_prefix *prefix, me_graph *graph,
-                     int32_t *scratch) {
-    int times = layout->n_base + layout->n_repeats, n_items = times * layout->n_spans;
-    for (int pass = 0; pass < 2; pass++) {
-        for (int item = 0; item < n_items; item++) {
-            const me_ggml_span *span = &layout->spans[item % layout->n_spans];
-            for (int c = 0; c < span->n_columns; c++)
-                scratch[layout->first_row[item] + c] = pass == 0 ? prefix->first_state[span->sequence] + c
-                                                       : c == 0  ? item
-                                                                 : n_items;
-        }
-        me_tensor_put(pass == 0 ? graph->states : graph->additions, scratch);
+/* Items are counted [base, deltas][spans], edits item after item. */
+static int count_items(const me_layout *layout) {
+    return (layout->n_base + layout->n_repeats) * layout->n_spans;
+}
+
+/* Rows of the prefix's states. */
+static void put_states(const me_layout *layout, const me_ggml_prefix *prefix, me_graph *graph,
+                       int32_t *scratch) {
+    for (int item = 0; item < count_items(layout); item++) {
+        const me_ggml_span *span = &layout->spans[item % layout->n_spans];
+        for (int c = 0; c < span->n_columns; c++)
+            scratch[layout->first_row[item] + c] = prefix->first_state[span->sequence] + c;
     }
-    for (int item = 0; item < n_items; item++)
-        scratch[item] = layout->spans[item % layout->n_spans].sequence;
-    me_tensor_put(graph->item_values, scratch);
-    for (int item = 0; item < n_items; item++)
-        scratch[item] = item / layout->n_spans;
-    me_tensor_put(graph->item_deltas, scratch);
+    me_tensor_put(graph->states, scratch);
+}
+
+/* Rows of what is added: the edits at edited columns, and the zeros behind all edits elsewhere. */
+static void put_additions(const me_layout *layout, me_graph *graph, int32_t *scratch) {
+    int n_edits = (layout->n_base + layout->n_repeats) * layout->n_edits;
+    for (int row = 0; row < layout->n_rows; row++)
+        scratch[row] = n_edits;
+    for (int item = 0, edit = 0; item < count_items(layout); item++) {
+        const me_ggml_span *span = &layout->spans[item % layout->n_spans];
+        for (int i = 0; i <= span->n_more; i++)
+            scratch[layout->first_row[item] + me_edited_column(span, i)] = edit++;
+    }
+    me_tensor_put(graph->additions, scratch);
+}
+
+/* Each edit's value and delta. An item has at most as many edits as rows, so that they fit into scratch. */
+static void put_edits(const me_layout *layout, const me_ggml_prefix *prefix, me_graph *graph,
+                      int32_t *scratch) {
+    for (int item = 0, edit = 0; item < count_items(layout); item++) {
+        const me_ggml_span *span = &layout->spans[item % layout->n_spans];
+        for (int i = 0; i <= span->n_more; i++)
+            scratch[edit++] = prefix->first_value[span->sequence] + i;
+    }
+    me_tensor_put(graph->edit_values, scratch);
+    for (int item = 0, edit = 0; item < count_items(layout); item++)
+        for (int i = 0; i <= layout->spans[item % layout->n_spans].n_more; i++)
+            scratch[edit++] = item / layout->n_spans;
+    me_tensor_put(graph->edit_deltas, scratch);
 }
 
 /* Which sequences' K and V each group needs. */
@@ -87,7 +108,9 @@ static mobiedit_status run_layout(const job *j, const me_layout *layout, mobiedi
     ME_TRY(me_graph_set_layout(j->engine, graph, layout, err));
     int32_t *scratch = me_calloc((size_t)layout->n_rows, sizeof *scratch);
     if (!scratch) return me_fail_memory(err, "a batch's inputs");
-    put_rows(layout, j->prefix, graph, scratch);
+    put_states(layout, j->prefix, graph, scratch);
+    put_additions(layout, graph, scratch);
+    put_edits(layout, j->prefix, graph, scratch);
     put_sources(layout, graph, scratch);
     me_free(scratch);
     put_deltas(j, graph);

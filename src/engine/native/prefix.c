@@ -11,17 +11,22 @@
 /* One sequence of a prefix: where its shares of the arrays below begin. */
 typedef struct {
     int edit_pos, read_pos;
-    int n_columns;      /* positions edit_pos .. last read position */
+    int n_columns;       /* positions edit_pos .. last read position */
+    const int *more_pos; /* [n_more]: those after edit_pos where delta comes in too; in `more_pos` below */
+    int n_more;
     size_t first_state; /* rows of `states` before it */
+    size_t first_value; /* rows of `values` before it */
     float *past;        /* [n_layer - layer - 1][K, V][n_head_kv][edit_pos][head_dim] */
 } kept_sequence;
 
-/* state: the residual after `layer`; at edit_pos, where delta comes in, the residual before that layer's MLP
- * output is added: the output is `values`, and a norm may stand between them. */
+/* state: the residual after `layer`; where delta comes in, the residual before that layer's MLP output is
+ * added: the output is in `values`, and a norm may stand between them. */
 typedef struct {
     me_prefix base;
     kept_sequence *sequences; /* [n_sequences] */
+    int *more_pos;            /* all sequences' */
     float *states;            /* [suffix_tokens][d_model] */
+    float *values;            /* [sum 1 + n_more][d_model] */
 } native_prefix;
 
 void me_native_prefix_free(me_engine *engine, me_prefix *base) {
@@ -31,7 +36,9 @@ void me_native_prefix_free(me_engine *engine, me_prefix *base) {
     for (int i = 0; prefix->sequences && i < base->n_sequences; i++)
         me_free(prefix->sequences[i].past);
     me_free(prefix->sequences);
+    me_free(prefix->more_pos);
     me_free(prefix->states);
+    me_free(prefix->values);
     me_prefix_free_arrays(base);
     me_free(prefix);
 }
@@ -41,11 +48,38 @@ static size_t past_block(const me_model *model, const kept_sequence *kept) {
     return (size_t)model->n_head_kv * (size_t)kept->edit_pos * (size_t)model->head_dim;
 }
 
+/* Copies the sequences' positions. Returns how many rows `values` needs. */
+static size_t copy_edits(native_prefix *prefix, const me_sequence *sequences) {
+    int *more_pos = prefix->more_pos;
+    size_t n_values = 0;
+    for (int i = 0; i < prefix->base.n_sequences; i++) {
+        kept_sequence *kept = &prefix->sequences[i];
+        kept->first_value = n_values;
+        kept->more_pos = more_pos;
+        kept->n_more = me_sequence_more(&sequences[i]);
+        for (int j = 0; j < kept->n_more; j++)
+            *more_pos++ = sequences[i].more_pos[j];
+        n_values += 1 + (size_t)kept->n_more;
+    }
+    return n_values;
+}
+
+static bool allocate_edits(const me_model *model, native_prefix *prefix, const me_sequence *sequences) {
+    size_t n_more = 0;
+    for (int i = 0; i < prefix->base.n_sequences; i++)
+        n_more += (size_t)me_sequence_more(&sequences[i]);
+    prefix->more_pos = me_calloc(n_more, sizeof *prefix->more_pos);
+    if (!prefix->more_pos) return false;
+    prefix->values = me_calloc(copy_edits(prefix, sequences), (size_t)model->d_model * sizeof(float));
+    return prefix->values != NULL;
+}
+
 static bool allocate_sequences(const me_model *model, native_prefix *prefix, const me_sequence *sequences) {
     me_prefix *base = &prefix->base;
     size_t later = (size_t)(model->n_layer - base->layer - 1);
     prefix->sequences = me_calloc((size_t)base->n_sequences, sizeof *prefix->sequences);
-    for (int i = 0; prefix->sequences && i < base->n_sequences; i++) {
+    if (!prefix->sequences || !allocate_edits(model, prefix, sequences)) return false;
+    for (int i = 0; i < base->n_sequences; i++) {
         kept_sequence *kept = &prefix->sequences[i];
         kept->edit_pos = sequences[i].edit_pos;
         kept->read_pos = sequences[i].read_pos;
@@ -55,7 +89,7 @@ static bool allocate_sequences(const me_model *model, native_prefix *prefix, con
         if (!kept->past) return false;
         base->suffix_tokens += (size_t)kept->n_columns;
     }
-    return prefix->sequences != NULL;
+    return true;
 }
 
 static mobiedit_status allocate(const me_model *model, int layer, const me_sequence *sequences, int n,
@@ -102,24 +136,38 @@ static void keep_past(const me_native *engine, native_prefix *prefix, int index,
     }
 }
 
+/* The sequence's column, counted from edit_pos, where delta comes in for the i-th time. */
+static size_t edited_column(const kept_sequence *kept, int i) {
+    return (size_t)(me_edit_at(kept->edit_pos, kept->more_pos, i) - kept->edit_pos);
+}
+
 static void keep_values(const me_native *engine, native_prefix *prefix, int first) {
     size_t d = (size_t)engine->base.model->d_model;
     for (int i = 0; i < engine->batch.n_spans; i++) {
         const kept_sequence *kept = &prefix->sequences[first + i];
-        size_t row = edit_row(&engine->batch.spans[i]);
-        memcpy(prefix->base.values + (size_t)(first + i) * d, engine->batch.out + row * engine->out_stride,
-               d * sizeof(float));
-        memcpy(prefix->states + kept->first_state * d, engine->batch.x + row * d, d * sizeof(float));
+        float *values = prefix->values + kept->first_value * d;
+        for (int j = 0; j <= kept->n_more; j++) {
+            size_t column = edited_column(kept, j), row = edit_row(&engine->batch.spans[i]) + column;
+            memcpy(values + (size_t)j * d, engine->batch.out + row * engine->out_stride, d * sizeof(float));
+            memcpy(prefix->states + (kept->first_state + column) * d, engine->batch.x + row * d,
+                   d * sizeof(float));
+        }
+        memcpy(prefix->base.values + (size_t)(first + i) * d, values, d * sizeof(float));
     }
 }
 
+/* The columns between those that keep_values kept. */
 static void keep_states(const me_native *engine, native_prefix *prefix, int first) {
     size_t d = (size_t)engine->base.model->d_model;
     for (int i = 0; i < engine->batch.n_spans; i++) {
         const kept_sequence *kept = &prefix->sequences[first + i];
-        size_t row = edit_row(&engine->batch.spans[i]) + 1;
-        memcpy(prefix->states + (kept->first_state + 1) * d, engine->batch.x + row * d,
-               (size_t)(kept->n_columns - 1) * d * sizeof(float));
+        size_t row = edit_row(&engine->batch.spans[i]);
+        for (int j = 0; j <= kept->n_more; j++) {
+            size_t from = edited_column(kept, j) + 1;
+            size_t to = j < kept->n_more ? edited_column(kept, j + 1) : (size_t)kept->n_columns;
+            memcpy(prefix->states + (kept->first_state + from) * d, engine->batch.x + (row + from) * d,
+                   (to - from) * d * sizeof(float));
+        }
     }
 }
 
@@ -253,7 +301,7 @@ static int suffix_columns(const void *context, int item) {
     return columns;
 }
 
-/* x of one span: the kept states, with the edited layer's MLP output plus delta at the first position. */
+/* x of one span: the kept states, with the edited layer's MLP output plus delta where delta comes in. */
 static void load_span(const suffix_job *job, int index) {
     me_native *engine = job->engine;
     size_t d = (size_t)engine->base.model->d_model, row = (size_t)engine->batch.spans[index].first;
@@ -262,9 +310,11 @@ static void load_span(const suffix_job *job, int index) {
     const kept_sequence *kept = sequence_of(job, item);
     float *x = engine->batch.x + row * d, *out = engine->batch.out + row * engine->out_stride;
     memcpy(x, job->prefix->states + kept->first_state * d, (size_t)kept->n_columns * d * sizeof *x);
-    memcpy(out, job->prefix->base.values + (size_t)job->which[item % job->n_which] * d, d * sizeof *out);
-    me_add_scaled(out, delta, 1.0f, (int)d);
-    me_residual_row(engine, job->prefix->base.layer, x, out);
+    for (int i = 0; i <= kept->n_more; i++) {
+        memcpy(out, job->prefix->values + (kept->first_value + (size_t)i) * d, d * sizeof *out);
+        me_add_scaled(out, delta, 1.0f, (int)d);
+        me_residual_row(engine, job->prefix->base.layer, x + edited_column(kept, i) * d, out);
+    }
 }
 
 static void load_spans(void *context, int first, int last, int thread) {

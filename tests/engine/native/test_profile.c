@@ -216,9 +216,16 @@ static outcome run_all(world *w, int threads, size_t memory_bytes) {
     me_random_seed(&random, 5);
     for (size_t i = 0; i < DELTAS * d; i++)
         deltas[i] = (float)(me_random_uniform(&random) - 0.5);
+    static const int more_pos[] = {EDIT_POS + 3, LENGTH - READS + 1};
     me_sequence texts[TEXTS];
     for (int i = 0; i < TEXTS; i++)
-        texts[i] = (me_sequence){w->tokens[i], LENGTH, EDIT_POS, LENGTH - READS, READS};
+        texts[i] = (me_sequence){.tokens = w->tokens[i],
+                                 .n_tokens = LENGTH,
+                                 .edit_pos = EDIT_POS,
+                                 .read_pos = LENGTH - READS,
+                                 .n_read = READS,
+                                 .more_pos = more_pos,
+                                 .n_more = i % 3};
     me_prefix *prefix;
     assert_int_equal(engine->ops->prefix(engine, 0, texts, TEXTS, &prefix, &err), MOBIEDIT_OK);
     assert_int_equal(engine->ops->suffix(engine, prefix, deltas, DELTAS, which, TEXTS, o.hidden, &err),
