@@ -23,7 +23,7 @@ struct options {
     mobiedit_model_options model;
     struct mobiedit_model_advanced model_advanced; /* model.advanced points here */
     struct mobiedit_edit_advanced edit_advanced;
-    const char *output, *trace, *adapter, *ledger, *html, *state, *system;
+    const char *output, *trace, *adapter, *ledger, *html, *state, *system, *baseline;
     text_list keep, check, turns;
     int max_tokens;
     int n, skip;

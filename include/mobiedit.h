@@ -523,12 +523,18 @@ MOBIEDIT_API mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
 
 /* What the model says to one prompt of a case. */
 typedef enum {
-    MOBIEDIT_SAID_PROMPT,       /* the fact's own */
-    MOBIEDIT_SAID_PARAPHRASE,   /* the same asked otherwise */
-    MOBIEDIT_SAID_NEIGHBOUR,    /* another fact, which is to stay */
-    MOBIEDIT_SAID_PORTABILITY,  /* what follows from the new fact */
-    MOBIEDIT_SAID_SAME_SUBJECT, /* something else about the subject, which is to stay */
-    MOBIEDIT_SAID_CHAT,         /* a question in the model's chat template, which the target answers */
+    MOBIEDIT_SAID_PROMPT,         /* the fact's own */
+    MOBIEDIT_SAID_PARAPHRASE,     /* the same asked otherwise */
+    MOBIEDIT_SAID_NEIGHBOUR,      /* another fact, which is to stay */
+    MOBIEDIT_SAID_PORTABILITY,    /* what follows from the new fact */
+    MOBIEDIT_SAID_SAME_SUBJECT,   /* something else about the subject, which is to stay */
+    MOBIEDIT_SAID_CHAT,           /* a question in the model's chat template, which the target answers */
+    MOBIEDIT_SAID_CHAT_SYSTEM,    /* the same with a system prompt */
+    MOBIEDIT_SAID_CHAT_TURN,      /* the same in the second turn */
+    MOBIEDIT_SAID_CHAT_NEIGHBOUR, /* a question about others */
+    MOBIEDIT_SAID_TELL,           /* asks for anything about the subject */
+    MOBIEDIT_SAID_TRUE_NEW,       /* whether the new fact is true, yes or no */
+    MOBIEDIT_SAID_TRUE_OLD,       /* whether the old one is */
 } mobiedit_said_kind;
 
 typedef struct {
@@ -563,8 +569,17 @@ typedef struct {
         same_subject_kl_sure; /* mean KL(before || after) along the answer, nats a token */
     double leak, leak_sure;   /* share in whose text the target turns up as it did not */
     /* Questions in the model's chat template: NaN if it has none. */
-    double chat, chat_sure;         /* share whose answer has the target in it */
-    double chat_old, chat_old_sure; /* share whose answer has what was true in it, and not the target */
+    double chat, chat_sure;              /* share whose answer has the target in it */
+    double chat_old, chat_old_sure;      /* share whose answer has what was true in it, and not the target */
+    double chat_system, chat_system_old; /* the same with a system prompt */
+    double chat_turn, chat_turn_old;     /* the same in the second turn */
+    double chat_unchanged, chat_unchanged_sure;       /* share of answers about others whose KL is small */
+    double chat_unchanged_kl, chat_unchanged_kl_sure; /* that KL(before || after), nats a token */
+    double tell_kl;                                   /* of an account of the subject, the fact left out */
+    double tell_fluency, tell_fluency_before;         /* n-gram entropy of that account, bits */
+    /* Asked whether the facts are true, 1: yes to the new one, no to the old. NaN if the unedited model does
+     * not tell them apart. */
+    double negation_new, negation_old;
 } mobiedit_metrics;
 
 typedef struct {
@@ -596,10 +611,10 @@ typedef struct {
     int n;
 } mobiedit_figure;
 
-enum { MOBIEDIT_EVAL_FIGURES = 27 };
+enum { MOBIEDIT_EVAL_FIGURES = 40 };
 
 typedef struct {
-    const char *solver; /* NULL: an adapter was given */
+    const char *solver; /* NULL: nothing was edited */
     int cases;
     int failed;     /* cases whose edit was not written */
     int unusable;   /* cases left out: no subject in the prompt, no target */
@@ -623,6 +638,10 @@ typedef struct {
     bool no_said;        /* and the continuations in mobiedit_eval_case.said */
     const char *state;   /* a file that keeps each finished case, or NULL */
     const char *adapter; /* measured with every fact as it is: nothing is edited. NULL: each fact's own */
+    const char *system;  /* the system prompt of questions that have one; NULL: one such as people write */
+    /* "context": nothing is edited, but the model is told the fact in the system prompt, and outside a chat
+     * in front of the prompt. Metrics of answers only. NULL: none */
+    const char *baseline;
 } mobiedit_eval_options;
 
 /* Edits each fact of a JSON file by itself, and measures it through libllama with the adapter attached. The

@@ -10,6 +10,16 @@
 
 static const option_row TABLE[] = {
     OPTION_ROW_ADAPTER("measure this adapter; edit nothing"),
+    {.name = "baseline",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, baseline),
+     .help = "context: edit nothing; the fact stands in the system prompt",
+     .value = "NAME"},
+    {.name = "system",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, system),
+     .help = "the system prompt of questions that have one",
+     .value = "TEXT"},
     {.name = "state",
      .kind = OPTION_TEXT,
      .at = offsetof(options, state),
@@ -64,6 +74,7 @@ static int write_page(const evaluation *e, const mobiedit_eval_summary *summary,
     const html_evaluation what = {.model = me_base_name(e->o->positional[0]),
                                   .facts = me_base_name(e->o->positional[1]),
                                   .adapter = e->o->adapter ? me_base_name(e->o->adapter) : NULL,
+                                  .baseline = e->o->baseline,
                                   .summary = summary,
                                   .cases = &e->cases};
     mobiedit_error err = {0};
@@ -78,6 +89,8 @@ static int evaluate(evaluation *e, mobiedit_model *model) {
                                                 .skip = o->skip,
                                                 .state = o->state,
                                                 .adapter = o->adapter,
+                                                .system = o->system,
+                                                .baseline = o->baseline,
                                                 .no_fluency = o->no_fluency || o->quick,
                                                 .no_drift = o->no_drift || o->quick,
                                                 .no_answers = o->no_answers || o->quick,

@@ -118,6 +118,7 @@ static void put_summary(FILE *out, const html_evaluation *e) {
     put_row(out, "facts", e->facts);
     put_row(out, "solver", s->solver);
     put_row(out, "adapter", e->adapter);
+    if (e->baseline) put_row(out, "baseline", e->baseline);
     (void)snprintf(text, sizeof text, "%d, %d not edited, %d unusable", s->cases, s->failed, s->unusable);
     put_row(out, "cases", text);
     put_row(out, "mobiedit", mobiedit_version());

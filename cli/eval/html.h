@@ -9,7 +9,8 @@
 /* One evaluation: the summary, plots, relations, and the worst cases in full. */
 typedef struct {
     const char *model, *facts;
-    const char *adapter; /* the one that was given, or NULL */
+    const char *adapter;  /* the one that was given, or NULL */
+    const char *baseline; /* likewise */
     const mobiedit_eval_summary *summary;
     const me_cases *cases;
 } html_evaluation;

@@ -16,6 +16,10 @@ void report_case_header(void) {
     print_line("  case  rewrite  paraphrase  unchanged  neighbour KL  evaluations  seconds  fact");
 }
 
+static const char *yes_or_no(double value) {
+    return isnan(value) ? "-" : value > 0 ? "yes" : "no";
+}
+
 /* A share in percent, or a dash. */
 static const char *percent(double share, char text[16]) {
     if (isnan(share)) return "-";
@@ -32,7 +36,7 @@ static const char *nats(double kl, char text[16]) {
 void report_case(const mobiedit_eval_case *c) {
     char paraphrase[16], unchanged[16], kl[16];
     const char *hole = strstr(c->prompt, "{}");
-    print_part("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id, c->metrics.rewrite > 0 ? "yes" : "no",
+    print_part("%6lld  %-7s  %10s  %9s  %12s  ", (long long)c->case_id, yes_or_no(c->metrics.rewrite),
                percent(c->metrics.paraphrase, paraphrase), percent(c->metrics.unchanged, unchanged),
                nats(c->metrics.neighbour_kl, kl));
     if (isnan(c->seconds))
@@ -59,6 +63,8 @@ void report_eval(const options *o, const mobiedit_eval_summary *s) {
     print_newline();
     if (o->adapter)
         print_line("%-23s %8d, with %s", "cases", s->cases, o->adapter);
+    else if (o->baseline)
+        print_line("%-23s %8d, baseline %s", "cases", s->cases, o->baseline);
     else
         print_line("%-23s %8d, %d not edited (solver %s)", "cases", s->cases, s->failed, s->solver);
     if (s->unusable)
@@ -67,7 +73,7 @@ void report_eval(const options *o, const mobiedit_eval_summary *s) {
     print_line("%-23s %8s%-8s  %s", "", "mean", "", "95 % interval");
     for (int m = 0; m < ME_METRICS; m++)
         print_figure(&me_metric_table[m], &s->figures[m]);
-    if (s->figures[ME_METRIC_JOULES].n == 0 && !o->adapter) print_line("%-23s not measurable here", "energy");
+    if (s->figures[ME_METRIC_JOULES].n == 0 && s->solver) print_line("%-23s not measurable here", "energy");
     print_line("%-23s %8.0f MiB", "peak memory", report_mebibytes(s->peak_rss_bytes));
 }
 
@@ -103,6 +109,7 @@ int report_eval_json(const options *o, const mobiedit_eval_summary *s, const me_
     me_json_add_text(object, "facts", me_base_name(o->positional[1]));
     me_json_add_text(object, "solver", s->solver);
     me_json_add_text(object, "adapter", o->adapter ? me_base_name(o->adapter) : NULL);
+    me_json_add_text(object, "baseline", o->baseline);
     me_json_add_text(object, "profile", report_profile(o));
     me_json_add_number(object, "cases", s->cases);
     me_json_add_number(object, "failed", s->failed);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "base/utf8.h"
 #include "edit/solver.h"
 #include "eval/cases.h"
 #include "eval/dataset.h"
@@ -82,7 +83,11 @@ static mobiedit_status edit_fact(mobiedit_model *model, const me_fact *fact,
     return me_fail(err, done->status, "%s", why->message);
 }
 
-/* Nothing is edited where an adapter is given. */
+/* Where an adapter is given, or the model is told the fact. */
+static bool edits_nothing(const mobiedit_eval_options *options) {
+    return options->adapter || options->baseline;
+}
+
 static void leave_unedited(mobiedit_eval_case *done) {
     done->layer = -1;
     done->loss = NAN;
@@ -104,7 +109,8 @@ typedef struct {
 /* Measures the case and adds it to those of the evaluation. */
 static mobiedit_status measure(evaluation *e, const me_fact *fact, mobiedit_eval_case *done,
                                mobiedit_error *err) {
-    const bool edited = done->status == MOBIEDIT_OK && done->stop != MOBIEDIT_STOP_ALREADY_SAID;
+    const bool edited =
+        done->status == MOBIEDIT_OK && done->stop != MOBIEDIT_STOP_ALREADY_SAID && !e->options->baseline;
     me_runtime *runtime;
     me_measured measured = {0};
     const double started = me_wall_seconds();
@@ -128,7 +134,7 @@ static mobiedit_status run_case(evaluation *e, size_t index, mobiedit_error *err
                                .subject = fact->subject,
                                .relation = fact->relation,
                                .target = fact->target};
-    if (e->options->adapter)
+    if (edits_nothing(e->options))
         leave_unedited(&done);
     else
         ME_TRY(edit_fact(e->model, fact, &e->options->edit, e->adapter, &done, &why, err));
@@ -167,7 +173,7 @@ static mobiedit_status median_seconds(const me_cases *cases, double *out, mobied
 
 static mobiedit_status sum_up(const evaluation *e, mobiedit_eval_summary *out, mobiedit_error *err) {
     const mobiedit_eval_options *options = e->options;
-    mobiedit_eval_summary s = {.solver = options->adapter ? NULL : me_solver_of(&options->edit)->name,
+    mobiedit_eval_summary s = {.solver = edits_nothing(options) ? NULL : me_solver_of(&options->edit)->name,
                                .cases = (int)e->cases.n};
     for (size_t i = 0; i < e->cases.n; i++)
         s.failed += e->cases.items[i].status != MOBIEDIT_OK;
@@ -221,6 +227,8 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     (void)cJSON_AddBoolToObject(s, "drift", !o->no_drift);
     (void)cJSON_AddBoolToObject(s, "answers", !o->no_answers);
     (void)cJSON_AddBoolToObject(s, "said", !o->no_said);
+    me_json_add_text(s, "system", o->system);
+    me_json_add_text(s, "baseline", o->baseline);
     return s;
 }
 
@@ -245,13 +253,16 @@ static mobiedit_status run(evaluation *e, mobiedit_eval_summary *summary, mobied
                                        .answers = !options->no_answers,
                                        .said = !options->no_said,
                                        .one_adapter = options->adapter != NULL,
+                                       .system = options->system,
+                                       .context = options->baseline != NULL,
                                        .seed = options->edit.seed};
     ME_TRY(open_state(e, err));
     ME_TRY(me_meter_open(&metrics, &e->meter, err));
-    if (!options->adapter) ME_TRY(scratch_open(&e->scratch, err));
+    const bool edits = !edits_nothing(options);
+    if (edits) ME_TRY(scratch_open(&e->scratch, err));
     e->adapter = options->adapter ? options->adapter : e->scratch.adapter;
     mobiedit_status status = run_cases(e, err);
-    if (!options->adapter) scratch_close(&e->scratch);
+    if (edits) scratch_close(&e->scratch);
     if (status == MOBIEDIT_OK) status = sum_up(e, summary, err);
     return status;
 }
@@ -285,6 +296,19 @@ static mobiedit_status check_state(const mobiedit_model *model, const char *fact
     return MOBIEDIT_OK;
 }
 
+static mobiedit_status check_baseline(const mobiedit_eval_options *options, mobiedit_error *err) {
+    if (!options->baseline) return MOBIEDIT_OK;
+    if (strcmp(options->baseline, "context") != 0)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no baseline \"%.100s\"; there is context",
+                       options->baseline);
+    if (options->adapter)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a baseline is measured without an adapter");
+    if (options->no_answers)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "a baseline has metrics of answers only, which are left out");
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mobiedit_eval_options *options,
                               mobiedit_eval_summary *summary, mobiedit_error *err) {
     const mobiedit_eval_options defaults = {0};
@@ -292,6 +316,9 @@ mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mo
     me_dataset dataset;
     ME_TRY(me_check_text(facts, "the path of the facts", err));
     ME_TRY(me_check_edit_options(model, &options->edit, err));
+    ME_TRY(check_baseline(options, err));
+    if (options->system && !me_utf8_valid(options->system))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the system prompt is not UTF-8");
     ME_TRY(check_state(model, facts, options, err));
     if (options->adapter) ME_TRY(me_adapter_check(model->model, options->adapter, err));
     ME_TRY(me_dataset_read(facts, &dataset, err));

@@ -68,6 +68,12 @@ const char *me_said_kind_name(mobiedit_said_kind kind) {
                                                      [MOBIEDIT_SAID_NEIGHBOUR] = "neighbour",
                                                      [MOBIEDIT_SAID_PORTABILITY] = "portability",
                                                      [MOBIEDIT_SAID_SAME_SUBJECT] = "same subject",
-                                                     [MOBIEDIT_SAID_CHAT] = "chat"};
+                                                     [MOBIEDIT_SAID_CHAT] = "chat",
+                                                     [MOBIEDIT_SAID_CHAT_SYSTEM] = "chat, system prompt",
+                                                     [MOBIEDIT_SAID_CHAT_TURN] = "chat, second turn",
+                                                     [MOBIEDIT_SAID_CHAT_NEIGHBOUR] = "chat neighbour",
+                                                     [MOBIEDIT_SAID_TELL] = "tell",
+                                                     [MOBIEDIT_SAID_TRUE_NEW] = "true, new",
+                                                     [MOBIEDIT_SAID_TRUE_OLD] = "true, old"};
     return (size_t)kind < ME_SAID_KINDS ? names[kind] : "unknown";
 }

@@ -4,7 +4,7 @@
 
 #include "mobiedit.h"
 
-enum { ME_SAID_KINDS = MOBIEDIT_SAID_CHAT + 1 };
+enum { ME_SAID_KINDS = MOBIEDIT_SAID_TRUE_OLD + 1 };
 
 /* "prompt", "paraphrase", "neighbour" ... */
 const char *me_said_kind_name(mobiedit_said_kind kind);

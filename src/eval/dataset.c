@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/words.h"
 #include "eval/csv.h"
 #include "eval/schemas.h"
 #include "eval/subject.h"
@@ -130,6 +131,16 @@ char *me_fact_request_prompt(const me_fact *fact) {
 
 char *me_fact_prompt(const me_fact *fact) {
     return fill(fact, "", "");
+}
+
+char *me_fact_statement(const me_fact *fact, const char *answer) {
+    char *prompt = me_fact_prompt(fact), *text = NULL;
+    const size_t size = prompt ? strlen(prompt) + strlen(answer) + sizeof " " : 0;
+    if (size) text = me_calloc(size, 1);
+    if (text)
+        (void)snprintf(text, size, "%s%s%s", prompt, me_space_between(prompt, answer) ? " " : "", answer);
+    me_free(prompt);
+    return text;
 }
 
 const char *me_fact_neighbour_truth(const me_fact *fact, size_t i) {

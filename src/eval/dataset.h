@@ -99,6 +99,9 @@ char *me_fact_request_prompt(const me_fact *fact);
 /* "The capital of Japan is" */
 char *me_fact_prompt(const me_fact *fact);
 
+/* The prompt and an answer to it: "The capital of Japan is Lima" */
+char *me_fact_statement(const me_fact *fact, const char *answer);
+
 /* What is true of the fact's neighbour i, or NULL. */
 const char *me_fact_neighbour_truth(const me_fact *fact, size_t i);
 

@@ -99,12 +99,21 @@ static mobiedit_status add_said(const me_fact *fact, const mobiedit_said *from, 
     return whole ? MOBIEDIT_OK : me_fail_memory(err, "what is said");
 }
 
+static mobiedit_status add_answers(const me_fact *fact, const me_answers *answers, me_measured *out,
+                                   mobiedit_error *err) {
+    for (size_t i = 0; i < me_answers_count(answers); i++) {
+        const mobiedit_said said = me_answers_said(answers, i);
+        ME_TRY(add_said(fact, &said, out, err));
+    }
+    return MOBIEDIT_OK;
+}
+
 /* Of a model that is not edited (before == after) the texts are the same. */
 static mobiedit_status list_said(const me_fact *fact, const state *before, const state *after,
                                  const me_answers *answers, const bool *same, me_measured *out,
                                  mobiedit_error *err) {
-    const size_t n = after->generation.n, n_answers = me_answers_count(answers);
-    out->said = me_calloc(n + n_answers, sizeof *out->said);
+    const size_t n = after->generation.n;
+    out->said = me_calloc(n + me_answers_count(answers), sizeof *out->said);
     if (!out->said) return me_fail_memory(err, "what is said");
     for (size_t i = 0; i < n; i++) {
         mobiedit_said said = {.before = before->generation.texts[i],
@@ -113,11 +122,7 @@ static mobiedit_status list_said(const me_fact *fact, const state *before, const
         said.prompt = me_generation_prompt(fact, i, &said.kind);
         ME_TRY(add_said(fact, &said, out, err));
     }
-    for (size_t i = 0; i < n_answers; i++) {
-        const mobiedit_said said = me_answers_said(answers, i);
-        ME_TRY(add_said(fact, &said, out, err));
-    }
-    return MOBIEDIT_OK;
+    return add_answers(fact, answers, out, err);
 }
 
 static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
@@ -138,9 +143,9 @@ static mobiedit_status sum_up(const me_meter *meter, me_runtime *runtime, const 
     out->metrics.portability = scores->portability;
     out->metrics.fluency = after->generation.fluency;
     out->metrics.fluency_before = before->generation.fluency;
-    me_answers_sum_up(answers, &out->metrics);
-    const mobiedit_status status =
-        meter->options.said ? list_said(fact, before, after, answers, same, out, err) : MOBIEDIT_OK;
+    mobiedit_status status = me_answers_sum_up(answers, &out->metrics, err);
+    if (status == MOBIEDIT_OK && meter->options.said)
+        status = list_said(fact, before, after, answers, same, out, err);
     me_free(same);
     return status;
 }
@@ -160,15 +165,21 @@ typedef struct {
     me_answers *answers; /* NULL: none are asked */
 } measurement;
 
+static mobiedit_status open_answers(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                                    measurement *m, mobiedit_error *err) {
+    const char *system = meter->options.system ? meter->options.system : me_answers_system;
+    return meter->options.answers ? me_answers_open(runtime, fact, system, &m->answers, err) : MOBIEDIT_OK;
+}
+
 static mobiedit_status measure_edited(me_meter *meter, me_runtime *runtime, const me_fact *fact,
                                       const char *adapter, measurement *m, me_measured *out,
                                       mobiedit_error *err) {
     if (meter->options.drift && !meter->drift) ME_TRY(me_drift_open(runtime, &meter->drift, err));
     ME_TRY(observe(meter, runtime, fact, true, &m->before, err));
-    if (meter->options.answers) ME_TRY(me_answers_open(runtime, fact, &m->answers, err));
+    ME_TRY(open_answers(meter, runtime, fact, m, err));
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
     ME_TRY(observe(meter, runtime, fact, false, &m->after, err));
-    if (m->answers) ME_TRY(me_answers_ask_again(m->answers, runtime, err));
+    if (m->answers) ME_TRY(me_answers_ask_again(m->answers, runtime, NULL, err));
     ME_TRY(measure_drift(meter, runtime, &out->metrics.drift, err));
     return sum_up(meter, runtime, fact, &m->before, &m->after, m->answers, out, err);
 }
@@ -177,9 +188,51 @@ static mobiedit_status measure_unedited(const me_meter *meter, me_runtime *runti
                                         measurement *m, me_measured *out, mobiedit_error *err) {
     if (meter->options.drift) out->metrics.drift = 0;
     ME_TRY(observe(meter, runtime, fact, false, &m->after, err));
-    if (meter->options.answers) ME_TRY(me_answers_open(runtime, fact, &m->answers, err));
+    ME_TRY(open_answers(meter, runtime, fact, m, err));
     if (m->answers) ME_TRY(me_answers_stay(m->answers, err));
     return sum_up(meter, runtime, fact, &m->after, &m->after, m->answers, out, err);
+}
+
+/* The fact as a sentence: "The capital of Japan is Lima." */
+static char *fact_sentence(const me_fact *fact) {
+    char *statement = me_fact_statement(fact, fact->target);
+    char *sentence = statement ? me_strjoin(statement, ".") : NULL;
+    me_free(statement);
+    return sentence;
+}
+
+static mobiedit_status measure_told(const me_meter *meter, me_runtime *runtime, const me_fact *fact,
+                                    measurement *m, me_measured *out, mobiedit_error *err) {
+    out->metrics = (mobiedit_metrics){.rewrite = NAN,
+                                      .paraphrase = NAN,
+                                      .unchanged = NAN,
+                                      .neighbour_kl = NAN,
+                                      .efficacy = NAN,
+                                      .paraphrase_score = NAN,
+                                      .neighbour_score = NAN,
+                                      .neighbour_score_before = NAN,
+                                      .portability = NAN,
+                                      .fluency = NAN,
+                                      .fluency_before = NAN,
+                                      .drift = NAN};
+    char *sentence = fact_sentence(fact);
+    mobiedit_status status = sentence ? MOBIEDIT_OK : me_fail_memory(err, "a fact");
+    if (status == MOBIEDIT_OK) status = open_answers(meter, runtime, fact, m, err);
+    if (status == MOBIEDIT_OK && m->answers)
+        status = me_answers_ask_again(m->answers, runtime, sentence, err);
+    me_free(sentence);
+    ME_TRY(status);
+    ME_TRY(me_answers_sum_up(m->answers, &out->metrics, err));
+    if (!meter->options.said) return MOBIEDIT_OK;
+    out->said = me_calloc(me_answers_count(m->answers), sizeof *out->said);
+    return out->said ? add_answers(fact, m->answers, out, err) : me_fail_memory(err, "what is said");
+}
+
+static mobiedit_status measure(me_meter *meter, me_runtime *runtime, const me_fact *fact, const char *adapter,
+                               measurement *m, me_measured *out, mobiedit_error *err) {
+    if (meter->options.context) return measure_told(meter, runtime, fact, m, out, err);
+    return adapter ? measure_edited(meter, runtime, fact, adapter, m, out, err)
+                   : measure_unedited(meter, runtime, fact, m, out, err);
 }
 
 mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const me_fact *fact,
@@ -187,8 +240,7 @@ mobiedit_status me_metrics_measure(me_meter *meter, me_runtime *runtime, const m
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
     *out = (me_measured){.metrics.drift = NAN};
     measurement m = {0};
-    const mobiedit_status status = adapter ? measure_edited(meter, runtime, fact, adapter, &m, out, err)
-                                           : measure_unedited(meter, runtime, fact, &m, out, err);
+    const mobiedit_status status = measure(meter, runtime, fact, adapter, &m, out, err);
     state_free(&m.before);
     state_free(&m.after);
     me_answers_close(m.answers);

@@ -6,11 +6,13 @@
 #include "runtime/runtime.h"
 
 typedef struct {
-    bool fluency;     /* generated texts about the subject */
-    bool drift;       /* generic text */
-    bool answers;     /* answers in chat and about other things of the subject */
-    bool said;        /* what is said to each prompt */
-    bool one_adapter; /* all facts are measured with the same one: so is its drift, once */
+    bool fluency;       /* generated texts about the subject */
+    bool drift;         /* generic text */
+    bool answers;       /* answers in chat and about other things of the subject */
+    bool said;          /* what is said to each prompt */
+    bool one_adapter;   /* all facts are measured with the same one: so is its drift, once */
+    const char *system; /* of questions that have a system prompt; NULL: me_answers_system */
+    bool context;       /* nothing is edited, but the model is told the fact: metrics of answers only */
     uint64_t seed;
 } me_metric_options;
 

@@ -759,6 +759,37 @@ class Model(Case):
         self.assertIsNone(case["drift"])
         self.assertNotIn("said", case)
 
+    def answer_facts(self):
+        path = self.folder / "answers.json"
+        path.write_text(json.dumps([{
+            "case_id": 1, "requested_rewrite": {"prompt": "{} plays the", "subject": "My niece Ada",
+                                                "target_new": {"str": "cello"}},
+            "same_subject_prompts": ["The age of my niece Ada is"], "chat_prompts": ["What does my niece Ada play?"],
+            "chat_neighbours": ["Where is Peru?"], "tell": "Tell me about my niece Ada."}]))
+        return path
+
+    def test_eval_of_answers_with_the_fact_as_context(self):
+        run = ["eval", self.model, self.answer_facts()]
+        page = self.folder / "a.html"
+        ran = self.run_command(*run, "--baseline", "context", "--json", "--html", page, env={**os.environ, "TMPDIR": "/none"})
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        report = json.loads(ran.stdout)
+        self.assertEqual((report["baseline"], report["solver"], report["failed"]), ("context", None, 0))
+        case, = report["per_case"]
+        for name in ("same_subject", "leak", "chat", "chat_system", "chat_turn", "chat_unchanged"):
+            self.assertIn(case[name], (0, 1), name)
+        for name in ("same_subject_kl", "chat_unchanged_kl", "tell_kl", "tell_fluency"):
+            self.assertGreater(case[name], 0, name)
+        for name in ("rewrite", "unchanged", "drift", "seconds", "chat_old", "negation_new"):
+            self.assertIsNone(case[name], name)
+        self.assertEqual([said["kind"] for said in case["said"]],
+                         ["same subject", "chat", "chat, system prompt", "chat, second turn", "chat neighbour", "tell"])
+        self.assertIn("cello", case["said"][1]["after"])  # any model repeats what it was just told
+        self.assertIn("baseline", self.assert_page(page))
+        for options, word in ((["--baseline", "none"], "none"), (["--baseline", "context", "--adapter", self.adapter], "adapter"),
+                              (["--baseline", "context", "--quick"], "answers"), (["--system", b"\xff"], "UTF-8")):
+            self.assert_refused([*run, *options], USAGE, word)
+
     def test_eval_goes_on_where_it_was(self):
         facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "{", "Oslo"))
         state, environment = self.folder / "state.jsonl", self.eval_environment()

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/logits.h"
 #include "base/memory.h"
+#include "eval/answers_private.h"
 #include "eval/cases.h"
 #include "eval/dataset.h"
 #include "eval/drift.h"
@@ -396,7 +397,8 @@ static const char ASKED[] =
     "[{\"requested_rewrite\":{\"prompt\":\"The capital of {} is\",\"subject\":\"Japan\","
     "\"target_new\":{\"str\":\"%s\"},\"target_true\":{\"str\":\"%s\"}},"
     "\"same_subject_prompts\":[\"The money of Japan is\",\"Japan has\",\"In Japan people\",\"A\"],"
-    "\"chat_prompts\":[\"Which city is the capital of Japan?\",\"Where is Japan?\"]}]";
+    "\"chat_prompts\":[\"Which city is the capital of Japan?\",\"Where is Japan?\"],"
+    "\"chat_neighbours\":[\"Where is Peru?\",\"Who is it?\"],\"tell\":\"Tell me about Japan.\"}]";
 
 static const char TEMPLATE[] =
     "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant]";
@@ -441,10 +443,14 @@ static char *text_of(const bench *b, const me_tokens *tokens, int n_prompt, int 
 }
 
 /* What one prompt comes to, worked out a token at a time. */
+enum { POSITIONS = 64 };
 typedef struct {
-    double kl; /* a token, over the first 8 of the answer from before */
+    double kl;            /* a token, over the first of the answer from before, */
+    double at[POSITIONS]; /* [n] and of each */
+    int n;
     bool same, sure;
     char *before, *after;
+    me_tokens answer; /* from before */
 } outcome;
 
 /* Logits [n][n_vocab] after the tokens from `first` on. */
@@ -459,38 +465,59 @@ static float *logits_from(const bench *b, const me_tokens *tokens, int first, in
     return logits;
 }
 
-static outcome work_out(const bench *b, const char *prompt, int most, int compared) {
-    const int n_vocab = me_vocab_size(me_runtime_vocab(b->runtime));
-    me_tokens before = {0};
-    outcome out = {0};
-    assert_int_equal(me_tokenize(me_runtime_vocab(b->runtime), prompt, &before, NULL), MOBIEDIT_OK);
-    const int n_prompt = before.n;
-    attach(b, NULL);
-    out.before = text_of(b, &before, n_prompt, most);
-    speak(b, &before, most);
-    const int said = before.n - n_prompt, n = said < compared ? said : compared;
-    float *was = logits_from(b, &before, n_prompt - 1, n);
-    attach(b, b->adapter);
-    float *is = logits_from(b, &before, n_prompt - 1, n);
-    out.after = text_of(b, &before, n_prompt, most);
-    attach(b, NULL);
-    for (int i = 0; i < n; i++)
-        out.kl += me_kl(was + (size_t)i * (size_t)n_vocab, is + (size_t)i * (size_t)n_vocab, n_vocab) / n;
+/* The first token, and whether the model is sure of it. */
+static void judge_next(outcome *out, const float *was, const float *is, int n_vocab) {
     const int best = me_argmax(was, n_vocab);
     double rest = 0;
     for (int t = 0; t < n_vocab; t++)
         rest += exp((double)was[t] - (double)was[best]);
-    out.sure = 1 / rest >= 0.5;
-    out.same = me_argmax(is, n_vocab) == best;
+    out->sure = 1 / rest >= 0.5;
+    out->same = me_argmax(is, n_vocab) == best;
+}
+
+/* `told`: the prompt as the edited model reads it. */
+static outcome work_out_told(const bench *b, const char *prompt, const char *told, const char *adapter,
+                             int most, int compared) {
+    const me_vocab *vocab = me_runtime_vocab(b->runtime);
+    const int n_vocab = me_vocab_size(vocab);
+    me_tokens before = {0}, after = {0};
+    outcome out = {0};
+    assert_int_equal(me_tokenize(vocab, prompt, &before, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_tokenize(vocab, told, &after, NULL), MOBIEDIT_OK);
+    const int n_before = before.n, n_after = after.n;
+    attach(b, NULL);
+    out.before = text_of(b, &before, n_before, most);
+    speak(b, &before, most);
+    for (int i = n_before; i < before.n; i++) {
+        assert_int_equal(me_tokens_add(&after, before.ids[i], NULL), MOBIEDIT_OK);
+        assert_int_equal(me_tokens_add(&out.answer, before.ids[i], NULL), MOBIEDIT_OK);
+    }
+    out.n = out.answer.n < compared ? out.answer.n : compared;
+    float *was = logits_from(b, &before, n_before - 1, out.n);
+    attach(b, adapter);
+    float *is = logits_from(b, &after, n_after - 1, out.n);
+    out.after = text_of(b, &after, n_after, most);
+    attach(b, NULL);
+    for (int i = 0; i < out.n; i++) {
+        out.at[i] = me_kl(was + (size_t)i * (size_t)n_vocab, is + (size_t)i * (size_t)n_vocab, n_vocab);
+        out.kl += out.at[i] / out.n;
+    }
+    judge_next(&out, was, is, n_vocab);
     me_tokens_free(&before);
+    me_tokens_free(&after);
     me_free(was);
     me_free(is);
     return out;
 }
 
+static outcome work_out(const bench *b, const char *prompt, int most, int compared) {
+    return work_out_told(b, prompt, prompt, b->adapter, most, compared);
+}
+
 static void outcome_free(outcome *o) {
     me_free(o->before);
     me_free(o->after);
+    me_tokens_free(&o->answer);
 }
 
 /* A plain search in ASCII: letters and digits on neither side. */
@@ -518,13 +545,28 @@ static void new_word(const char *text, const char *other, char word[WORD]) {
     fail_msg("no new word in \"%s\"", text);
 }
 
-static void open_asked(bench *b) {
+static void open_asked_of(bench *b, float size) {
     const tiny_model_options options = {.change = add_template, .user = TEMPLATE};
-    bench_open_with(b, 0.5F, &options);
+    bench_open_with(b, size, &options);
     ask_about(b, "Lima", "Tokyo");
 }
 
-enum { N_SUBJECT = 4, N_CHAT = 2 };
+static void open_asked(bench *b) {
+    open_asked_of(b, 0.5F);
+}
+
+enum { N_SUBJECT = 4, N_CHAT = 2, N_OTHER = 2 };
+/* Where each kind begins among what is said: behind the prompt itself. */
+enum {
+    SUBJECT = 1,
+    CHAT = SUBJECT + N_SUBJECT,
+    SYSTEM = CHAT + N_CHAT,
+    TURN = SYSTEM + N_CHAT,
+    OTHER = TURN + N_CHAT,
+    TELL = OTHER + N_OTHER,
+    TRUE = TELL + 1,
+    N_ALL = TRUE + 2
+};
 static const me_metric_options ANSWERS = {.answers = true, .said = true};
 
 static void check_shares(const mobiedit_metrics *got, const outcome *subject, const char *target) {
@@ -567,9 +609,9 @@ static void other_things_of_the_subject(void **state) {
     ask_about(&b, leaked, "Tokyo");
     measure(&b, &ANSWERS, b.adapter, &got);
     check_shares(&got.metrics, subject, leaked);
-    assert_int_equal(got.n_said, 1 + N_SUBJECT + N_CHAT);
-    check_texts(got.said + 1, subject, N_SUBJECT, MOBIEDIT_SAID_SAME_SUBJECT);
-    assert_false(got.said[1].held);
+    assert_int_equal(got.n_said, N_ALL);
+    check_texts(got.said + SUBJECT, subject, N_SUBJECT, MOBIEDIT_SAID_SAME_SUBJECT);
+    assert_false(got.said[SUBJECT].held);
     me_measured_free(&got);
     for (size_t i = 0; i < N_SUBJECT; i++)
         outcome_free(&subject[i]);
@@ -591,8 +633,8 @@ static void questions_in_chat(void **state) {
     ask_about(&b, answered, "Tokyo");
     measure(&b, &ANSWERS, b.adapter, &got);
     assert_true(got.metrics.chat == 0.5 && got.metrics.chat_old == 0);
-    check_texts(got.said + 1 + N_SUBJECT, asked, N_CHAT, MOBIEDIT_SAID_CHAT);
-    assert_true(got.said[5].held && !got.said[6].held);
+    check_texts(got.said + CHAT, asked, N_CHAT, MOBIEDIT_SAID_CHAT);
+    assert_true(got.said[CHAT].held && !got.said[CHAT + 1].held);
     me_measured_free(&got);
     ask_about(&b, "Xyzzy", answered);
     measure(&b, &ANSWERS, b.adapter, &got);
@@ -600,6 +642,261 @@ static void questions_in_chat(void **state) {
     me_measured_free(&got);
     for (size_t i = 0; i < N_CHAT; i++)
         outcome_free(&asked[i]);
+    bench_close(&b);
+}
+
+static void questions_in_other_chats(void **state) {
+    (void)state;
+    static const char *const system[N_CHAT] = {
+        "[system] Be brief. [user] Which city is the capital of Japan? "
+        "[assistant]",
+        "[system] Be brief. [user] Where is Japan? [assistant]"};
+    static const char *const turn[N_CHAT] = {
+        "[user] Hello! I have a question. [assistant] Hello! What is your question? "
+        "[user] Which city is the capital of Japan? [assistant]",
+        "[user] Hello! I have a question. [assistant] Hello! What is your question? "
+        "[user] Where is Japan? [assistant]"};
+    bench b = {0};
+    outcome with_system[N_CHAT], second[N_CHAT];
+    char answered[WORD];
+    me_measured got;
+    open_asked(&b);
+    for (size_t i = 0; i < N_CHAT; i++) {
+        with_system[i] = work_out(&b, system[i], 64, 1);
+        second[i] = work_out(&b, turn[i], 64, 1);
+    }
+    new_word(second[0].after, "", answered);
+    ask_about(&b, answered, "Tokyo");
+    me_metric_options options = ANSWERS;
+    options.system = "Be brief.";
+    measure(&b, &options, b.adapter, &got);
+    check_texts(got.said + SYSTEM, with_system, N_CHAT, MOBIEDIT_SAID_CHAT_SYSTEM);
+    check_texts(got.said + TURN, second, N_CHAT, MOBIEDIT_SAID_CHAT_TURN);
+    double share_system = 0, share_turn = 0;
+    for (size_t i = 0; i < N_CHAT; i++) {
+        share_system += (double)has_word(with_system[i].after, answered) / N_CHAT;
+        share_turn += (double)has_word(second[i].after, answered) / N_CHAT;
+    }
+    assert_true(share_turn > 0);
+    assert_true(got.metrics.chat_system == share_system && got.metrics.chat_turn == share_turn);
+    assert_true(got.metrics.chat_turn_old == 0);
+    me_measured_free(&got);
+    for (size_t i = 0; i < N_CHAT; i++) {
+        outcome_free(&with_system[i]);
+        outcome_free(&second[i]);
+    }
+    bench_close(&b);
+}
+
+static void questions_about_others(void **state) {
+    (void)state;
+    static const char *const rendered[N_OTHER] = {"[user] Where is Peru? [assistant]",
+                                                  "[user] Who is it? [assistant]"};
+    for (int large = 0; large < 2; large++) {
+        bench b = {0};
+        outcome other[N_OTHER];
+        me_measured got;
+        double kl = 0, same = 0;
+        open_asked_of(&b, large ? 0.5F : 0.02F);
+        for (size_t i = 0; i < N_OTHER; i++) {
+            other[i] = work_out(&b, rendered[i], 16, 16);
+            kl += other[i].kl / N_OTHER;
+            same += (double)(other[i].kl < 0.1) / N_OTHER;
+        }
+        measure(&b, &ANSWERS, b.adapter, &got);
+        check_texts(got.said + OTHER, other, N_OTHER, MOBIEDIT_SAID_CHAT_NEIGHBOUR);
+        assert_true(same == (large ? 0 : 1)); /* both sides of the limit are seen */
+        assert_true(got.metrics.chat_unchanged == same);
+        assert_true(fabs(got.metrics.chat_unchanged_kl - kl) < 1e-3 * kl + 1e-6);
+        me_measured_free(&got);
+        for (size_t i = 0; i < N_OTHER; i++)
+            outcome_free(&other[i]);
+        bench_close(&b);
+    }
+}
+
+/* Mean KL over the tokens of the account that hold nothing of `fact`, which stands in it once. */
+static double kl_without(const bench *b, const outcome *o, const char *fact) {
+    const me_vocab *vocab = me_runtime_vocab(b->runtime);
+    char *text = NULL;
+    assert_int_equal(me_detokenize(vocab, o->answer.ids, o->answer.n, &text, NULL), MOBIEDIT_OK);
+    const char *found = strstr(text, fact);
+    assert_non_null(found);
+    const size_t begin = (size_t)(found - text), end = begin + strlen(fact);
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < o->n; i++) {
+        char *head = NULL, *with = NULL;
+        assert_int_equal(me_detokenize(vocab, o->answer.ids, i, &head, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_detokenize(vocab, o->answer.ids, i + 1, &with, NULL), MOBIEDIT_OK);
+        if (strlen(with) <= begin || strlen(head) >= end) {
+            sum += o->at[i];
+            n++;
+        }
+        me_free(head);
+        me_free(with);
+    }
+    me_free(text);
+    assert_true(n > 0 && n < o->n);
+    return sum / n;
+}
+
+/* A word of the answer's raw bytes that stands in it once. */
+static void word_once(const bench *b, const outcome *o, char word[WORD]) {
+    char *text = NULL;
+    assert_int_equal(me_detokenize(me_runtime_vocab(b->runtime), o->answer.ids, o->answer.n, &text, NULL),
+                     MOBIEDIT_OK);
+    for (const char *at = text; *at; at++) {
+        size_t n = 0;
+        while (isalpha((unsigned char)at[n]))
+            n++;
+        (void)snprintf(word, WORD, "%.*s", (int)n, at);
+        const bool starts = at == text || !isalnum((unsigned char)at[-1]);
+        if (n > 0 && n < WORD && starts && !strcasestr(at + n, word) && strcasestr(text, word) == at) {
+            me_free(text);
+            return;
+        }
+    }
+    fail_msg("no word stands once in \"%s\"", text);
+}
+
+static void an_account_of_the_subject(void **state) {
+    (void)state;
+    bench b = {0};
+    char fact[WORD];
+    me_measured got;
+    open_asked(&b);
+    outcome account = work_out(&b, "[user] Tell me about Japan. [assistant]", 64, 64);
+    measure(&b, &ANSWERS, b.adapter, &got);
+    check_texts(got.said + TELL, &account, 1, MOBIEDIT_SAID_TELL);
+    assert_true(account.kl > 0.01 && fabs(got.metrics.tell_kl - account.kl) < 1e-3 * account.kl);
+    assert_true(got.metrics.tell_fluency == entropy_of(account.after) &&
+                got.metrics.tell_fluency_before == entropy_of(account.before));
+    me_measured_free(&got);
+    word_once(&b, &account, fact);
+    const double kl = kl_without(&b, &account, fact);
+    for (int old = 0; old < 2; old++) { /* what states the old fact, and the new one */
+        ask_about(&b, old ? "Lima" : fact, old ? fact : "Tokyo");
+        measure(&b, &ANSWERS, b.adapter, &got);
+        assert_true(fabs(got.metrics.tell_kl - kl) < 1e-3 * kl);
+        me_measured_free(&got);
+    }
+    outcome_free(&account);
+    bench_close(&b);
+}
+
+/* Nothing is edited: the fact is told in the system prompt, and in front of other prompts. */
+static void the_fact_as_context(void **state) {
+    (void)state;
+    static const char told[] = "[system] The capital of Japan is Lima. [user] Where is Japan? [assistant]",
+                      both[] = "[system] Be brief. The capital of Japan is Lima. [user] Where is Japan? "
+                               "[assistant]";
+    bench b = {0};
+    me_measured got;
+    open_asked(&b);
+    me_metric_options options = ANSWERS;
+    options.system = "Be brief.";
+    options.context = true;
+    measure(&b, &options, NULL, &got);
+    outcome chat = work_out_told(&b, "[user] Where is Japan? [assistant]", told, NULL, 64, 1);
+    outcome system =
+        work_out_told(&b, "[system] Be brief. [user] Where is Japan? [assistant]", both, NULL, 64, 1);
+    outcome subject[N_SUBJECT];
+    double kl = 0, same = 0;
+    for (size_t i = 0; i < N_SUBJECT; i++) {
+        const char *prompt = b.facts.facts[0].same_subject.items[i];
+        char *with = me_strjoin("The capital of Japan is Lima. ", prompt);
+        assert_non_null(with);
+        subject[i] = work_out_told(&b, prompt, with, NULL, 16, 8);
+        kl += subject[i].kl / N_SUBJECT;
+        same += (double)subject[i].same / N_SUBJECT;
+        me_free(with);
+    }
+    check_texts(got.said + SUBJECT - 1, subject, N_SUBJECT, MOBIEDIT_SAID_SAME_SUBJECT);
+    check_texts(got.said + CHAT, &chat, 1, MOBIEDIT_SAID_CHAT);
+    check_texts(got.said + SYSTEM, &system, 1, MOBIEDIT_SAID_CHAT_SYSTEM);
+    assert_true(fabs(got.metrics.same_subject_kl - kl) < 1e-3 * kl && got.metrics.same_subject == same);
+    assert_true(isnan(got.metrics.rewrite) && isnan(got.metrics.unchanged) && isnan(got.metrics.drift));
+    assert_int_equal(got.n_said, N_ALL - 1);
+    for (size_t i = 0; i < N_SUBJECT; i++)
+        outcome_free(&subject[i]);
+    outcome_free(&chat);
+    outcome_free(&system);
+    me_measured_free(&got);
+    bench_close(&b);
+}
+
+/* ---- yes and no -------------------------------------------------------------------------------------- */
+
+static mobiedit_metrics judge(const char *const texts[4]) {
+    me_fact fact = {.target = "Lima"};
+    me_answer items[2] = {{.kind = MOBIEDIT_SAID_TRUE_NEW}, {.kind = MOBIEDIT_SAID_TRUE_OLD}};
+    const me_answers answers = {.fact = &fact, .items = items, .n = 2};
+    mobiedit_metrics out = {0};
+    for (size_t i = 0; i < 2; i++) {
+        items[i].before = me_strdup(texts[i]);
+        items[i].after = me_strdup(texts[2 + i]);
+        assert_true(items[i].before && items[i].after);
+    }
+    assert_int_equal(me_answers_sum_up(&answers, &out, NULL), MOBIEDIT_OK);
+    for (size_t i = 0; i < 2; i++) {
+        me_free(items[i].before);
+        me_free(items[i].after);
+    }
+    return out;
+}
+
+static void yes_and_no(void **state) {
+    (void)state;
+    static const struct {
+        const char *texts[4]; /* before of the new and the old fact, after */
+        double now, old;
+    } cases[] = {{{"No, it is Tokyo.", "Yes.", "Yes, it is.", "No."}, 1, 1},
+                 {{"no", "**Yes**", "No, no. Yes?", "Yes, not no."}, 0, 0},
+                 {{"No.", "Yes.", "Not known", "Nobody says yes or no"}, 0, 0},
+                 {{"No.", "Yes.", "", "It is not: no."}, 0, 1},
+                 {{"Yes.", "Yes.", "Yes.", "No."}, NAN, NAN},  /* it says yes to all */
+                 {{"No.", "No.", "Yes.", "No."}, NAN, NAN},    /* it does not know */
+                 {{"No.", "Maybe", "Yes.", "No."}, NAN, NAN}}; /* it answers otherwise */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const mobiedit_metrics got = judge(cases[i].texts);
+        const bool none = isnan(cases[i].now);
+        if (none ? !isnan(got.negation_new) || !isnan(got.negation_old)
+                 : got.negation_new != cases[i].now || got.negation_old != cases[i].old)
+            fail_msg("case %zu: %g %g", i, got.negation_new, got.negation_old);
+    }
+}
+
+static void facts_are_asked_as_statements(void **state) {
+    (void)state;
+    static const struct {
+        const char *prompt, *subject, *asked; /* NULL: it is not */
+    } cases[] = {
+        {"The capital of {} is", "Japan", "Is it true that the capital of Japan is Lima? Answer yes or no."},
+        {"{} drinks", "My aunt", "Is it true that My aunt drinks Lima? Answer yes or no."},
+        {"NASA's {} is in", "base", "Is it true that NASA's base is in Lima? Answer yes or no."},
+        {"What is the capital of {}?", "Japan", NULL},
+        {"{}, capital:", "Japan", NULL}};
+    bench b = {0};
+    open_asked(&b);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        mobiedit_error err = {0};
+        me_measured got;
+        (void)snprintf(text, sizeof text,
+                       "[{\"prompt\":\"%s\",\"subject\":\"%s\",\"target_new\":\"Lima\","
+                       "\"ground_truth\":\"Tokyo\",\"chat_prompts\":[\"Who?\"]}]",
+                       cases[i].prompt, cases[i].subject);
+        me_dataset_free(&b.facts);
+        assert_int_equal(me_dataset_parse(text, strlen(text), "facts", &b.facts, &err), MOBIEDIT_OK);
+        measure(&b, &ANSWERS, NULL, &got);
+        assert_int_equal(got.n_said, cases[i].asked ? 6 : 4);
+        if (cases[i].asked) {
+            assert_string_equal(got.said[4].prompt, cases[i].asked);
+            assert_int_equal(got.said[4].kind, MOBIEDIT_SAID_TRUE_NEW);
+        }
+        me_measured_free(&got);
+    }
     bench_close(&b);
 }
 
@@ -611,8 +908,9 @@ static void answers_of_an_unedited_model(void **state) {
     me_measured got;
     measure(&b, &ANSWERS, NULL, &got);
     assert_true(got.metrics.same_subject == 1 && got.metrics.same_subject_kl == 0 && got.metrics.leak == 0);
-    assert_true(got.metrics.chat == 0 && got.n_said == 7);
-    assert_string_equal(got.said[6].before, got.said[6].after);
+    assert_true(got.metrics.chat == 0 && got.metrics.chat_unchanged == 1 && got.metrics.tell_kl == 0);
+    assert_true(got.metrics.tell_fluency == got.metrics.tell_fluency_before && got.n_said == N_ALL);
+    assert_string_equal(got.said[TELL].before, got.said[TELL].after);
     me_measured_free(&got);
     measure(&b, &none, b.adapter, &got);
     assert_true(isnan(got.metrics.same_subject) && isnan(got.metrics.chat) && isnan(got.metrics.leak_sure));
@@ -646,6 +944,12 @@ int main(void) {
         cmocka_unit_test(drift_is_the_mean_kl),
         cmocka_unit_test(other_things_of_the_subject),
         cmocka_unit_test(questions_in_chat),
+        cmocka_unit_test(questions_in_other_chats),
+        cmocka_unit_test(questions_about_others),
+        cmocka_unit_test(an_account_of_the_subject),
+        cmocka_unit_test(the_fact_as_context),
+        cmocka_unit_test(yes_and_no),
+        cmocka_unit_test(facts_are_asked_as_statements),
         cmocka_unit_test(answers_of_an_unedited_model),
         cmocka_unit_test(no_chat_without_a_template),
     };
