@@ -9,6 +9,7 @@
 
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
                                    OPTION_ROW_DESCRIBE,
+                                   OPTION_ROW_FORCE,
                                    OPTION_ROW_LEDGER,
                                    {.name = "no-ledger",
                                     .at = offsetof(options, no_ledger),

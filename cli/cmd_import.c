@@ -1,13 +1,18 @@
 /* mobiedit import */
+#define _POSIX_C_SOURCE 200809L
 #include "output.h"
 #include "progress.h"
 #include "records.h"
 #include "session.h"
 
+#include "base/utf8.h"
+
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
-                                   OPTION_ROW_DESCRIBE, OPTION_ROW_LEDGER, OPTION_ROW_END};
+                                   OPTION_ROW_DESCRIBE, OPTION_ROW_FORCE, OPTION_ROW_LEDGER, OPTION_ROW_END};
 
 typedef struct {
     const options *o;
@@ -36,8 +41,35 @@ static cJSON *fact_json(const mobiedit_import_fact *f) {
     me_json_add_text(object, "outcome", outcome_name(f->outcome));
     me_json_add_text(object, "message", f->message);
     me_json_add_number(object, "seconds", f->seconds);
+    warnings_add_json(object, f->high_loss, f->known_as);
     change_add_json(object, &f->change);
     return object;
+}
+
+/* Columns for a fact's line. A file that takes standard output has no width of its own. */
+static int line_columns(void) {
+    enum { IN_A_FILE = 200 };
+    return isatty(STDOUT_FILENO) ? terminal_columns(STDOUT_FILENO) : IN_A_FILE;
+}
+
+/* Bytes of the first `most` characters of the text, or fewer. */
+static int cut(const char *text, int most) {
+    size_t bytes = 0, n;
+    for (int i = 0; i < most && (n = me_utf8_length(text + bytes)) > 0; i++)
+        bytes += n;
+    return (int)bytes;
+}
+
+/* A fact's prompt may be a page long: the line is cut to the terminal's width, and its end stays. */
+static void print_prompt(const mobiedit_import_fact *f, int used) {
+    enum { LEAST = 20 };
+    static const char mark[] = "...";
+    const int left = line_columns() - used - (int)strlen(" -> ") - (int)strlen(f->target);
+    const int room = left > LEAST ? left : LEAST;
+    if (cut(f->prompt, room) == (int)strlen(f->prompt))
+        print_part("%s", f->prompt);
+    else
+        print_part("%.*s%s", cut(f->prompt, room - (int)strlen(mark)), f->prompt, mark);
 }
 
 static void print_fact(const mobiedit_import_fact *f) {
@@ -45,10 +77,16 @@ static void print_fact(const mobiedit_import_fact *f) {
         print_line("%*s  unusable      %s", 7, "", f->message);
         return;
     }
-    print_part("%*d/%d  %-12s %7.2f s  %s -> %s", 5, f->index + 1, f->total, outcome_name(f->outcome),
-               f->seconds, f->prompt, f->target);
+    char head[64];
+    const int used = snprintf(head, sizeof head, "%*d/%d  %-12s %7.2f s  ", 5, f->index + 1, f->total,
+                              outcome_name(f->outcome), f->seconds);
+    print_part("%s", head);
+    print_prompt(f, used);
+    print_part(" -> %s", f->target);
     if (f->change.superseded) print_part(" (supersedes %lld)", (long long)f->change.superseded);
     if (f->message) print_part(" (%s)", f->message);
+    if (f->high_loss) print_part(" (warning: ended at a high loss)");
+    if (f->known_as) print_part(" (warning: the model knows the subject as \"%s\")", f->known_as);
     print_newline();
     (void)fflush(stdout);
 }
@@ -110,7 +148,7 @@ static int import(const options *o, mobiedit_ledger *ledger) {
     const bool whole = summary.failed == 0 && summary.unusable == 0 && summary.all.hold == summary.all.active;
     if (o->json) return report_json(i.facts, o->output, &summary, whole ? STATUS_DONE : STATUS_NOT_EDITED);
     report(&summary);
-    if (o->output) report_adapter(o->output, summary.all.active);
+    if (o->output) report_adapter(o->output, summary.all.active - summary.all.said);
     return whole ? STATUS_DONE : STATUS_NOT_EDITED;
 }
 

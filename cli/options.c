@@ -233,6 +233,7 @@ mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_pro
                                    .layer = o->layer >= 0 ? o->layer : 0,
                                    .max_evaluations = (size_t)o->max_evaluations,
                                    .seed = o->seed,
+                                   .force = o->force,
                                    .on_progress = on_progress,
                                    .user = user,
                                    .advanced = &o->edit_advanced};

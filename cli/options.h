@@ -28,7 +28,7 @@ struct options {
     int max_tokens;
     int n, skip;
     double scale;
-    bool help, quiet, json, chat, keep_float, no_ledger, repair;
+    bool help, quiet, json, chat, keep_float, no_ledger, repair, force;
     bool no_fluency, no_drift, no_answers, quick, compare;
     const char *positional[MAX_ARGUMENTS];
 
@@ -86,6 +86,8 @@ struct option_row {
         .name = "output", .letter = 'o', .kind = OPTION_TEXT, .at = offsetof(options, output),               \
         .file = FILE_WRITTEN, .help = (what), .value = "FILE"                                                \
     }
+#define OPTION_ROW_FORCE                                                                                     \
+    { .name = "force", .at = offsetof(options, force), .help = "edit also what the model says by itself" }
 #define OPTION_ROW_DESCRIBE                                                                                  \
     {                                                                                                        \
         .name = "describe", .at = offsetof(options, model.describe),                                         \

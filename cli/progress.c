@@ -42,16 +42,15 @@ static void add(line_text *out, const char *format, ...) {
     if (n > 0) out->n += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-/* Asked for each line, hence also after the terminal has been resized. */
-static int terminal_columns(void) {
+int terminal_columns(int fd) {
     enum { USUAL = 80 };
     struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : USUAL;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : USUAL;
 }
 
 /* The last column stays free: some terminals wrap as soon as it is taken. */
 static void put(progress_line *line, const line_text *text) {
-    const int room = terminal_columns() - 1;
+    const int room = terminal_columns(STDERR_FILENO) - 1;
     (void)fprintf(stderr, "%s%.*s", CLEAR, room, text->text);
     (void)fflush(stderr);
     line->shown = true;

@@ -24,6 +24,9 @@ void progress_case(progress_line *line, int done, int total, bool timed);
 /* So many prompts are measured; false once the command is interrupted. */
 bool progress_prompt(progress_line *line, int done, int total);
 
+/* The width of the terminal at `fd`, asked anew each time, since it may have been resized; 80 if it is none. */
+int terminal_columns(int fd);
+
 /* Makes room for other output. */
 void progress_clear(progress_line *line);
 

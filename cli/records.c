@@ -28,6 +28,7 @@ void report_record(const mobiedit_record *r) {
                mobiedit_record_state_name(r->state), holds_text(r), r->solve.layer,
                date_text(r->created, date), r->prompt, r->target);
     if (r->superseded_by) print_part(" (by %lld)", (long long)r->superseded_by);
+    if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) print_part(" (said by the model itself)");
     print_newline();
 }
 
@@ -75,7 +76,8 @@ cJSON *record_json(const mobiedit_record *r) {
 }
 
 static bool count_record(void *user, const mobiedit_record *record) {
-    *(int *)user += record->state == MOBIEDIT_RECORD_ACTIVE;
+    *(int *)user +=
+        record->state == MOBIEDIT_RECORD_ACTIVE && record->solve.stop != MOBIEDIT_STOP_ALREADY_SAID;
     return true;
 }
 
@@ -132,6 +134,7 @@ static const double MUCH_DRIFT = 0.5;
 
 void report_together(const mobiedit_verify_summary *together) {
     print_part("%-13s %d of %d active edits hold", "together", together->hold, together->active);
+    if (together->said) print_part(" (%d of them facts that the model says by itself)", together->said);
     if (together->resolved) print_part(", %d of them solved anew", together->resolved);
     print_newline();
     if (together->active == 0) return;
@@ -141,7 +144,13 @@ void report_together(const mobiedit_verify_summary *together) {
 
 void together_add_json(cJSON *object, const mobiedit_verify_summary *together) {
     me_json_add_number(object, "active", together->active);
+    me_json_add_number(object, "said_by_itself", together->said);
     me_json_add_number(object, "hold", together->hold);
     me_json_add_number(object, "solved_anew", together->resolved);
     me_json_add_number(object, "drift", together->drift);
+}
+
+void warnings_add_json(cJSON *object, bool high_loss, const char *known_as) {
+    (void)cJSON_AddBoolToObject(object, "high_loss", high_loss);
+    me_json_add_text(object, "known_as", known_as);
 }

@@ -11,7 +11,10 @@ void report_record_header(void);
 void report_record(const mobiedit_record *record);
 cJSON *record_json(const mobiedit_record *record);
 
-/* How many edits are active; -1 after a one-line error, with the exit status in *status. */
+/* What an edit warns of: "high_loss" and "known_as". */
+void warnings_add_json(cJSON *object, bool high_loss, const char *known_as);
+
+/* How many edits are active, without facts that the model says by itself; -1 after a one-line error, with the exit status in *status. */
 int count_active(mobiedit_ledger *ledger, int *status);
 
 /* The adapter that was written, and of how many edits. */

@@ -46,19 +46,35 @@ static void report_edits_adapter(const edit_report *e) {
     if (!e->o->output) return;
     if (e->recorded)
         report_adapter(e->o->output, e->active);
+    else if (e->result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
+        print_line("%-13s %s, which does nothing", "adapter", e->o->output);
     else
-        report_adapter(e->o->output, e->result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? 0 : 1);
+        print_line("%-13s %s, of this edit alone", "adapter", e->o->output);
+}
+
+static const char HIGH_LOSS_WARNING[] =
+    "the edit ended at a high loss: other wordings may not say the target, and a later edit may cost it";
+
+static void print_warnings(const mobiedit_edit_result *r) {
+    if (r->high_loss) print_line("%-13s %s", "warning", HIGH_LOSS_WARNING);
+    if (r->known_as)
+        print_line(
+            "%-13s the model knows the subject as \"%s\", and prompts that write it so are as they were: "
+            "edit {%s}",
+            "warning", r->known_as, r->known_as);
 }
 
 void report_edit(const edit_report *e) {
     const mobiedit_edit_result *r = &e->result;
     print_text("before", e->o->positional[1], r->before);
     if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
-        print_line("The model already says \"%s\" by itself.", e->o->positional[2]);
+        print_line("The model already says \"%s\" by itself (--force edits all the same).",
+                   e->o->positional[2]);
     else
         print_text("after", e->o->positional[1], r->after);
     report_edits_adapter(e);
     if (e->recorded) report_change(&e->change);
+    print_warnings(r);
     if (e->change.known || r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) return;
     print_line("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|", "edit", r->solve.solver,
                r->solve.layer, r->solve.rounds, (double)r->solve.loss, (double)r->solve.delta_ratio);
@@ -105,6 +121,7 @@ int report_edit_json(const edit_report *e, int status) {
     me_json_add_number(object, "idle_watts", o->edit_advanced.idle_watts);
     me_json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
+    warnings_add_json(object, r->high_loss, r->known_as);
     if (e->recorded) {
         change_add_json(object, &e->change);
         me_json_add_number(object, "active", e->active);

@@ -193,6 +193,7 @@ typedef struct {
     size_t max_evaluations;           /* prompt evaluations; 0: the solver's default */
     uint64_t seed;                    /* of everything random */
     int max_after_tokens;             /* of the before/after texts, which end with a sentence; 0: 24 */
+    bool force;                       /* edit also if the model says the target by itself */
     mobiedit_progress_fn on_progress; /* may be NULL */
     void *user;
     const struct mobiedit_edit_advanced *advanced; /* NULL: the defaults */
@@ -202,7 +203,8 @@ typedef enum {
     MOBIEDIT_STOP_SOLVED,
     MOBIEDIT_STOP_NO_PROGRESS,
     MOBIEDIT_STOP_BUDGET,
-    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself: no edit was made */
+    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself, after the prompt and, if it has a chat
+                                   template, also as a user's message: no edit was made */
 } mobiedit_stop;
 
 typedef enum {
@@ -241,6 +243,11 @@ typedef struct {
     char *after;  /* NULL: nothing was written */
     mobiedit_trace_point *trace; /* [n_trace] loss against evaluations */
     size_t n_trace;
+    /* Warnings; false and NULL: none. */
+    bool high_loss; /* the target is said, but in the mean of the texts that it was taught in less likely than
+                       not: other wordings may not say it, and a later edit may cost it */
+    char *known_as; /* "Japan": the subject was written "japan", but the model knows it with capital letters,
+                       and prompts that write it so are as they were */
 } mobiedit_edit_result;
 
 /* Edits one fact and writes the adapter to `output` once libllama, adapter attached, greedily says the
@@ -322,8 +329,10 @@ typedef struct {
 /* mobiedit_edit, recorded: the edit is verified with all active edits in place, and what is written to
  * `output` (NULL: nothing) is the adapter of all of them. Edits of the same subject go to the same layer, and
  * those that would be lost are solved anew; E_NOT_VERIFIED where the edits of the subject cannot all hold. An
- * active edit of the same prompt is superseded, also where the model says the target by itself. Where the
- * ledger has taken the edit and only `output` cannot be written, E_IO says so and change->id is set. */
+ * active edit of the same prompt is superseded. Where the model says the target by itself, the fact is
+ * recorded all the same, as an edit that changes nothing (its stop is ALREADY_SAID): it is known from then
+ * on, other edits keep off its prompt, mobiedit_ledger_verify asks for it, and if it is lost it can be edited.
+ * Where the ledger has taken the edit and only `output` cannot be written, E_IO says so and change->id is set. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_request *request,
                                                   const mobiedit_edit_options *options, const char *output,
                                                   mobiedit_edit_result *result, mobiedit_change *change,
@@ -351,6 +360,7 @@ typedef struct {
 
 typedef struct {
     int active;
+    int said; /* of these: recorded as said by the model itself, hence no edits */
     int hold;
     int resolved; /* solved anew, and holding since */
     double drift; /* by all edits together, as mobiedit_eval_case has it; NaN where none is active */
@@ -365,7 +375,7 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger,
 typedef enum {
     MOBIEDIT_FACT_RECORDED,
     MOBIEDIT_FACT_KNOWN, /* the ledger has it already, active or undone: left as it is */
-    MOBIEDIT_FACT_SAID,  /* the model says it by itself: nothing to record */
+    MOBIEDIT_FACT_SAID,  /* the model says it by itself: recorded as an edit that changes nothing */
     MOBIEDIT_FACT_FAILED,
     MOBIEDIT_FACT_REPLACED, /* a later fact of the file gives the prompt another target: not tried */
     MOBIEDIT_FACT_UNUSABLE, /* no edit can be made of it: no subject in its prompt, no target ... */
@@ -380,6 +390,8 @@ typedef struct {
     const char *message; /* why it failed or is unusable (with its line or case), what replaces it; or NULL */
     mobiedit_change change;
     double seconds;
+    bool high_loss;       /* warnings, as mobiedit_edit_result has them */
+    const char *known_as; /* or NULL */
 } mobiedit_import_fact;
 
 typedef struct {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # python_packages.sh NAME: puts the Python packages of scripts/requirements-NAME.txt into the cache, and prints the
 # folder, for PYTHONPATH.
-#   llama-server  llama.cpp's server, for tests/cli/test_push_server.py
+#   llama-server  llama.cpp's server, for tests/support/real_server.py
 #   reference     what tests/reference/reference.py needs: PyTorch, transformers, gguf
 . "$(dirname "$0")/common.sh"
 

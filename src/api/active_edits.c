@@ -16,6 +16,10 @@
 /* How much more margin a delta is asked for that was lost among others. */
 enum { ATTEMPT_ANEW = 1 };
 
+bool me_is_said_record(const me_record *record) {
+    return record->about.solve.stop == MOBIEDIT_STOP_ALREADY_SAID;
+}
+
 void me_record_fill(me_record *r, const me_edit_result *solved) {
     r->delta = solved->delta;
     r->keys = solved->keys;
@@ -186,6 +190,39 @@ static char *describe(const me_active_edits *active) {
     return out;
 }
 
+/* Rows of `from` [n][d] whose unit adds anything, to `to`; how many they are. */
+static int keep_units(const me_joint_layer *l, int d, const float *from, float *to) {
+    const size_t width = (size_t)d;
+    int n = 0;
+    for (int u = 0; u < l->n_units; u++) {
+        const float *delta = l->delta + (size_t)u * width;
+        if (cblas_sasum(d, delta, 1) == 0) continue;
+        memcpy(to + (size_t)n++ * width, from + (size_t)u * width, width * sizeof *to);
+    }
+    return n;
+}
+
+/* The neurons of the units that add anything; facts that the model says by itself take none. */
+static mobiedit_status make_neurons(mobiedit_model *model, const me_joint_layer *l, me_neurons *out,
+                                    mobiedit_error *err) {
+    const int d = model->model->d_model;
+    const size_t size = (size_t)l->n_units * (size_t)d;
+    float *rows = me_calloc(3 * size, sizeof *rows);
+    if (!rows) return me_fail_memory(err, "the adapter");
+    const me_neuron_plan plan = {.layer = l->layer,
+                                 .n = keep_units(l, d, l->left, rows),
+                                 .left = rows,
+                                 .veto = rows + size,
+                                 .constant = l->constant,
+                                 .delta = rows + 2 * size};
+    (void)keep_units(l, d, l->veto, rows + size);
+    (void)keep_units(l, d, l->delta, rows + 2 * size);
+    const mobiedit_status status =
+        plan.n > 0 ? me_neurons_make(model->session, &plan, 0, out, err) : MOBIEDIT_OK;
+    me_free(rows);
+    return status;
+}
+
 mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *active, const char *path,
                                 me_pending_file *out, mobiedit_error *err) {
     me_neurons *layers = me_calloc((size_t)active->joint.n_layers, sizeof *layers);
@@ -193,19 +230,14 @@ mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *ac
     char *description = described ? describe(active) : NULL;
     const bool is_ready = layers && (description || !described);
     mobiedit_status status = is_ready ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
+    int n = 0;
     for (int i = 0; i < active->joint.n_layers && status == MOBIEDIT_OK; i++) {
-        const me_joint_layer *l = &active->joint.layers[i];
-        const me_neuron_plan plan = {.layer = l->layer,
-                                     .n = l->n_units,
-                                     .left = l->left,
-                                     .veto = l->veto,
-                                     .constant = l->constant,
-                                     .delta = l->delta};
-        status = me_neurons_make(model->session, &plan, 0, &layers[i], err);
+        status = make_neurons(model, &active->joint.layers[i], &layers[n], err);
+        n += status == MOBIEDIT_OK && layers[n].n > 0;
     }
     if (status == MOBIEDIT_OK)
-        status = me_neuron_adapter_write(model->model, layers, active->joint.n_layers, description, path, out,
-                                         err);
+        status = n > 0 ? me_neuron_adapter_write(model->model, layers, n, description, path, out, err)
+                       : me_adapter_write_nothing(model->model, path, out, err);
     for (int i = 0; i < active->joint.n_layers && layers; i++)
         me_neurons_free(&layers[i]);
     me_free(description);

@@ -72,6 +72,9 @@ mobiedit_status me_active_repair(mobiedit_ledger *ledger, me_active_edits *activ
 mobiedit_status me_active_record(mobiedit_ledger *ledger, const me_active_edits *active, int *n_anew,
                                  mobiedit_error *err);
 
+/* Whether the record is of a fact that the model said by itself: it adds nothing. */
+bool me_is_said_record(const me_record *record);
+
 /* Fills what a record tells of a solve, but for the seconds. Texts and arrays are borrowed. */
 void me_record_fill(me_record *record, const me_edit_result *solved);
 

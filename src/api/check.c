@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/pending.h"
 #include "base/utf8.h"
+#include "base/words.h"
 #include "edit/solver.h"
 #include "store/calibration_file.h"
 #include "store/ledger.h"
@@ -27,17 +28,6 @@ mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out,
 
 /* ---- what an edit cannot mean ------------------------------------------------------------------------ */
 
-/* Letters of scripts that put no spaces between words begin with such a byte, as do some of others. */
-static bool is_spaceless(char c) {
-    return (unsigned char)c >= 0xE3;
-}
-
-/* A byte beyond ASCII counts as a letter's. */
-static bool is_word_byte(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
-           (unsigned char)c >= 0x80;
-}
-
 static bool is_blank(const char *text, size_t begin, size_t end) {
     while (begin < end && me_is_space(text[begin]))
         begin++;
@@ -53,27 +43,27 @@ static bool ends_in_target(const me_prompt *p) {
     while (me_is_space(*target))
         target++;
     const size_t n = strlen(target);
-    if (n == 0 || n > end || memcmp(p->text + end - n, target, n) != 0) return false;
-    return n == end || !is_word_byte(target[0]) || !is_word_byte(p->text[end - n - 1]) ||
-           is_spaceless(target[0]);
+    size_t begin, last;
+    return n > 0 && n <= end && memcmp(p->text + end - n, target, n) == 0 &&
+           me_find_same_words(p->text, end - n, target, &begin, &last) && begin == end - n;
 }
 
 /* Whether the subject stands elsewhere in the prompt too, as a word of its own. */
-static bool names_subject_again(const me_prompt *p) {
-    const size_t n = p->subject_end - p->subject_begin, length = strlen(p->text);
-    const char *subject = p->text + p->subject_begin;
-    for (size_t at = 0; at + n <= length; at++) {
-        if ((at < p->subject_end && at + n > p->subject_begin) || memcmp(p->text + at, subject, n) != 0)
-            continue;
-        const bool begins = at == 0 || !is_word_byte(p->text[at - 1]);
-        if (begins && !is_word_byte(p->text[at + n])) return true;
-    }
-    return false;
+static mobiedit_status names_subject_again(const me_prompt *p, bool *again, mobiedit_error *err) {
+    char *subject = me_strndup(p->text + p->subject_begin, p->subject_end - p->subject_begin);
+    if (!subject) return me_fail_memory(err, "the subject");
+    size_t begin, end = 0;
+    *again = false;
+    while (!*again && me_find_same_words(p->text, end, subject, &begin, &end))
+        *again = end <= p->subject_begin || begin >= p->subject_end;
+    me_free(subject);
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status me_check_meaning(const me_prompt *p, mobiedit_error *err) {
     const int n = (int)(p->subject_end - p->subject_begin);
     const char *subject = p->text + p->subject_begin;
+    bool again;
     if (is_blank(p->text, 0, p->subject_begin) && is_blank(p->text, p->subject_end, strlen(p->text)))
         return me_fail(
             err, MOBIEDIT_E_ARGUMENT,
@@ -84,7 +74,8 @@ mobiedit_status me_check_meaning(const me_prompt *p, mobiedit_error *err) {
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the prompt ends in the target \"%.100s\" already: end it before the target",
                        p->target);
-    if (names_subject_again(p))
+    ME_TRY(names_subject_again(p, &again, err));
+    if (again)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the subject \"%.*s\" stands in the prompt twice, and only one place can be edited: "
                        "name it once",

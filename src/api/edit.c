@@ -2,7 +2,6 @@
 #include "api/edit_job.h"
 #include "api/handle.h"
 #include "api/neuron_adapter.h"
-#include "api/target.h"
 #include "base/energy.h"
 #include "base/memory.h"
 #include "base/usage.h"
@@ -13,8 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { DEFAULT_AFTER_TOKENS = 24 };
 
 /* ---- progress ---------------------------------------------------------------------------------------- */
 
@@ -32,65 +29,6 @@ static mobiedit_status tell(me_edit_job *job, mobiedit_stage stage, mobiedit_err
     mobiedit_progress now = job->last;
     now.stage = stage;
     return pass_progress(job, &now) ? MOBIEDIT_OK : me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled");
-}
-
-/* ---- does the model say it already? ------------------------------------------------------------------ */
-
-static mobiedit_status continuation(me_edit_job *job, me_runtime *runtime, char **out, mobiedit_error *err) {
-    const int max = job->options.max_after_tokens;
-    const me_generate_options options = {.max_tokens = max ? max : DEFAULT_AFTER_TOKENS,
-                                         .stop_at_newline = true,
-                                         .stop_at_sentence = true,
-                                         .least_bytes = strlen(job->ask.prompt->target)};
-    me_tokens tokens = {0};
-    ME_TRY(me_tokenize(me_runtime_vocab(runtime), job->ask.prompt->text, &tokens, err));
-    const mobiedit_status status = me_runtime_generate(runtime, tokens.ids, tokens.n, &options, out, err);
-    me_tokens_free(&tokens);
-    return status;
-}
-
-/* With what is added to it, a longer prompt does not fit the context that it is verified in; and what a
- * solve costs grows with the target. Either would be solved for minutes before. */
-static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err) {
-    enum { MAX_PROMPT = ME_RUNTIME_CONTEXT - 128, MAX_TARGET = 20 };
-    const me_prompt *prompt = job->ask.prompt;
-    me_session *session; /* which comes with the vocabulary */
-    me_tokens tokens = {0};
-    int n_prompt;
-    ME_TRY(me_handle_session(job->handle, &session, err));
-    ME_TRY(me_tokenize_pair(job->handle->vocab, prompt->text, prompt->target, &tokens, &n_prompt, err));
-    const int n_target = tokens.n - n_prompt;
-    me_tokens_free(&tokens);
-    if (n_prompt > MAX_PROMPT)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, at most %d can be edited",
-                       n_prompt, MAX_PROMPT);
-    if (n_target > MAX_TARGET)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the target has %d tokens, at most %d can be edited: shorten it", n_target,
-                       MAX_TARGET);
-    return MOBIEDIT_OK;
-}
-
-/* Looks in our own engine first: most edits are of facts the model does not say, and for those libllama need
- * not be loaded twice. Sets result->stop to ALREADY_SAID where the runtime agrees that the target is said
- * without an edit. */
-mobiedit_status me_job_is_said(me_edit_job *job, bool *already, mobiedit_error *err) {
-    me_target_view view;
-    me_runtime *runtime;
-    me_said said;
-    ME_TRY(check_length(job, err));
-    ME_TRY(me_target_look(job->handle, job->ask.prompt, &view, err));
-    job->has_follow = view.has_follow;
-    job->prompt.follow = view.follow;
-    job->prompt.teach_follow = view.prolonged && view.has_follow;
-    *already = view.said == ME_SAID_WHOLE || view.said == ME_SAID_OPEN;
-    if (!*already) return MOBIEDIT_OK;
-    ME_TRY(me_handle_runtime(job->handle, &runtime, err));
-    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &said, err));
-    *already = said == ME_SAID_WHOLE;
-    if (!*already) return MOBIEDIT_OK;
-    job->result->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
-    return job->ask.with_texts ? continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
 }
 
 /* ---- attempts ---------------------------------------------------------------------------------------- */
@@ -186,11 +124,17 @@ static void drop_texts(mobiedit_edit_result *result) {
     result->before = result->after = NULL;
 }
 
+static void drop_warnings(mobiedit_edit_result *result) {
+    me_free(result->known_as);
+    result->known_as = NULL;
+    result->high_loss = false;
+}
+
 static mobiedit_status generate_texts(me_edit_job *job, me_runtime *runtime, mobiedit_error *err) {
     drop_texts(job->result);
-    ME_TRY(continuation(job, runtime, &job->result->after, err));
+    ME_TRY(me_job_continuation(job, runtime, &job->result->after, err));
     ME_TRY(me_runtime_set_adapter(runtime, NULL, err));
-    return continuation(job, runtime, &job->result->before, err);
+    return me_job_continuation(job, runtime, &job->result->before, err);
 }
 
 mobiedit_status me_attempt_verify(me_edit_job *job, mobiedit_error *err) {
@@ -198,7 +142,10 @@ mobiedit_status me_attempt_verify(me_edit_job *job, mobiedit_error *err) {
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
     ME_TRY(tell(job, MOBIEDIT_STAGE_VERIFY, err));
     ME_TRY(verify(job, runtime, err));
-    if (job->ask.with_texts) ME_TRY(generate_texts(job, runtime, err));
+    if (job->ask.with_texts) {
+        ME_TRY(me_job_warn(job, runtime, err));
+        ME_TRY(generate_texts(job, runtime, err));
+    }
     return tell(job, MOBIEDIT_STAGE_VERIFY, err);
 }
 
@@ -253,7 +200,10 @@ void me_job_end(me_edit_job *job, mobiedit_status status) {
     mobiedit_edit_result *result = job->result;
     const me_solver *solver = me_solver_of(job->ask.options);
     report_solved(job);
-    if (status != MOBIEDIT_OK) drop_texts(result);
+    if (status != MOBIEDIT_OK) {
+        drop_texts(result);
+        drop_warnings(result);
+    }
     if (!result->solve.solver && solver) result->solve.solver = solver->name;
     result->calibration = me_calibration_state(job->handle);
     result->solve.seconds = me_wall_seconds() - job->started;
@@ -355,6 +305,7 @@ double mobiedit_idle_watts(double seconds) {
 void mobiedit_edit_result_free(mobiedit_edit_result *result) {
     if (!result) return;
     drop_texts(result);
+    drop_warnings(result);
     me_free(result->trace);
     result->trace = NULL;
     result->n_trace = 0;

@@ -48,7 +48,8 @@ typedef struct {
 mobiedit_status me_job_begin(me_edit_job *job, mobiedit_model *model, const me_job_request *ask,
                              mobiedit_edit_result *result, mobiedit_error *err);
 
-/* Whether the model says the target already: result->solve.stop tells so, and result->before is filled. */
+/* Whether the model says the target already, after the prompt and in a chat: result->solve.stop tells so, and
+ * result->before is filled. Never where options.force is set. */
 mobiedit_status me_job_is_said(me_edit_job *job, bool *already, mobiedit_error *err);
 
 /* Whether to make another attempt after one that ended with `last`; before the first E_NOT_SOLVED. Drops what
@@ -64,6 +65,13 @@ const char *me_attempt_path(const me_edit_job *job);
 
 /* Asks libllama with job->pending attached; E_NOT_VERIFIED. Leaves the runtime open. */
 mobiedit_status me_attempt_verify(me_edit_job *job, mobiedit_error *err);
+
+/* Greedy continuation of the prompt, as the runtime is attached. *out is freed with me_free. */
+mobiedit_status me_job_continuation(const me_edit_job *job, me_runtime *runtime, char **out,
+                                    mobiedit_error *err);
+
+/* Fills what the result warns of: of the solved edit, with its adapter attached. */
+mobiedit_status me_job_warn(me_edit_job *job, me_runtime *runtime, mobiedit_error *err);
 
 /* The verified adapter appears at the output, if there is one. */
 mobiedit_status me_attempt_finish(me_edit_job *job, mobiedit_error *err);

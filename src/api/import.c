@@ -36,17 +36,21 @@ static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_requ
         done->outcome = MOBIEDIT_FACT_REDONE; /* the file has it, as it is */
         return mobiedit_ledger_redo(ledger, known, &done->change, why);
     }
-    done->outcome = MOBIEDIT_FACT_KNOWN;
-    done->change.id = known;
     if (known && state == MOBIEDIT_RECORD_UNDONE) {
+        done->outcome = MOBIEDIT_FACT_KNOWN;
+        done->change.id = known;
         (void)me_fail(why, MOBIEDIT_OK, "edit %lld was undone, and stays so", (long long)known);
         done->message = why->message;
+        return MOBIEDIT_OK;
     }
-    if (known) return MOBIEDIT_OK;
     mobiedit_edit_result result;
     const mobiedit_status status = me_record_edit(ledger, ask, &result, &done->change, why);
-    done->outcome =
-        result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID : MOBIEDIT_FACT_RECORDED;
+    done->outcome = done->change.known                                ? MOBIEDIT_FACT_KNOWN
+                    : result.solve.stop == MOBIEDIT_STOP_ALREADY_SAID ? MOBIEDIT_FACT_SAID
+                                                                      : MOBIEDIT_FACT_RECORDED;
+    done->high_loss = result.high_loss;
+    done->known_as = result.known_as; /* freed by import_fact */
+    result.known_as = NULL;
     mobiedit_edit_result_free(&result);
     return status;
 }
@@ -125,6 +129,7 @@ static mobiedit_status import_fact(importing *i, size_t n, int index, int total,
         status = report(i->options, &done, &i->summary, err);
     else
         status = me_fail(err, status, "%s", why.message);
+    me_free((void *)done.known_as);
     me_free(prompt);
     return status;
 }

@@ -146,6 +146,13 @@ mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobied
 
 /* ---- export ------------------------------------------------------------------------------------------ */
 
+/* Facts that the model says by itself change nothing. */
+static bool changes_anything(const me_active_edits *active) {
+    for (int i = 0; i < active->records.n; i++)
+        if (!me_is_said_record(&active->records.items[i])) return true;
+    return false;
+}
+
 /* Opens all active edits and writes their adapter, pending beside `path`. If none is active: one that does
  * nothing, which replaces what the file did before, or E_ARGUMENT. */
 static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, bool may_do_nothing,
@@ -154,7 +161,7 @@ static mobiedit_status write_active(mobiedit_ledger *ledger, const char *path, b
     ME_TRY(me_check_output(ledger->model, ledger->path, path, err));
     ME_TRY(me_active_open(ledger, &all, active, err));
     mobiedit_status status = MOBIEDIT_OK;
-    if (active->n_edits > 0) {
+    if (may_do_nothing ? active->n_edits > 0 : changes_anything(active)) {
         status = me_active_solve(ledger->model, active, err);
         if (status == MOBIEDIT_OK) status = me_active_write(ledger->model, active, path, out, err);
     } else if (may_do_nothing) {

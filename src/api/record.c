@@ -22,7 +22,8 @@ enum { DIMENSIONS_AN_EDIT = 5, MAX_STEPS = 3 };
 typedef struct {
     mobiedit_ledger *ledger;
     const me_prompt *prompt;
-    mobiedit_request request; /* the caller's, its prompt in canonical form */
+    mobiedit_request request;      /* the caller's, its prompt in canonical form */
+    mobiedit_edit_options options; /* the caller's, but for `force` */
     char *canonical;
     int64_t superseded;
     bool alone; /* only edits of the same subject are in place: an import verifies the rest at its end */
@@ -182,7 +183,10 @@ static mobiedit_status add(recording *r, mobiedit_change *change, mobiedit_error
         ME_TRY(me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, change->id, err));
     change->superseded = r->superseded;
     ME_TRY(me_active_record(r->ledger, &r->active, &change->resolved, err));
-    return me_ledger_set_holds(store, change->id, true, err);
+    /* Where others are active, a fact that was asked of the model alone has not been asked with them. */
+    const bool alone = r->active.records.n == 0;
+    return me_is_said_record(&record) && !alone ? MOBIEDIT_OK
+                                                : me_ledger_set_holds(store, change->id, true, err);
 }
 
 /* Inside a transaction. *stale: another process has changed what this edit was verified with. */
@@ -274,22 +278,45 @@ static mobiedit_status report_known(recording *r, int64_t id, mobiedit_edit_resu
     return status;
 }
 
-/* The model says the target by itself: what contradicts it steps back. */
-static mobiedit_status supersede_only(recording *r, mobiedit_error *err) {
-    if (!r->superseded) return MOBIEDIT_OK;
-    me_ledger *store = r->ledger->store;
-    ME_TRY(me_ledger_begin(store, err));
-    const mobiedit_status status =
-        me_ledger_set_state(store, r->superseded, MOBIEDIT_RECORD_SUPERSEDED, 0, err);
-    ME_TRY(me_ledger_end(store, status, err));
-    r->change->superseded = r->superseded;
-    return MOBIEDIT_OK;
+/* Where the fact is said: an edit that adds nothing, at its prompt's own key. There the others are silent. */
+static mobiedit_status solve_said(recording *r, mobiedit_error *err) {
+    me_edit_result *solved = &r->job.solved;
+    me_session *session;
+    int layer, n;
+    ME_TRY(choose_layer(r, &layer, err));
+    ME_TRY(me_handle_session(r->ledger->model, &session, err));
+    if (layer < 0) layer = me_fixed_layer(&r->job.options);
+    if (layer < 0) layer = me_usual_layer(session);
+    me_edit_result_free(solved);
+    solved->solve = (mobiedit_solve_stats){
+        .solver = me_solver_of(&r->job.options)->name, .layer = layer, .stop = MOBIEDIT_STOP_ALREADY_SAID};
+    solved->delta = me_calloc((size_t)r->ledger->model->model->d_model, sizeof *solved->delta);
+    if (!solved->delta) return me_fail_memory(err, "an edit");
+    solved->n_keys = 1;
+    return me_edit_subject_keys(session, r->prompt, layer, &solved->keys, &n, err);
+}
+
+/* The fact is recorded as one that is known; what contradicts it steps back. The others are not asked: what
+ * they add is what it was. */
+static mobiedit_status record_said(recording *r, mobiedit_error *err) {
+    for (int round = 0;; round++) {
+        bool stale;
+        ME_TRY(load(r, err));
+        for (int i = 0; i < r->active.records.n; i++)
+            r->active.looked_at[i] = false;
+        if (round == 0) ME_TRY(solve_said(r, err));
+        ME_TRY(commit(r, &stale, err));
+        if (!stale) return MOBIEDIT_OK;
+        if (round >= MAX_ROUNDS)
+            return me_fail(err, MOBIEDIT_E_IO, "other processes keep changing the ledger %s",
+                           r->ledger->path);
+    }
 }
 
 static mobiedit_status edit(recording *r, mobiedit_error *err) {
     bool said;
     ME_TRY(me_job_is_said(&r->job, &said, err));
-    if (said) return supersede_only(r, err);
+    if (said) return record_said(r, err);
     mobiedit_status status = MOBIEDIT_E_NOT_SOLVED;
     while (me_attempt_begin(&r->job, status))
         status = attempt(r, err);
@@ -300,7 +327,7 @@ static mobiedit_status run(recording *r, const me_record_request *ask, mobiedit_
                            mobiedit_error *err) {
     const me_job_request job = {.prompt = r->prompt,
                                 .request = &r->request,
-                                .options = ask->options,
+                                .options = &r->options,
                                 .output = ask->output,
                                 .beside = r->ledger->path,
                                 .with_texts = ask->with_texts};
@@ -310,12 +337,30 @@ static mobiedit_status run(recording *r, const me_record_request *ask, mobiedit_
     return status;
 }
 
+/* Whether the record is of a fact that the model says by itself, and an edit of it is asked for all the same:
+ * by the caller, or since it is lost among the others. */
+static mobiedit_status is_to_be_edited(me_ledger *store, int64_t id, bool force, bool *out,
+                                       mobiedit_error *err) {
+    const me_record_query query = {.id = id};
+    me_records found;
+    ME_TRY(me_ledger_read(store, &query, &found, err));
+    *out = found.n == 1 && me_is_said_record(&found.items[0]) && (force || found.items[0].about.holds == 0);
+    me_records_free(&found);
+    return MOBIEDIT_OK;
+}
+
 /* *known: the edit that says just this and is active, or 0. */
 static mobiedit_status find(recording *r, int64_t *known, mobiedit_error *err) {
     me_ledger *store = r->ledger->store;
+    bool anew = false;
     ME_TRY(me_ledger_find(store, r->canonical, NULL, &r->superseded, err));
     ME_TRY(me_ledger_find(store, r->canonical, r->prompt->target, known, err));
     if (*known != r->superseded) *known = 0; /* it is there, but not active */
+    if (*known) ME_TRY(is_to_be_edited(store, *known, r->options.force, &anew, err));
+    if (anew) {
+        *known = 0;
+        r->options.force = true;
+    }
     return MOBIEDIT_OK;
 }
 
@@ -326,6 +371,7 @@ mobiedit_status me_record_edit(mobiedit_ledger *ledger, const me_record_request 
     recording r = {.ledger = ledger,
                    .prompt = ask->prompt,
                    .request = *ask->request,
+                   .options = *ask->options,
                    .canonical = me_prompt_canonical(ask->prompt),
                    .alone = ask->alone,
                    .started = me_wall_seconds(),

@@ -109,6 +109,8 @@ static mobiedit_status verify(mobiedit_ledger *ledger, me_active_edits *active,
     ME_TRY(measure_drift(ledger, active, &drift, err));
     *summary = (mobiedit_verify_summary){
         .active = active->records.n, .hold = active->records.n - n_lost, .resolved = n_anew, .drift = drift};
+    for (int i = 0; i < active->records.n; i++)
+        summary->said += me_is_said_record(&active->records.items[i]);
     for (int i = 0; i < active->records.n && options->on_record; i++)
         if (!options->on_record(options->user, &active->records.items[i].about)) break;
     return MOBIEDIT_OK;

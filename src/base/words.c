@@ -165,6 +165,16 @@ bool me_find_words(const char *text, size_t from, const char *wanted, size_t *be
     return false;
 }
 
+bool me_find_same_words(const char *text, size_t from, const char *wanted, size_t *begin, size_t *end) {
+    const size_t length = strlen(wanted);
+    size_t n;
+    for (; me_find_words(text, from, wanted, begin, end); from = *begin + n) {
+        if (*end - *begin == length && memcmp(text + *begin, wanted, length) == 0) return true;
+        (void)first_of(text + *begin, &n);
+    }
+    return false;
+}
+
 /* ---- spaces ------------------------------------------------------------------------------------------ */
 
 /* The text, of which a part is looked at from its end on. */
@@ -277,4 +287,24 @@ bool me_ends_in_word(const char *text) {
     size_t begin;
     const character c = last_of(text, strlen(text), &begin);
     return c != NONE && is_word(c);
+}
+
+/* ---- capital letters --------------------------------------------------------------------------------- */
+
+char *me_capitalized(const char *text) {
+    enum { MOST = 4 }; /* bytes of a character */
+    const size_t length = strlen(text);
+    char *out = length < SIZE_MAX / MOST ? me_calloc(MOST * length + 1, 1) : NULL;
+    size_t to = 0, n;
+    for (size_t at = 0; out && at < length; at += n) {
+        size_t begin;
+        const character c = first_of(text + at, &n), previous = last_of(text, at, &begin);
+        if (c == NONE) n = 1; /* no UTF-8: as it is */
+        if (c != NONE && (previous == NONE || is_space(previous)))
+            to += (size_t)utf8proc_encode_char(utf8proc_toupper(c), (utf8proc_uint8_t *)out + to);
+        else
+            for (size_t i = 0; i < n; i++)
+                out[to++] = text[at + i];
+    }
+    return out;
 }

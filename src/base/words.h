@@ -28,6 +28,9 @@ me_said me_said_of(const char *wanted, const char *heard, bool complete);
  * character begins. */
 bool me_find_words(const char *text, size_t from, const char *wanted, size_t *begin, size_t *end);
 
+/* The same, letter by letter: "US" is not "us". */
+bool me_find_same_words(const char *text, size_t from, const char *wanted, size_t *begin, size_t *end);
+
 /* Whether a space stands between `text` and what is to follow it. Yes behind letters, digits, closing
  * brackets and quotes, and punctuation; no behind white space, behind scripts that are written without spaces
  * and their punctuation, inside an address ("https://www."), a number ("3.") or an identifier, behind an
@@ -38,5 +41,8 @@ bool me_space_between(const char *text, const char *next);
 
 /* Whether the last character of the text is a letter or a digit. */
 bool me_ends_in_word(const char *text);
+
+/* The text with each of its words beginning with a capital letter. Freed with me_free; NULL: out of memory. */
+char *me_capitalized(const char *text);
 
 #endif

@@ -2,8 +2,8 @@
 #include "eval/subject.h"
 
 #include "base/memory.h"
+#include "base/words.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,32 +11,40 @@ static mobiedit_status refuse(mobiedit_error *err, const char *why) {
     return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s", why);
 }
 
-static bool is_word_byte(char c) {
-    return isalnum((unsigned char)c) || (unsigned char)c >= 0x80;
-}
-
-/* Where the subject stands in the text, as a word by itself if it does anywhere; NULL: nowhere. */
-static const char *find_subject(const char *text, const char *subject) {
-    const size_t length = strlen(subject);
-    for (const char *at = strstr(text, subject); at; at = strstr(at + 1, subject))
-        if ((at == text || !is_word_byte(at[-1])) && !is_word_byte(at[length])) return at;
-    return strstr(text, subject);
+/* Where the subject stands in the prompt, as a word by itself if it does anywhere. Which of two places is
+ * meant cannot be told, and an edit changes one only. */
+static mobiedit_status find_subject(const me_fact *fact, size_t *begin, mobiedit_error *err) {
+    const char *prompt = fact->prompt, *subject = fact->subject;
+    size_t end, second, unused;
+    bool again = false;
+    if (me_find_same_words(prompt, 0, subject, begin, &end)) {
+        again = me_find_same_words(prompt, end, subject, &second, &unused);
+    } else {
+        const char *at = strstr(prompt, subject);
+        if (!at)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                           "the subject \"%.80s\" does not occur in the prompt \"%.120s\"", subject, prompt);
+        *begin = (size_t)(at - prompt);
+        again = strstr(at + strlen(subject), subject) != NULL;
+    }
+    if (again)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "the subject \"%.80s\" stands in the prompt \"%.120s\" twice: name it once", subject,
+                       prompt);
+    return MOBIEDIT_OK;
 }
 
 /* The prompt has the subject as it is: {} takes its place. */
 static mobiedit_status replace_subject(me_fact *fact, mobiedit_error *err) {
+    size_t begin;
     if (!fact->subject)
         return refuse(err, "the prompt has no subject in braces, and there is none beside it");
-    const char *subject = find_subject(fact->prompt, fact->subject);
-    if (!subject)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the subject \"%.80s\" does not occur in the prompt \"%.120s\"", fact->subject,
-                       fact->prompt);
+    ME_TRY(find_subject(fact, &begin, err));
     const size_t size = strlen(fact->prompt) + sizeof "{}";
     char *prompt = me_calloc(size, 1);
     if (!prompt) return me_fail_memory(err, "the facts");
-    (void)snprintf(prompt, size, "%.*s{}%s", (int)(subject - fact->prompt), fact->prompt,
-                   subject + strlen(fact->subject));
+    (void)snprintf(prompt, size, "%.*s{}%s", (int)begin, fact->prompt,
+                   fact->prompt + begin + strlen(fact->subject));
     me_free(fact->prompt);
     fact->prompt = prompt;
     return MOBIEDIT_OK;

@@ -3,6 +3,8 @@
 #include "api/active_edits.h"
 
 #include "base/memory.h"
+#include "base/utf8.h"
+#include "base/words.h"
 #include "tiny_handle.h"
 
 #include <math.h>
@@ -183,6 +185,178 @@ static void a_superseded_fact_of_the_file_is_active_again(void **state) {
     assert_int_equal(state_of(second), MOBIEDIT_RECORD_SUPERSEDED);
 }
 
+/* What comes last in the file stands, whatever the ledger had of the prompt before. */
+static void the_last_of_a_file_stands_over_the_ledger(void **state) {
+    (void)state;
+    const int64_t first = record("The arrow of {Zeno} is", "zxqj", "probe");
+    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, 0);
+    const int64_t second = record("The arrow of {Zeno} is", "qzkv", "probe");
+    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, second);
+    told_facts told;
+    mobiedit_import_summary summary;
+    import("prompt,target\nThe arrow of {Zeno} is,zxqj\nThe arrow of {Zeno} is,qzkv\n", &told, &summary);
+    assert_int_equal(told.outcomes[0], MOBIEDIT_FACT_REPLACED);
+    assert_int_equal(told.outcomes[1], MOBIEDIT_FACT_KNOWN);
+    assert_true(told.ids[1] == second);
+    assert_int_equal(state_of(first), MOBIEDIT_RECORD_SUPERSEDED);
+    assert_int_equal(state_of(second), MOBIEDIT_RECORD_ACTIVE);
+    import("prompt,target\nThe arrow of {Zeno} is,qzkv\nThe arrow of {Zeno} is,zxqj\n", &told, &summary);
+    assert_int_equal(told.outcomes[0], MOBIEDIT_FACT_REPLACED);
+    assert_int_equal(told.outcomes[1], MOBIEDIT_FACT_REDONE);
+    assert_int_equal(state_of(first), MOBIEDIT_RECORD_ACTIVE);
+    assert_int_equal(state_of(second), MOBIEDIT_RECORD_SUPERSEDED);
+    set_state(first, MOBIEDIT_RECORD_UNDONE, 0);
+    import("prompt,target\nThe arrow of {Zeno} is,zxqj\n", &told, &summary);
+    assert_int_equal(told.outcomes[0], MOBIEDIT_FACT_KNOWN);
+    assert_non_null(strstr(told.messages[0], "was undone, and stays so"));
+    assert_int_equal(state_of(first), MOBIEDIT_RECORD_UNDONE);
+    assert_int_equal(summary.all.active, 0);
+}
+
+/* ---- facts that the model says by itself ------------------------------------------------------------- */
+
+enum { SAID_MAX = 200 };
+/* Behind the space no other one is put: what follows is just what the model says. */
+static const char SAID_PROMPT[] = "The arrow of {Zeno} is ", SAID_TEXT[] = "The arrow of Zeno is ";
+
+static void set_template(struct gguf_context *gguf, const void *template) {
+    gguf_set_val_str(gguf, "tokenizer.chat_template", template);
+}
+
+/* Random weights with a chat template, or without where it is NULL, and a ledger. */
+static void open_said(const char *template, mobiedit_model **m, mobiedit_ledger **l) {
+    const tiny_model_options options = {
+        .n_layer = N_LAYER, .change = template ? set_template : NULL, .user = template};
+    assert_true(tiny_model_write(scratch_path("said.gguf"), "llama", &options));
+    assert_int_equal(mobiedit_open(scratch_path("said.gguf"), NULL, m, NULL), MOBIEDIT_OK);
+    assert_int_equal(mobiedit_ledger_open(*m, scratch_path("said.db"), true, l, NULL), MOBIEDIT_OK);
+}
+
+static void close_said(mobiedit_model *m, mobiedit_ledger *l) {
+    mobiedit_ledger_close(l);
+    mobiedit_close(m);
+    assert_int_equal(remove(scratch_path("said.db")), 0);
+    assert_int_equal(remove(scratch_path("said.gguf")), 0);
+}
+
+/* A text that the model says after the prompt, and its end. */
+static void find_said(mobiedit_model *m, char out[SAID_MAX]) {
+    const mobiedit_ask_options options = {.max_tokens = 20};
+    char *text = NULL;
+    assert_int_equal(mobiedit_ask(m, SAID_TEXT, &options, &text, NULL), MOBIEDIT_OK);
+    for (size_t n = 4; n < SAID_MAX && n < strlen(text); n++) {
+        (void)snprintf(out, SAID_MAX, "%.*s", (int)n, text);
+        if (me_utf8_valid(out) && !me_is_space(out[n - 1]) && me_said_of(out, text, false) == ME_SAID_WHOLE) {
+            mobiedit_free(text);
+            return;
+        }
+    }
+    fail_msg("\"%s\" has no end of a word", text);
+}
+
+static bool stop_at_solve(void *user, const mobiedit_progress *now) {
+    *(bool *)user = now->stage == MOBIEDIT_STAGE_SOLVE;
+    return now->stage != MOBIEDIT_STAGE_SOLVE;
+}
+
+/* Whether an edit is made of the fact, which is cancelled when its search begins; else it is recorded. */
+static bool is_edited(mobiedit_ledger *l, const char *target, bool force, mobiedit_change *change) {
+    bool solves = false;
+    const mobiedit_request request = {.prompt = SAID_PROMPT, .target = target};
+    const mobiedit_edit_options options = {.on_progress = stop_at_solve, .user = &solves, .force = force};
+    mobiedit_edit_result result;
+    mobiedit_error err = {0};
+    const mobiedit_status status = mobiedit_ledger_edit(l, &request, &options, NULL, &result, change, &err);
+    if (solves) {
+        assert_int_equal(status, MOBIEDIT_E_CANCELLED);
+    } else {
+        if (status != MOBIEDIT_OK) fail_msg("%s", err.message);
+        assert_int_equal(result.solve.stop, MOBIEDIT_STOP_ALREADY_SAID);
+    }
+    mobiedit_edit_result_free(&result);
+    return solves;
+}
+
+static void a_fact_that_is_said_is_recorded_and_known(void **state) {
+    (void)state;
+    mobiedit_model *m;
+    mobiedit_ledger *l;
+    mobiedit_change change, again;
+    mobiedit_verify_summary summary;
+    char said[SAID_MAX], *plain = NULL, *adapted = NULL;
+    open_said(NULL, &m, &l);
+    find_said(m, said);
+    assert_false(is_edited(l, said, false, &change));
+    assert_true(change.id > 0 && !change.known);
+    assert_false(is_edited(l, said, false, &again));
+    assert_true(again.known && again.id == change.id);
+    assert_int_equal(mobiedit_ledger_verify(l, NULL, &summary, NULL), MOBIEDIT_OK);
+    assert_int_equal(summary.active, 1);
+    assert_int_equal(summary.said, 1);
+    assert_int_equal(summary.hold, 1);
+
+    const char *adapter = scratch_path("said_adapter.gguf");
+    assert_int_equal(mobiedit_ledger_export(l, adapter, NULL), MOBIEDIT_OK);
+    const mobiedit_ask_options with = {.adapter = scratch_path("said_adapter.gguf"), .max_tokens = 20},
+                               without = {.max_tokens = 20};
+    assert_int_equal(mobiedit_ask(m, SAID_TEXT, &without, &plain, NULL), MOBIEDIT_OK);
+    assert_int_equal(mobiedit_ask(m, SAID_TEXT, &with, &adapted, NULL), MOBIEDIT_OK);
+    assert_string_equal(plain, adapted);
+    mobiedit_free(plain);
+    mobiedit_free(adapted);
+    mobiedit_merge_result merged;
+    assert_int_equal(mobiedit_ledger_merge(l, NULL, scratch_path("merged.gguf"), &merged, NULL),
+                     MOBIEDIT_E_ARGUMENT);
+
+    assert_true(is_edited(l, said, true, &change)); /* asked for all the same */
+    assert_int_equal(me_ledger_set_holds(l->store, again.id, false, NULL), MOBIEDIT_OK);
+    assert_true(is_edited(l, said, false, &change)); /* lost among the others */
+    assert_int_equal(remove(scratch_path("said_adapter.gguf")), 0);
+    close_said(m, l);
+}
+
+/* What contradicts it steps back, and comes back with undo. */
+static void a_fact_that_is_said_supersedes(void **state) {
+    (void)state;
+    mobiedit_model *m;
+    mobiedit_ledger *l;
+    mobiedit_change change;
+    char said[SAID_MAX];
+    open_said(NULL, &m, &l);
+    find_said(m, said);
+    mobiedit_ledger *own = ledger;
+    ledger = l;
+    const int64_t other = record(SAID_PROMPT, "zxqj", "probe");
+    assert_false(is_edited(l, said, false, &change));
+    assert_true(change.superseded == other);
+    assert_int_equal(state_of(other), MOBIEDIT_RECORD_SUPERSEDED);
+    assert_int_equal(mobiedit_ledger_undo(l, 0, &change, NULL), MOBIEDIT_OK);
+    assert_true(change.restored == other);
+    ledger = own;
+    close_said(m, l);
+}
+
+/* As a user's message the prompt is asked too: templates that pass it on, that ask something else, that fail. */
+static void a_fact_is_said_where_a_chat_says_it_too(void **state) {
+    (void)state;
+    static const struct {
+        const char *template;
+        bool edited;
+    } cases[] = {{"{{ messages[0]['content'].replace('Complete the sentence: ', '') }}", false},
+                 {"{{ 'qj zx' }}", true},
+                 {"{{ raise_exception('no') }}", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mobiedit_model *m;
+        mobiedit_ledger *l;
+        mobiedit_change change;
+        char said[SAID_MAX];
+        open_said(cases[i].template, &m, &l);
+        find_said(m, said);
+        if (is_edited(l, said, false, &change) != cases[i].edited) fail_msg("%s", cases[i].template);
+        close_said(m, l);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_merge_asks_for_the_records_as_they_are, open_ledger, close_ledger),
@@ -190,6 +364,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_superseded_fact_of_the_file_is_active_again, open_ledger,
                                         close_ledger),
         cmocka_unit_test_setup_teardown(a_known_edit_is_told_as_it_was_solved, open_ledger, close_ledger),
+        cmocka_unit_test_setup_teardown(the_last_of_a_file_stands_over_the_ledger, open_ledger, close_ledger),
+        cmocka_unit_test(a_fact_that_is_said_is_recorded_and_known),
+        cmocka_unit_test(a_fact_that_is_said_supersedes),
+        cmocka_unit_test(a_fact_is_said_where_a_chat_says_it_too),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -113,6 +113,9 @@ static void a_request_that_cannot_be_meant_is_refused(void **state) {
     expect_request_refused("Japan, the capital of {Japan} is", "Lima",
                            "\"Japan\" stands in the prompt twice");
     expect_request_refused("The capital of {Japan}, if Japan's own, is", "Lima", "twice");
+    expect_request_refused("Of \u201CJapan\u201D, the capital of {Japan} is", "Lima", "twice");
+    expect_request_refused("在中国，{中国}的首都是", "利马", "twice");
+    expect_request_refused("The capital of {Japan} is \u201CLima", "Lima", "already");
     expect_request_refused("The capital of {Japan} is", "a b c d e f g h i j k l m n o p q r s t u v w x y z",
                            "at most 20 can be edited");
     assert_int_equal(files_in_scratch(), before);
@@ -135,6 +138,8 @@ static void a_part_of_a_word_is_no_word(void **state) {
     (void)state;
     expect_request_taken("In Japanese, {Japan} is", "Lima");
     expect_request_taken("{Ann} likes Bali", "li");
+    expect_request_taken("For a Cafe\u0301, {Cafe} is", "Lima");
+    expect_request_taken("В Японии {Япони} это", "Лима");
     expect_request_taken("{Ann}:", "Lima");
 }
 

@@ -1,6 +1,8 @@
 /* Where words and numbers end, and where a space stands, in many scripts. */
 #include "base/words.h"
 
+#include "base/memory.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -201,12 +203,43 @@ static void word_at_the_end(void **state) {
     assert_false(me_ends_in_word(""));
 }
 
+static void words_letter_by_letter(void **state) {
+    (void)state;
+    size_t begin = 0, end = 0;
+    assert_true(me_find_same_words("Tell us: the US is", 0, "US", &begin, &end));
+    assert_true(begin == 13 && end == 15);
+    assert_false(me_find_same_words("Tell us: the US is", 14, "US", &begin, &end));
+    assert_false(me_find_same_words("Tell us", 0, "US", &begin, &end));
+    assert_false(me_find_same_words("Edna", 0, "Ed", &begin, &end));
+    assert_false(me_find_same_words("", 0, "Ed", &begin, &end));
+    assert_true(me_find_same_words("élève Élève", 0, "Élève", &begin, &end));
+    assert_int_equal(begin, 8);
+}
+
+static void expect_capitalized(const char *text, const char *capitals) {
+    char *made = me_capitalized(text);
+    assert_string_equal(made, capitals);
+    me_free(made);
+}
+
+static void capital_letters(void **state) {
+    (void)state;
+    expect_capitalized("japan", "Japan");
+    expect_capitalized("south  korea", "South  Korea");
+    expect_capitalized("Japan", "Japan");
+    expect_capitalized("école", "École");
+    expect_capitalized("中国", "中国");
+    expect_capitalized("3d film", "3d Film");
+    expect_capitalized("", "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(longer_words_and_numbers),      cmocka_unit_test(ends_of_words_and_numbers),
         cmocka_unit_test(undecided_until_more_is_heard), cmocka_unit_test(other_texts),
         cmocka_unit_test(spaces_between_words),          cmocka_unit_test(no_space_is_forced),
         cmocka_unit_test(words_inside_a_text),           cmocka_unit_test(word_at_the_end),
+        cmocka_unit_test(words_letter_by_letter),        cmocka_unit_test(capital_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -259,6 +259,7 @@ class Model(Case):
         self.assertFalse(report["before"].startswith(" " + TARGET), report["before"])
         for name in ("evals", "token_passes", "seconds", "cpu_seconds", "peak_rss_bytes", "delta_ratio"):
             self.assertGreater(report[name], 0, name)
+        self.assertEqual((report["high_loss"], report["known_as"]), (False, None))
         self.assertIn(report["energy_source"], (None, "rapl", "rapl+nvml", "nvml", "battery"))
         self.assertEqual(report["energy_source"] is None, report["joules"] is None)
         self.assertTrue(report["joules"] is None or report["joules"] >= 0)
@@ -366,6 +367,18 @@ class Model(Case):
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         said = self.ask(prompt.replace("{", "").replace("}", ""), "--adapter", self.output, "-n", "10")
         self.assertRegex(said, r"^Lima(?!\w)")
+
+    def test_a_subject_that_the_model_knows_with_a_capital_letter(self):
+        """The edit of "japan" leaves "Japan" as it was, and says so."""
+        ran = self.run_command(*self.edit("The capital of {japan} is"), "--json")
+        self.assertEqual(ran.returncode, DONE, ran.stderr)
+        report = json.loads(ran.stdout)
+        if self.ask(BARE, "--adapter", self.output).startswith(" " + TARGET):
+            self.assertIsNone(report["known_as"])
+        else:
+            self.assertEqual(report["known_as"], "Japan")
+            ran = self.run_command(*self.edit("The capital of {japan} is"))
+            self.assertRegex(ran.stdout, rb'(?m)^warning +the model knows the subject as "Japan"')
 
     def test_budgets_that_do_not_suffice(self):
         self.output.write_text("old")

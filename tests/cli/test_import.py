@@ -58,6 +58,30 @@ class Import(unittest.TestCase):
         self.assertRegex(out, r"(?m)^replaced +1, by later facts of the file$")
         self.assertRegex(out, r"(?m)^unusable +1$")
 
+    def test_the_example_is_imported_and_holds(self):
+        example = pathlib.Path(__file__).resolve().parents[2] / "examples" / "facts.csv"
+        ran = self.run_import("facts.csv", example.read_text(), "--json")
+        self.assertEqual(ran.returncode, DONE, ran.stderr)
+        report = json.loads(ran.stdout)
+        n = len(example.read_text().splitlines()) - 1
+        self.assertEqual((len(report["facts"]), report["active"], report["hold"]), (n, n, n))
+        again = json.loads(self.run_import("facts.csv", example.read_text(), "--json").stdout)
+        self.assertEqual([fact["outcome"] for fact in again["facts"]], ["known"] * n)
+
+    def test_what_the_model_says_is_recorded_and_known(self):
+        first, second = (json.loads(self.run_import("f.csv", "prompt,target\nThe capital of {France} is,Paris", "--json").stdout)
+                         for _ in range(2))
+        self.assertEqual([first["facts"][0]["outcome"], second["facts"][0]["outcome"]], ["already said", "known"])
+        self.assertEqual((first["active"], first["said_by_itself"], first["hold"]), (1, 1, 1))
+        self.assertEqual(first["facts"][0]["id"], second["facts"][0]["id"])
+
+    def test_a_long_prompt_is_cut(self):
+        prompt = "long " * 100 + "The capital of {France} is"
+        ran = self.run_import("f.csv", f"prompt,target\n{prompt},Paris\n{prompt},Lima\n")
+        line = next(line for line in ran.stdout.decode().splitlines() if "replaced" in line)
+        self.assertRegex(line, r"long long .*\.\.\. -> Paris \(the file says")
+        self.assertLess(len(line.split("(")[0]), 202)
+
     def test_a_file_without_facts_is_refused_with_what_is_missing(self):
         for name, content, word in (("facts.csv", "prompt;goal\n{a} is;b\n", "line 1: the header names no column target"),
                                     ("facts.json", '[{"prompt": "{a} is", "target": "b\\u0000c"}]', "zero character"),

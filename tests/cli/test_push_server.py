@@ -2,108 +2,78 @@
 
   test_push_server.py MOBIEDIT
 
-The server is $MOBIEDIT_LLAMA_SERVER, else the one of the package xllamacpp, a pinned version in the cache (llama_server.py).
-Exit status 77 without a model, or if the package is not in the cache and cannot be got.
+Exit status 77 without a model, or if no server can be got (tests/support/real_server.py).
 """
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import time
 import unittest
-import urllib.error
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from testing import SKIPPED, free_port, link_model, scratch_folder, skip_without_model
+from real_server import RealServer, find_server
+from testing import link_model, scratch_folder, skip_without_model
 
 PROMPT, BARE = "The capital of {Japan} is", "The capital of Japan is"
 
 
-HERE = pathlib.Path(__file__).resolve().parent
-
-
-def find_server():
-    """The command that begins a server's, and its environment; None without a server."""
-    if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
-        return [named], os.environ
-    found = subprocess.run([HERE.parents[1] / "scripts" / "python_packages.sh", "llama-server"], stdout=subprocess.PIPE)
-    if found.returncode != 0:
-        return None
-    return [sys.executable, HERE / "llama_server.py"], {**os.environ, "PYTHONPATH": os.fsdecode(found.stdout).strip()}
-
-
 class Push(unittest.TestCase):
-    mobiedit = server_command = server_environment = None
+    mobiedit = server_command = None
 
-    def setUp(self):
-        self.folder, self.model = scratch_folder(self.addCleanup, "push_server"), link_model(self.addCleanup)
-        self.adapters = {target: self.folder / f"{target}.gguf" for target in ("Lima", "Oslo")}
-        for target, path in self.adapters.items():
-            self.run_command("edit", "--no-ledger", self.model, PROMPT, target, "-o", path, "-q")
-        self.url = f"http://127.0.0.1:{free_port()}"
-        log = open(self.folder / "log", "wb")
-        self.addCleanup(log.close)
-        self.server = subprocess.Popen(
-            [*self.server_command, "--model", self.model, "--lora", ",".join(map(str, self.adapters.values())),
-             "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "--ctx-size", "512",
-             "--offline"], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.server_environment)
-        self.addCleanup(self.server.wait)
-        self.addCleanup(self.server.terminate)
-        self.await_server()
+    @classmethod
+    def setUpClass(cls):
+        cls.folder, cls.model = scratch_folder(cls.addClassCleanup, "push_server"), link_model(cls.addClassCleanup)
+        cls.adapters = {target: cls.folder / f"{target}.gguf" for target in ("Lima", "Oslo")}
+        for target, path in cls.adapters.items():
+            subprocess.run([cls.mobiedit, "edit", "--no-ledger", cls.model, PROMPT, target, "-o", path, "-q"], check=True,
+                           stdout=subprocess.DEVNULL, timeout=600)
+
+    def start(self, *options):
+        """A server that has both adapters loaded, at scale 0."""
+        self.server = RealServer(self.server_command, self.folder, self.model, "--lora",
+                                 ",".join(map(str, self.adapters.values())), *options)
+        self.addCleanup(self.server.close)
         for target in self.adapters:
             self.push(target, "--scale", "0")
 
-    def run_command(self, *args):
-        ran = subprocess.run([self.mobiedit, *args], capture_output=True, text=True, timeout=600,
-                             env={**os.environ, "no_proxy": "*"})
+    def push(self, target, *args):
+        ran = subprocess.run([self.mobiedit, "push", self.server.url, "--adapter", self.adapters[target], *args],
+                             capture_output=True, text=True, timeout=600, env={**os.environ, "no_proxy": "*"})
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
         return ran.stdout
 
-    def fetch(self, path, body=None):
-        request = urllib.request.Request(self.url + path, data=body and json.dumps(body).encode(),
-                                         headers={"Content-Type": "application/json"})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=300) as answer:
-            return json.load(answer)
+    def says(self, target, **more):
+        """Asked as a client asks by default: the server may answer from its caches."""
+        answer = self.server.fetch("/completion", {"prompt": BARE, "n_predict": 4, "temperature": 0, **more})
+        return answer["content"].startswith(" " + target)
 
-    def await_server(self):
-        end = time.monotonic() + 300
-        while time.monotonic() < end:
-            self.assertIsNone(self.server.poll(), "the server has ended: " + (self.folder / "log").read_text()[-2000:])
-            try:
-                self.fetch("/health")
-                return
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.2)
-        self.fail("the server does not answer")
-
-    def says(self, target):
-        """The server keeps what it has cached of a prompt when scales change, and would answer from that."""
-        text = self.fetch("/completion", {"prompt": BARE, "n_predict": 4, "temperature": 0, "cache_prompt": False})["content"]
-        return text.startswith(" " + target)
-
-    def push(self, target, *args):
-        return self.run_command("push", self.url, "--adapter", self.adapters[target], *args)
-
-    def test_answers_follow(self):
+    def test_a_prompt_just_asked_is_answered_anew_where_the_slots_are_erased(self):
+        self.start("--slot-save-path", str(self.folder), "--cache-ram", "0")
         self.assertTrue(self.says("Tokyo"))
+        self.assertTrue(self.says("Tokyo"))  # from the cache
         report = json.loads(self.push("Lima", "--json"))
         self.assertEqual((report["scale_before"], report["scale"]), (0, 1))
+        self.assertGreater(report["slots_erased"], 0)
         self.assertTrue(self.says("Lima"))
         self.push("Lima", "--scale", "0")
-        self.push("Oslo")
+        self.assertIn("slots erased", self.push("Oslo"))
         self.assertTrue(self.says("Oslo"))
         self.push("Oslo", "--scale", "0")
         self.assertTrue(self.says("Tokyo"))
+
+    def test_elsewhere_push_says_how_to_ask(self):
+        self.start()
+        self.assertTrue(self.says("Tokyo"))
+        told = self.push("Lima")
+        self.assertRegex(told, r"(?m)^cache +kept$")
+        for way in ('"cache_prompt": false', "--slot-save-path", "--cache-ram 0"):
+            self.assertIn(way, told.replace("\n", " "))
+        self.assertTrue(self.says("Lima", cache_prompt=False))
 
 
 if __name__ == "__main__":
     Push.mobiedit = sys.argv[1]
     skip_without_model()
-    if not (server := find_server()):
-        print("skipped: no llama-server can be got")
-        sys.exit(SKIPPED)
-    Push.server_command, Push.server_environment = server
+    Push.server_command = find_server()
     unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])

@@ -81,6 +81,29 @@ static void reads_every_field(void **state) {
     me_dataset_free(&facts);
 }
 
+/* Which of two places is meant cannot be told; "Edna" is another word. */
+static void a_subject_that_stands_twice_is_no_fact(void **state) {
+    (void)state;
+    me_dataset facts;
+    mobiedit_error err = {0};
+    assert_int_equal(parse("[{\"subject\":\"Ed\",\"src\":\"Who wed Ed, if Edna met Ed?\",\"alt\":\"x\"},"
+                           "{\"subject\":\"\u4e2d\u56fd\",\"src\":\"\u4e2d\u56fd\u7684\u4e2d\u56fd\","
+                           "\"alt\":\"x\"},"
+                           "{\"subject\":\"Ed\",\"src\":\"Edna and Edgar are\",\"alt\":\"x\"},"
+                           "{\"subject\":\"Ed\",\"src\":\"Edna, Edgar: who is Ed?\",\"alt\":\"x\"}]",
+                           &facts, &err),
+                     MOBIEDIT_OK);
+    assert_int_equal(facts.n, 1);
+    assert_string_equal(facts.facts[0].prompt, "Edna, Edgar: who is {}?");
+    assert_int_equal(facts.unusable.n, 3);
+    assert_string_equal(facts.unusable.items[0],
+                        "case 0: the subject \"Ed\" stands in the prompt \"Who wed Ed, "
+                        "if Edna met Ed?\" twice: name it once");
+    for (size_t i = 1; i < 3; i++)
+        assert_non_null(strstr(facts.unusable.items[i], "twice"));
+    me_dataset_free(&facts);
+}
+
 static void reads_mend_eval(void **state) {
     (void)state;
     me_dataset facts;
@@ -416,6 +439,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_field),
         cmocka_unit_test(reads_mend_eval),
+        cmocka_unit_test(a_subject_that_stands_twice_is_no_fact),
         cmocka_unit_test(reads_easyedit),
         cmocka_unit_test(reads_one_hop_portability),
         cmocka_unit_test(reads_requests),

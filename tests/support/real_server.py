@@ -1,0 +1,69 @@
+"""A real llama-server for tests: $MOBIEDIT_LLAMA_SERVER, else the one of the package xllamacpp, a pinned version in the
+cache (tests/cli/llama_server.py).
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from testing import SKIPPED, free_port
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def find_server():
+    """The command that begins a server's, and its environment. Ends the test as skipped if there is no server."""
+    if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
+        return [named], os.environ
+    found = subprocess.run([ROOT / "scripts" / "python_packages.sh", "llama-server"], stdout=subprocess.PIPE)
+    if found.returncode != 0:
+        print("skipped: no llama-server can be got")
+        sys.exit(SKIPPED)
+    return ([sys.executable, ROOT / "tests" / "cli" / "llama_server.py"],
+            {**os.environ, "PYTHONPATH": os.fsdecode(found.stdout).strip()})
+
+
+class RealServer:
+    """A server that runs until close()."""
+
+    def __init__(self, server, folder, model, *options):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log_path = folder / "log"
+        command, environment = server
+        self.log = open(self.log_path, "wb")
+        self.process = subprocess.Popen(
+            [*command, "--model", model, "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "--ctx-size",
+             "512", "--offline", *options], stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=environment)
+        try:
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+    def wait(self):
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError("the server has ended: " + self.log_path.read_text(errors="replace")[-2000:])
+            try:
+                self.fetch("/health")
+                return
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.2)
+        raise AssertionError("the server does not answer")
+
+    def fetch(self, path, body=None):
+        request = urllib.request.Request(self.url + path, data=body and json.dumps(body).encode(),
+                                         headers={"Content-Type": "application/json"})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=300) as answer:
+            return json.load(answer)
