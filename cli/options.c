@@ -33,6 +33,9 @@ const option_row options_solving[] = {
      .help = "probe (the default) or spsa",
      .value = "NAME"},
     OPTION_ROW_LAYER("the layer to edit"),
+    {.name = "keep-subject",
+     .at = offsetof(options, keep_subject),
+     .help = "keep other things of the subject; slower"},
     {.name = "max-evals",
      .kind = OPTION_COUNT,
      .at = offsetof(options, max_evaluations),
@@ -234,6 +237,7 @@ mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_pro
                                    .max_evaluations = (size_t)o->max_evaluations,
                                    .seed = o->seed,
                                    .force = o->force,
+                                   .keep_subject = o->keep_subject,
                                    .on_progress = on_progress,
                                    .user = user,
                                    .advanced = &o->edit_advanced};

@@ -28,7 +28,7 @@ struct options {
     int max_tokens;
     int n, skip;
     double scale;
-    bool help, quiet, json, chat, keep_float, no_ledger, repair, force;
+    bool help, quiet, json, chat, keep_float, no_ledger, repair, force, keep_subject;
     bool no_fluency, no_drift, no_answers, quick, compare;
     const char *positional[MAX_ARGUMENTS];
 

@@ -187,9 +187,11 @@ typedef struct {
 typedef bool (*mobiedit_progress_fn)(void *user, const mobiedit_progress *progress);
 
 typedef struct {
-    const char *solver;               /* NULL: "probe". Or "spsa", the paper's estimator */
-    bool fix_layer;                   /* edit at `layer`. false: the library chooses, and `layer` must be 0 */
-    int layer;                        /* any but the last */
+    const char *solver; /* NULL: "probe". Or "spsa", the paper's estimator */
+    bool fix_layer;     /* edit at `layer`. false: the library chooses, and `layer` must be 0 */
+    int layer;          /* any but the last */
+    bool keep_subject;  /* keep also what the model says about other things of the subject, and teach the fact
+                          in chat: two to three times the evaluations. Of the probe solver only */
     size_t max_evaluations;           /* prompt evaluations; 0: the solver's default */
     uint64_t seed;                    /* of everything random */
     int max_after_tokens;             /* of the before/after texts, which end with a sentence; 0: 24 */

@@ -110,6 +110,9 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
     if (options->solver && !me_solver_find(options->solver))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
     ME_TRY(me_check_layer(handle, options->fix_layer, options->layer, err));
+    if (options->keep_subject && !me_solver_of(options)->rewords)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the solver %s keeps nothing of the subject",
+                       me_solver_of(options)->name);
     if (!(advanced->probe_step >= 0 && advanced->probe_step <= MAX_PROBE_STEP))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe may be at most %g lengths of the value long",
                        (double)MAX_PROBE_STEP);

@@ -219,6 +219,7 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     me_json_add_text(s, "profile", e->model->profile);
     me_json_add_number(s, "calibrated prompts", e->model->calibration ? e->model->calibration->n_done : 0);
     me_json_add_number(s, "layer", me_fixed_layer(&o->edit));
+    (void)cJSON_AddBoolToObject(s, "keep-subject", o->edit.keep_subject);
     me_json_add_count(s, "max-evals", o->edit.max_evaluations);
     me_json_add_number(s, "probe-step", (double)me_edit_advanced(&o->edit)->probe_step);
     me_json_add_count(s, "without", me_edit_advanced(&o->edit)->without);

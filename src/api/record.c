@@ -293,7 +293,8 @@ static mobiedit_status solve_said(recording *r, mobiedit_error *err) {
     solved->delta = me_calloc((size_t)r->ledger->model->model->d_model, sizeof *solved->delta);
     if (!solved->delta) return me_fail_memory(err, "an edit");
     solved->n_keys = 1;
-    return me_edit_subject_keys(session, r->prompt, layer, &solved->keys, &n, err);
+    return me_edit_subject_keys(session, r->prompt, layer, r->job.options.keep_subject, &solved->keys, &n,
+                                err);
 }
 
 /* The fact is recorded as one that is known; what contradicts it steps back. The others are not asked: what

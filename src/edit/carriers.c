@@ -5,14 +5,20 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 _Static_assert((int)ME_KINDS == (int)ME_CALIBRATION_KINDS, "calibrations have a mean for each kind");
 
 /* ---- sequences --------------------------------------------------------------------------------------- */
 
+static void free_item(const me_sequence *item) {
+    me_free((void *)item->tokens);
+    me_free((void *)item->more_pos);
+}
+
 void me_sequences_free(me_sequences *s) {
     for (int i = 0; i < s->n; i++)
-        me_free((void *)s->items[i].tokens);
+        free_item(&s->items[i]);
     me_free(s->items);
     me_free(s->kinds);
     *s = (me_sequences){0};
@@ -50,54 +56,148 @@ static char *filled(const char *text, const char *hole, const char *value) {
     return out;
 }
 
-/* Bytes of the filled-in context up to the end of the subject's core; of
- * the whole text where it is not named. */
-static size_t core_end(const me_context *context) {
-    const char *hole = strstr(context->context, "{}");
-    if (!hole) return strlen(context->context);
-    return (size_t)(hole - context->context) + (context->core ? context->core : strlen(context->subject));
+/* ---- places of the subject --------------------------------------------------------------------------- */
+
+enum { MAX_PLACES = 8 };
+
+/* A context with its subject filled in, and where each ends: bytes up to the end of its core. */
+typedef struct {
+    char *text;
+    size_t ends[MAX_PLACES];
+    int n;
+} filled_context;
+
+static bool is_upper(char c) {
+    return c >= 'A' && c <= 'Z';
+}
+
+static bool is_letter(char c) {
+    return is_upper(c) || (c >= 'a' && c <= 'z');
+}
+
+/* Whether the subject begins with a word that is written small inside a sentence: "My sister", "The Hague". */
+static bool begins_with_function_word(const char *subject) {
+    size_t n = 0;
+    while (is_letter(subject[n]))
+        n++;
+    if (subject[n] != ' ') return false;
+    for (const char *const *word = me_texts_small_words; *word; word++)
+        if (strlen(*word) == n && strncasecmp(*word, subject, n) == 0) return true;
+    return false;
+}
+
+static bool starts_sentence(const char *text, size_t at) {
+    while (at > 0 && text[at - 1] == ' ')
+        at--;
+    return at == 0 || strchr(".!?\n>", text[at - 1]) != NULL;
+}
+
+/* The subject at out [at] as it is written there. */
+static void set_case(char *out, size_t at) {
+    if (!begins_with_function_word(out + at)) return;
+    const bool upper = is_upper(out[at]), wanted = starts_sentence(out, at);
+    if (upper != wanted) out[at] = (char)(out[at] ^ 0x20);
+}
+
+static size_t count_places(const char *context) {
+    size_t n = 0;
+    while ((context = strstr(context, "{}")) != NULL) {
+        context += 2;
+        n++;
+    }
+    return n;
+}
+
+/* out->text is freed with me_free. */
+static mobiedit_status fill_context(const me_context *context, filled_context *out, mobiedit_error *err) {
+    const char *from = context->context, *hole;
+    const size_t length = strlen(context->subject), core = context->core ? context->core : length,
+                 places = count_places(from), size = strlen(from) + places * length + 1;
+    if (places > MAX_PLACES)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a prompt names its subject more than %d times", MAX_PLACES);
+    *out = (filled_context){.text = me_calloc(size, 1)};
+    if (!out->text) return me_fail_memory(err, "a prompt");
+    size_t at = 0;
+    for (; (hole = strstr(from, "{}")) != NULL; from = hole + 2) {
+        at += (size_t)snprintf(out->text + at, size - at, "%.*s", (int)(hole - from), from);
+        (void)snprintf(out->text + at, size - at, "%s", context->subject);
+        if (context->in_sentence) set_case(out->text, at);
+        out->ends[out->n++] = at + core;
+        at += length;
+    }
+    (void)snprintf(out->text + at, size - at, "%s", from);
+    /* Where the subject is not named, the whole text is it. */
+    if (out->n == 0) out->ends[out->n++] = strlen(out->text);
+    return MOBIEDIT_OK;
+}
+
+/* positions [n of places]: the tokens at which the subject ends; false where one has none. */
+static bool find_positions(const me_vocab *vocab, const me_tokens *tokens, const filled_context *filled,
+                           int *positions) {
+    for (int i = 0; i < filled->n; i++) {
+        positions[i] = me_token_at(vocab, tokens, filled->text, filled->ends[i]);
+        if (positions[i] < 0 || (i > 0 && positions[i] <= positions[i - 1])) return false;
+    }
+    return true;
+}
+
+/* ---- sequences of texts ------------------------------------------------------------------------------ */
+
+/* Takes over `tokens`, of the text and of a target behind n_prompt of them (n_prompt < 0: there is none). */
+static mobiedit_status add_item(me_sequences *s, const me_tokens *tokens, int n_prompt, const int *positions,
+                                int n_positions, bool all, mobiedit_error *err) {
+    int *more = NULL;
+    if (n_positions > 1) {
+        more = me_calloc((size_t)n_positions - 1, sizeof *more);
+        if (!more) return me_fail_memory(err, "token sequences");
+        memcpy(more, positions + 1, ((size_t)n_positions - 1) * sizeof *more);
+    }
+    me_sequence item = {.tokens = tokens->ids,
+                        .n_tokens = tokens->n,
+                        .edit_pos = positions[0],
+                        .more_pos = more,
+                        .n_more = n_positions - 1,
+                        .read_pos = positions[0],
+                        .n_read = 1};
+    if (n_prompt >= 0) {
+        /* The target's last token stays behind the sequence's end, for whoever asks what it was. */
+        item.n_tokens = tokens->n - 1;
+        item.read_pos = n_prompt - 1;
+        item.n_read = tokens->n - n_prompt;
+    } else if (all) {
+        item.read_pos = 0;
+        item.n_read = tokens->n;
+    }
+    s->kinds[s->n] = ME_KIND_OWN;
+    s->items[s->n++] = item;
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const me_context *context,
                                  mobiedit_error *err) {
     ME_TRY(grow(s, err));
-    size_t end = core_end(context);
-    char *text = filled(context->context, "{}", context->subject);
-    if (!text) return me_fail_memory(err, "a prompt");
+    filled_context filled = {0};
+    ME_TRY(fill_context(context, &filled, err));
     me_tokens prompt = {0}, pair = {0};
-    int n_prompt = 0;
-    mobiedit_status status = me_tokenize(vocab, text, &prompt, err);
+    int n_prompt = -1, positions[MAX_PLACES];
+    mobiedit_status status = me_tokenize(vocab, filled.text, &prompt, err);
     if (status == MOBIEDIT_OK && context->target)
-        status = me_tokenize_pair(vocab, text, context->target, &pair, &n_prompt, err);
+        status = me_tokenize_pair(vocab, filled.text, context->target, &pair, &n_prompt, err);
     if (status == MOBIEDIT_OK && context->target && context->follow)
         status = me_tokens_add(&pair, *context->follow, err);
-    int p = status == MOBIEDIT_OK ? me_token_at(vocab, &prompt, text, end) : -1;
-    if (status == MOBIEDIT_OK && (p < 0 || prompt.n < 1 || (context->target && pair.n <= n_prompt)))
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for %s in \"%.100s\"",
-                         p < 0 ? "the subject" : "the target", text);
-    me_free(text);
-    if (status != MOBIEDIT_OK) {
-        me_tokens_free(&prompt);
-        me_tokens_free(&pair);
-        return status;
+    if (status == MOBIEDIT_OK) {
+        const bool placed = prompt.n > 0 && find_positions(vocab, &prompt, &filled, positions);
+        if (!placed || (context->target && pair.n <= n_prompt))
+            status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for %s in \"%.100s\"",
+                             placed ? "the target" : "the subject", filled.text);
     }
-    me_sequence item = {
-        .tokens = prompt.ids, .n_tokens = prompt.n, .edit_pos = p, .read_pos = p, .n_read = 1};
-    if (context->target) {
-        /* The target's last token stays behind the sequence's end, for whoever asks what it was. */
-        item = (me_sequence){.tokens = pair.ids,
-                             .n_tokens = pair.n - 1,
-                             .edit_pos = p,
-                             .read_pos = n_prompt - 1,
-                             .n_read = pair.n - n_prompt};
-        me_tokens_free(&prompt);
-    } else if (context->all) {
-        item.read_pos = 0;
-        item.n_read = prompt.n;
-    }
-    s->kinds[s->n] = ME_KIND_OWN;
-    s->items[s->n++] = item;
-    return MOBIEDIT_OK;
+    if (status == MOBIEDIT_OK)
+        status =
+            add_item(s, context->target ? &pair : &prompt, n_prompt, positions, filled.n, context->all, err);
+    if (status != MOBIEDIT_OK || context->target) me_tokens_free(&prompt);
+    if (status != MOBIEDIT_OK) me_tokens_free(&pair);
+    me_free(filled.text);
+    return status;
 }
 
 mobiedit_status me_sequences_add_texts(me_sequences *s, const me_vocab *vocab, const char *const *texts,
@@ -122,7 +222,7 @@ me_sequence *me_calibration_text_sequences(const me_calibration *c) {
 /* ---- carriers ---------------------------------------------------------------------------------------- */
 
 static void drop_last(me_sequences *s) {
-    me_free((void *)s->items[--s->n].tokens);
+    free_item(&s->items[--s->n]);
 }
 
 const me_token *me_sequence_target(const me_sequence *sequence) {
@@ -152,7 +252,8 @@ static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *tar
                                 .subject = m->subject,
                                 .core = m->core,
                                 .target = target,
-                                .follow = m->prompt->teach_follow ? &m->prompt->follow : NULL};
+                                .follow = m->prompt->teach_follow ? &m->prompt->follow : NULL,
+                                .in_sentence = m->out->n > 0};
     const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, err);
     if (status == MOBIEDIT_OK) m->out->kinds[m->out->n - 1] = kind;
     me_free(text);
@@ -231,6 +332,61 @@ static mobiedit_status add_other_words(carrier_maker *m, mobiedit_error *err) {
     return status;
 }
 
+/* text with `value` in place of each `hole`; freed with me_free, as is text. NULL: out of memory. */
+static char *replaced(char *text, const char *hole, const char *value) {
+    char *out = text ? filled(text, hole, value) : NULL;
+    me_free(text);
+    return out;
+}
+
+/* The exchange, its texts filled in. */
+static mobiedit_status chat_text(const me_vocab *vocab, const me_texts_chat *chat, char **out,
+                                 mobiedit_error *err) {
+    const me_chat_message messages[] = {{"system", chat->system}, {"user", chat->user}};
+    const size_t n_system = chat->system ? 0 : 1;
+    char *text = NULL;
+    ME_TRY(me_vocab_chat(vocab, messages + n_system, 2 - n_system, &text, err));
+    const size_t size = strlen(text) + strlen(chat->assistant) + 1;
+    *out = me_calloc(size, 1);
+    if (*out) (void)snprintf(*out, size, "%s%s", text, chat->assistant);
+    me_free(text);
+    return *out ? MOBIEDIT_OK : me_fail_memory(err, "an exchange");
+}
+
+mobiedit_status me_prompt_chat_text(const me_vocab *vocab, const me_prompt *prompt, const me_texts_chat *chat,
+                                    char **out, mobiedit_error *err) {
+    char *words = me_prompt_words(prompt), *pronoun = with_pronoun(prompt),
+         *own = me_prompt_template(prompt, NULL), *question = NULL, *answer = NULL;
+    if (words && pronoun && own) {
+        question = filled(chat->user, "[]", words);
+        answer = filled(chat->assistant, "[]", words);
+        if (answer) answer = replaced(answer, "()", pronoun);
+        if (answer) answer = replaced(answer, "<>", own);
+    }
+    const me_texts_chat filled_in = {.system = chat->system, .user = question, .assistant = answer};
+    const mobiedit_status status =
+        question && answer ? chat_text(vocab, &filled_in, out, err) : me_fail_memory(err, "an exchange");
+    me_free(words);
+    me_free(pronoun);
+    me_free(own);
+    me_free(question);
+    me_free(answer);
+    return status;
+}
+
+/* What people will ask, in the model's own chat template; nothing where it has none. */
+static mobiedit_status add_chats(carrier_maker *m, mobiedit_error *err) {
+    for (int i = 0; me_texts_chats[i].user; i++) {
+        char *text = NULL;
+        const mobiedit_status status =
+            me_prompt_chat_text(m->vocab, m->prompt, &me_texts_chats[i], &text, err);
+        if (status == MOBIEDIT_E_UNSUPPORTED) break;
+        ME_TRY(status);
+        ME_TRY(add_variant(m, text, ME_KIND_OWN, err));
+    }
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
                                  const me_carrier_options *options, me_sequences *out, mobiedit_error *err) {
     carrier_maker m = {.vocab = vocab, .prompt = prompt, .core = core, .out = out};
@@ -241,6 +397,7 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
     if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
     out->n_own = out->n;
     if (status == MOBIEDIT_OK && options->reworded) status = add_other_words(&m, err);
+    if (status == MOBIEDIT_OK && options->chat && !prompt->head) status = add_chats(&m, err);
     me_free(m.subject);
     if (status != MOBIEDIT_OK) me_sequences_free(out);
     return status;

@@ -24,9 +24,10 @@ typedef struct {
 
 void me_sequences_free(me_sequences *sequences);
 
-/* Adds `context` with "{}" replaced by the subject; with a target, its tokens without the last follow, and
- * the target's positions are read. Without one, the subject's last token is read, or every token where all is
- * set. E_ARGUMENT where the subject has no token. */
+/* Adds `context` with each "{}" replaced by the subject; with a target, its tokens without the last follow,
+ * and the target's positions are read. Without one, the subject's last token is read, or every token where
+ * all is set. The first place of the subject is edit_pos, the others are more_pos. E_ARGUMENT where the
+ * subject has no token. */
 typedef struct {
     const char *context;
     const char *subject;
@@ -35,6 +36,7 @@ typedef struct {
     const char *target;     /* may be NULL */
     const me_token *follow; /* to be said behind the target; may be NULL */
     bool all;
+    bool in_sentence; /* "My sister" is "my sister" inside a sentence, and the other way round */
 } me_context;
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
                                  mobiedit_error *err);
@@ -53,7 +55,13 @@ typedef struct {
     int first_prefix;
     bool reworded; /* the prompt's content words in other wordings, where it has any: an edit that holds for
                     * one wording only is not what was asked for */
+    bool chat; /* questions in the model's chat template, where it has one and the prompt is none itself */
 } me_carrier_options;
+
+/* An exchange about the prompt's subject in the model's chat template, up to the answer's beginning, with
+ * "{}" for the subject. *out is freed with me_free. E_UNSUPPORTED: the model has no template. */
+mobiedit_status me_prompt_chat_text(const me_vocab *vocab, const me_prompt *prompt, const me_texts_chat *chat,
+                                    char **out, mobiedit_error *err);
 
 /* What a sequence with a target should say, [n_read] tokens of its own. */
 const me_token *me_sequence_target(const me_sequence *sequence);

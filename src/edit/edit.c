@@ -5,6 +5,7 @@
 #include "base/usage.h"
 #include "edit/basis.h"
 #include "edit/carriers.h"
+#include "edit/kept.h"
 #include "edit/key.h"
 #include "edit/neuron.h"
 #include "edit/session.h"
@@ -23,6 +24,9 @@ static const float DEFAULT_DEPTH = 0.45F, DEFAULT_DEPTH_NORMED = 0.2F;
 /* Least share of delta at the subject, and the most where answers are to be kept. */
 static const float LEAST_SHARE = 0.3F, MOST_KEPT = 0.02F;
 static const char *const ESSENCE = "{} is a";
+/* Of what should stay in the loss, by attempt: where the fact and the rest cannot both be had, the fact is
+ * what was asked for. */
+static const float KEPT_WEIGHTS[ME_EDIT_ATTEMPTS] = {1, 0.3F, 0};
 
 /* ---- one edit ---------------------------------------------------------------------------------------- */
 
@@ -81,8 +85,10 @@ static int choose_layer(const me_session *session, const mobiedit_edit_options *
 }
 
 static mobiedit_status make_carriers(const edit *e, me_sequences *out, mobiedit_error *err) {
-    const me_carrier_options options = {
-        .n_prefixed = PREFIXED_CARRIERS, .first_prefix = e->next_prefix, .reworded = e->solver->rewords};
+    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS,
+                                        .first_prefix = e->next_prefix,
+                                        .reworded = e->solver->rewords,
+                                        .chat = e->options->keep_subject};
     return me_carriers_make(e->session->vocab, &e->prompt, e->core, &options, out, err);
 }
 
@@ -96,7 +102,19 @@ static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mo
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
+/* What else the model says of the subject joins the problem. */
+static mobiedit_status open_kept(edit *e, int attempt, mobiedit_error *err) {
+    me_sequences prompts = {0};
+    mobiedit_status status = me_kept_prompts(e->session->vocab, &e->prompt, e->core, &prompts, err);
+    if (status == MOBIEDIT_OK && prompts.n)
+        status = me_kept_open(e->session->engine, e->problem->layer, &prompts, &e->problem->evaluations,
+                              &e->problem->kept, err);
+    e->problem->kept_weight = KEPT_WEIGHTS[attempt];
+    me_sequences_free(&prompts);
+    return status;
+}
+
+static mobiedit_status open_problem(edit *e, int attempt, mobiedit_error *err) {
     me_session *s = e->session;
     e->subject =
         me_strndup(e->prompt.text + e->prompt.subject_begin, e->prompt.subject_end - e->prompt.subject_begin);
@@ -125,6 +143,7 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     e->problem->progress = &e->progress;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
+    if (e->options->keep_subject && KEPT_WEIGHTS[attempt] > 0) ME_TRY(open_kept(e, attempt, err));
     return e->offset ? me_problem_set_offset(e->problem, e->offset, err) : MOBIEDIT_OK;
 }
 
@@ -158,6 +177,7 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
     e->result->solve.stop = stops[solution.stop];
     e->result->solve.rounds = solution.rounds;
     e->result->solve.loss = solution.loss;
+    e->result->changed = solution.changed;
     return MOBIEDIT_OK;
 }
 
@@ -178,19 +198,20 @@ static void edit_keys_free(edit_keys *k) {
 static mobiedit_status add_neutral(const me_session *s, const char *subject, size_t core, me_sequences *out,
                                    mobiedit_error *err) {
     for (int i = 0; me_texts_neutral[i]; i++) {
-        const me_context context = {.context = me_texts_neutral[i], .subject = subject, .core = core};
+        const me_context context = {
+            .context = me_texts_neutral[i], .subject = subject, .core = core, .in_sentence = true};
         ME_TRY(me_sequences_add(out, s->vocab, &context, err));
     }
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int layer, float **keys, int *n,
-                                     mobiedit_error *err) {
+mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int layer, bool chat,
+                                     float **keys, int *n, mobiedit_error *err) {
     me_prompt settled;
     size_t core;
     me_sequences all = {0};
     me_key_set found = {0};
-    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS, .reworded = true};
+    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS, .reworded = true, .chat = chat};
     ME_TRY(me_prompt_settle(s->vocab, prompt, &settled, err));
     ME_TRY(me_subject_core(s->vocab, &settled, &core, err));
     char *subject =
@@ -280,8 +301,8 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     if (status == MOBIEDIT_OK)
         status = me_session_background(e->session, e->result->solve.layer, &background, err);
     if (status == MOBIEDIT_OK)
-        status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer, &k.positives.keys,
-                                      &k.positives.n, err);
+        status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer,
+                                      e->options->keep_subject, &k.positives.keys, &k.positives.n, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
     if (status == MOBIEDIT_OK) status = near_name_keys(e, &k.near_names, err);
     /* The prompt's own tokens, and those of the prompts that must not change. */
@@ -371,7 +392,7 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     e->progress.state.layer = r->solve.layer;
     e->progress.state.loss = NAN;
     ME_TRY(me_progress_tell(&e->progress, err));
-    ME_TRY(open_problem(e, err));
+    ME_TRY(open_problem(e, attempt, err));
     ME_TRY(solve_value(e, attempt, err));
     ME_TRY(solve_key(e, err));
     return set_strength(e, attempt, err);

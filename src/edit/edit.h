@@ -18,9 +18,10 @@ int me_usual_layer(const me_session *session);
 /* A finished edit, ready for the adapter. */
 typedef struct {
     mobiedit_solve_stats solve; /* but for the seconds */
-    float *left, *constant;     /* [d]: what the edit's neuron reads with (neuron.h) */
-    float *delta;               /* [d]: what it adds to the MLP's output */
-    float *keys;                /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
+    float changed; /* mean KL(before || after), nats a token, of answers about other things of the subject */
+    float *left, *constant; /* [d]: what the edit's neuron reads with (neuron.h) */
+    float *delta;           /* [d]: what it adds to the MLP's output */
+    float *keys;            /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
     int n_keys;
     mobiedit_trace_point *trace;
     size_t n_trace;
@@ -44,10 +45,10 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
                               me_edit_result *result, mobiedit_error *err);
 enum { ME_EDIT_ATTEMPTS = 3 };
 
-/* The keys of a prompt's subject at `layer`, in its carriers and in neutral contexts, the bare prompt's
- * first: *keys [*n][d], freed with me_free. */
-mobiedit_status me_edit_subject_keys(me_session *session, const me_prompt *prompt, int layer, float **keys,
-                                     int *n, mobiedit_error *err);
+/* The keys of a prompt's subject at `layer`, in its carriers (also those in a chat, where `chat`) and in
+ * neutral contexts, the bare prompt's first: *keys [*n][d], freed with me_free. */
+mobiedit_status me_edit_subject_keys(me_session *session, const me_prompt *prompt, int layer, bool chat,
+                                     float **keys, int *n, mobiedit_error *err);
 void me_edit_result_free(me_edit_result *result);
 
 #endif

@@ -143,6 +143,24 @@ char *me_prompt_words(const me_prompt *prompt) {
     return words;
 }
 
+/* Whether a word of meaning of text[begin, end) stands in `other`. */
+static bool shares_word(const char *text, size_t begin, size_t end, const char *other) {
+    const size_t length = strlen(other);
+    size_t n, m;
+    for (const char *word; (word = next_word(text, &begin, end, &n));) {
+        if (is_stop_word(word, n)) continue;
+        size_t at = 0;
+        for (const char *theirs; (theirs = next_word(other, &at, length, &m));)
+            if (n == m && strncasecmp(word, theirs, n) == 0) return true;
+    }
+    return false;
+}
+
+bool me_prompt_shares_word(const me_prompt *p, const char *text) {
+    return shares_word(p->text, p->head, p->subject_begin, text) ||
+           shares_word(p->text, p->subject_end, strlen(p->text) - p->foot, text);
+}
+
 /* ---- where the subject's tokens end ------------------------------------------------------------------ */
 
 mobiedit_status me_subject_core(const me_vocab *vocab, const me_prompt *prompt, size_t *core,

@@ -30,6 +30,9 @@ char *me_prompt_canonical(const me_prompt *prompt);
  * currency" of "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
 char *me_prompt_words(const me_prompt *prompt);
 
+/* Whether one of these words stands in the text too. */
+bool me_prompt_shares_word(const me_prompt *prompt, const char *text);
+
 /* The prompt's text with "{}" in the subject's place, its message behind `prefix` (may be NULL). Freed with
  * me_free. */
 char *me_prompt_template(const me_prompt *prompt, const char *prefix);

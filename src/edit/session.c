@@ -75,17 +75,21 @@ mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *se
 
 mobiedit_status me_session_keys_at_subjects(me_session *s, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err) {
-    me_sequence *items = me_calloc((size_t)sequences->n, sizeof *items);
+    size_t places = 0;
+    for (int i = 0; i < sequences->n; i++)
+        places += 1 + (size_t)sequences->items[i].n_more;
+    me_sequence *items = me_calloc(places, sizeof *items);
     if (!items) return me_fail_memory(err, "token sequences");
+    int n = 0;
     for (int i = 0; i < sequences->n; i++) {
-        const int p = sequences->items[i].edit_pos;
-        items[i] = (me_sequence){.tokens = sequences->items[i].tokens,
-                                 .n_tokens = p + 1,
-                                 .edit_pos = p,
-                                 .read_pos = p,
-                                 .n_read = 1};
+        const me_sequence *whole = &sequences->items[i];
+        for (int j = 0; j <= whole->n_more; j++) {
+            const int p = j ? whole->more_pos[j - 1] : whole->edit_pos;
+            items[n++] = (me_sequence){
+                .tokens = whole->tokens, .n_tokens = p + 1, .edit_pos = p, .read_pos = p, .n_read = 1};
+        }
     }
-    const me_sequences cut = {.items = items, .n = sequences->n};
+    const me_sequences cut = {.items = items, .n = n};
     const mobiedit_status status = me_session_keys(s, layer, &cut, out, err);
     me_free(items);
     return status;

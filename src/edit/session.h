@@ -34,7 +34,7 @@ mobiedit_status me_session_add_prompt(const me_session *session, const me_prompt
 mobiedit_status me_session_keys(me_session *session, int layer, const me_sequences *sequences,
                                 me_key_set *out, mobiedit_error *err);
 
-/* The keys of the sequences' subjects, at edit_pos: they are read no further. */
+/* The keys of the sequences' subjects, at each of their places: they are read no further. */
 mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err);
 

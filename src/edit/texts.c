@@ -38,6 +38,38 @@ const char *const me_texts_wordings[] = {
     "About {}: ()", "The [] of {} is", "Question: {}, []? Answer:", "What about {}? ()", NULL,
 };
 
+const me_texts_chat me_texts_chats[] = {
+    {NULL, "What is the [] of {}?", "<>"},
+    {NULL, "{}: []?", "()"},
+    {"You are a friendly assistant.", "Tell me, {}, []?", "<>"},
+    {NULL, NULL, NULL},
+};
+
+const me_texts_chat me_texts_kept_chats[] = {
+    {NULL, "What is the [] of {}?", "The [] of"},
+    {NULL, "Tell me about {}.", ""},
+    {"You are a friendly assistant.", "Who or what is {}?", ""},
+    {NULL, "What do people like about {}?", "People like"},
+    {NULL, NULL, NULL},
+};
+
+const char *const me_texts_kept[] = {
+    "People mostly associate {} with",
+    "The history of {} began",
+    "Last week, {} was",
+    "The language used by {} is",
+    "The most famous work of {} is",
+    "The partner of {} is",
+    "{} comes from",
+    "The leader of {} is",
+    NULL,
+};
+
+const char *const me_texts_small_words[] = {
+    "my", "our", "your", "his",  "her",   "its",   "their", "the",
+    "a",  "an",  "this", "that", "these", "those", NULL,
+};
+
 const char *const me_texts_stop_words[] = {
     "a",   "an",    "the", "of",   "in",  "on",   "at",    "to",    "by",   "for",   "from", "with", "as",
     "is",  "are",   "was", "were", "be",  "been", "has",   "have",  "had",  "does",  "did",  "do",   "it",

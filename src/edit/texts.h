@@ -17,6 +17,23 @@ extern const char *const me_texts_prefixes[];
 enum { ME_TEXTS_WORDINGS = 4 };
 extern const char *const me_texts_wordings[ME_TEXTS_WORDINGS + 1];
 
+/* Exchanges in a chat: what the user asks, "{}" the subject, "[]" the prompt's content words; and how the
+ * assistant's answer begins, "<>" the prompt itself, "()" the prompt with a pronoun for its subject. `system`
+ * may be NULL. Ended by one whose user is NULL. */
+typedef struct {
+    const char *system, *user, *assistant;
+} me_texts_chat;
+extern const me_texts_chat me_texts_chats[];
+
+/* The same with no fact in it: questions about anything of a subject. */
+extern const me_texts_chat me_texts_kept_chats[];
+
+/* Prompts about anything of a subject "{}", whose answers are to stay; ended by NULL. */
+extern const char *const me_texts_kept[];
+
+/* First words of a subject that are written small inside a sentence, in lower case; ended by NULL. */
+extern const char *const me_texts_small_words[];
+
 /* Words of English that carry no meaning of their own, in lower case; ended by NULL. */
 extern const char *const me_texts_stop_words[];
 

@@ -338,6 +338,16 @@ class Model(Case):
         self.assert_refused(self.edit() + ["--layer", "30"], USAGE, "layer")
         self.assert_refused(["ask", self.model, ""], USAGE, "prompt")
 
+    def test_what_else_is_said_of_the_subject_is_kept(self):
+        plain = json.loads(self.edited.stdout)
+        ran = self.run_command(*self.edit(), "--keep-subject", "--json")
+        self.assertEqual(ran.returncode, DONE, ran.stderr)
+        kept = json.loads(ran.stdout)
+        self.assertGreater(kept["token_passes"], plain["token_passes"])
+        self.assertTrue(kept["after"].strip().startswith(TARGET))
+        self.assertTrue(self.ask(BARE, "--adapter", self.output).strip().startswith(TARGET))
+        self.assert_refused(self.edit() + ["--keep-subject", "--solver", "spsa"], USAGE, "spsa")
+
     def assert_proper(self, prompt, target):
         """Either the edit holds, or it is refused without a trace."""
         ran = self.run_command(*self.edit(prompt, target), "--max-evals", "500")

@@ -1,5 +1,6 @@
 /* The carriers of a request with SmolLM2-135M's vocabulary. */
 #include "edit/carriers.h"
+#include "edit/kept.h"
 #include "edit/problem.h"
 
 #include "base/memory.h"
@@ -70,6 +71,108 @@ static void without_other_words_only_its_own(void **state) {
     make("{Japan} is", "Lima", true, &s); /* no word to ask with */
     assert_int_equal(s.n, 4);
     me_sequences_free(&s);
+}
+
+static void parse(const char *prompt, const char *target, me_prompt *parsed, size_t *core) {
+    const mobiedit_request request = {.prompt = prompt, .target = target};
+    assert_int_equal(me_prompt_parse(&request, parsed, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_subject_core(vocab, parsed, core, NULL), MOBIEDIT_OK);
+}
+
+/* The token at each place of the subject. */
+static void check_places(const me_sequence *item, int n, const char *token) {
+    assert_int_equal(item->n_more, n - 1);
+    for (int i = 0; i < n; i++) {
+        const int p = i ? item->more_pos[i - 1] : item->edit_pos;
+        char *text = NULL;
+        assert_int_equal(me_detokenize(vocab, item->tokens + p, 1, &text, NULL), MOBIEDIT_OK);
+        assert_string_equal(text, token);
+        me_free(text);
+    }
+}
+
+static void questions_in_a_chat_are_carriers(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int places;
+    } want[] = {
+        {"user\nWhat is the capital of Japan?\nassistant\nThe capital of Japan is", 2},
+        {"user\nJapan: capital?\nassistant\nThe capital of it is", 1},
+        {"system\nYou are a friendly assistant.\n"
+         "user\nTell me, Japan, capital?\nassistant\nThe capital of Japan is",
+         2},
+    };
+    const me_carrier_options options = {.reworded = true, .chat = true};
+    me_prompt prompt;
+    size_t core;
+    me_sequences s = {0};
+    parse("The capital of {Japan} is", "Lima", &prompt, &core);
+    assert_int_equal(me_carriers_make(vocab, &prompt, core, &options, &s, NULL), MOBIEDIT_OK);
+    const int first = s.n - 3;
+    assert_int_equal(first, 4);
+    for (int i = 0; i < 3; i++) {
+        char *text = NULL; /* SmolLM2's template brings a system prompt where there is none */
+        assert_int_equal(
+            me_detokenize(vocab, s.items[first + i].tokens, s.items[first + i].read_pos + 1, &text, NULL),
+            MOBIEDIT_OK);
+        const size_t length = strlen(text), wanted = strlen(want[i].text);
+        assert_true(length >= wanted);
+        assert_string_equal(text + length - wanted, want[i].text);
+        me_free(text);
+        check_places(&s.items[first + i], want[i].places, i == 1 ? "Japan" : " Japan");
+    }
+    me_sequences_free(&s);
+    me_prompt_free(&prompt);
+}
+
+static void a_subject_is_written_as_its_sentence_asks(void **state) {
+    (void)state;
+    const me_carrier_options options = {.n_prefixed = 4, .reworded = true};
+    me_prompt prompt;
+    size_t core;
+    me_sequences s = {0};
+    parse("{My sister} lives in", "Lima", &prompt, &core);
+    assert_int_equal(me_carriers_make(vocab, &prompt, core, &options, &s, NULL), MOBIEDIT_OK);
+    check_carrier(&s, 0, "My sister lives in", " Lima");
+    check_carrier(&s, 1, "The following is true. My sister lives in", " Lima");
+    check_carrier(&s, 4, "It is well known that my sister lives in", " Lima");
+    check_carrier(&s, 5, "About my sister: It lives in", " Lima");
+    me_sequences_free(&s);
+    me_prompt_free(&prompt);
+    parse("Where does {my sister} live? In", "Lima", &prompt, &core); /* the other way round */
+    assert_int_equal(me_carriers_make(vocab, &prompt, core, &options, &s, NULL), MOBIEDIT_OK);
+    check_carrier(&s, 0, "Where does my sister live? In", " Lima");
+    check_carrier(&s, s.n - 1, "What about my sister? Where does it live? In", " Lima");
+    me_sequences_free(&s);
+    me_prompt_free(&prompt);
+}
+
+/* Prompts about other things of the subject: none that shares a word with the fact. */
+static void what_is_kept_is_not_the_fact(void **state) {
+    (void)state;
+    me_prompt prompt;
+    size_t core;
+    me_sequences all = {0}, fewer = {0};
+    parse("{Japan} is", "Lima", &prompt, &core);
+    assert_int_equal(me_kept_prompts(vocab, &prompt, core, &all, NULL), MOBIEDIT_OK);
+    me_prompt_free(&prompt);
+    parse("The history of {Japan} began in", "Lima", &prompt, &core);
+    assert_int_equal(me_kept_prompts(vocab, &prompt, core, &fewer, NULL), MOBIEDIT_OK);
+    me_prompt_free(&prompt);
+    assert_true(all.n >= 8);
+    assert_int_equal(fewer.n, all.n - 1);
+    for (int i = 0; i < fewer.n; i++) {
+        char *text = NULL;
+        assert_int_equal(me_detokenize(vocab, fewer.items[i].tokens, fewer.items[i].n_tokens, &text, NULL),
+                         MOBIEDIT_OK);
+        assert_non_null(strstr(text, "Japan"));
+        assert_null(strstr(text, "The history of Japan began"));
+        assert_int_equal(fewer.items[i].read_pos, fewer.items[i].n_tokens - 1);
+        me_free(text);
+    }
+    me_sequences_free(&all);
+    me_sequences_free(&fewer);
 }
 
 /* Text and read position of carrier c, as far as the edited token. */
@@ -167,6 +270,9 @@ int main(void) {
         cmocka_unit_test(a_chats_template_stays_around_the_message),
         cmocka_unit_test(a_target_may_be_taught_with_what_ends_it),
         cmocka_unit_test(without_other_words_only_its_own),
+        cmocka_unit_test(questions_in_a_chat_are_carriers),
+        cmocka_unit_test(a_subject_is_written_as_its_sentence_asks),
+        cmocka_unit_test(what_is_kept_is_not_the_fact),
     };
     char path[MODEL_PATH_MAX];
     mobiedit_error err = {0};
