@@ -531,8 +531,9 @@ class Model(Case):
         self.assertTrue(said.startswith(" " + TARGET), said)
         self.assertNotEqual(self.run_command("ask", self.output, "Hello!", "--chat").stdout.strip(), b"")
         # a merged model is a model: what it says already needs no edit, and it can be edited again
-        ran = self.run_command("edit", "--no-ledger", self.output, PROMPT, TARGET, "-o", self.folder / "again.gguf")
-        self.assertIn(b"already says", ran.stdout)
+        edit = ["edit", "--no-ledger", self.output, "-o", self.folder / "again.gguf"]
+        self.assertIn(b"already says", self.run_command(*edit, "The capital of {France} is", "Paris").stdout)
+        self.assertIn(f"after         {BARE} Oslo".encode(), self.run_command(*edit, PROMPT, "Oslo").stdout)
 
     def test_merge_for_people_as_float(self):
         ran = self.run_command(*self.merge("--keep-float", "--describe", "--check", f"{PROMPT} -> {TARGET}", "-q"))
