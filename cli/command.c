@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "command.h"
 
-#include "json.h"
 #include "output.h"
 
 #include <errno.h>
@@ -67,14 +66,9 @@ static int complain_as(const char *name, int status, const char *format, ...) {
     return status;
 }
 
-void print_failure(int status) {
-    if (json_printed()) return;
-    cJSON *object = cJSON_CreateObject();
-    me_json_add_text(object, "version", mobiedit_version());
-    me_json_add_text(object, "status", failure.known ? failure.name : status_name(status));
-    me_json_add_number(object, "exit_status", status);
-    me_json_add_text(object, "message", failure.known ? failure.message : NULL);
-    (void)json_print(object, status);
+const char *first_failure(int status, const char **message) {
+    *message = failure.known ? failure.message : NULL;
+    return failure.known ? failure.name : status_name(status);
 }
 
 static volatile sig_atomic_t caught_signal;

@@ -52,8 +52,9 @@ int complain(int status, const char *format, ...) MOBIEDIT_PRINTF(2, 3);
 /* The same for a library error, with the exit status that stands for it. */
 int complain_of(const mobiedit_error *err);
 
-/* The first failure that was told of, as a JSON object on stdout, unless one was printed already. */
-void print_failure(int status);
+/* The kind and the message of the first failure that was told of; where none was, the name of `status`, and
+ * NULL. */
+const char *first_failure(int status, const char **message);
 
 /* From now on SIGINT and SIGTERM only set a flag. */
 void catch_interrupts(void);

@@ -16,6 +16,13 @@ int json_print(cJSON *object, int status) {
     return status;
 }
 
-bool json_printed(void) {
-    return printed;
+void json_print_failure(int status) {
+    if (printed) return;
+    const char *message, *kind = first_failure(status, &message);
+    cJSON *object = cJSON_CreateObject();
+    me_json_add_text(object, "version", mobiedit_version());
+    me_json_add_text(object, "status", kind);
+    me_json_add_number(object, "exit_status", status);
+    me_json_add_text(object, "message", message);
+    (void)json_print(object, status);
 }

@@ -8,7 +8,7 @@
 /* Prints the object on stdout and deletes it. Returns `status`, or STATUS_MEMORY if it is incomplete. */
 int json_print(cJSON *object, int status);
 
-/* Whether an object has been printed. */
-bool json_printed(void);
+/* The first failure that was told of as an object, unless one was printed already. */
+void json_print_failure(int status);
 
 #endif

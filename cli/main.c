@@ -1,5 +1,6 @@
 /* The mobiedit command: finds the subcommand and runs it. */
 #include "files.h"
+#include "json.h"
 #include "options.h"
 #include "output.h"
 
@@ -62,6 +63,6 @@ int main(int argc, char **argv) {
     catch_interrupts();
     const bool as_json = wants_json(argc, argv); /* before a command takes its arguments */
     const int status = run(argc, (const char **)argv);
-    if (as_json && status != STATUS_DONE) print_failure(status);
+    if (as_json && status != STATUS_DONE) json_print_failure(status);
     return finish_output(status);
 }
