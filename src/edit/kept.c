@@ -209,7 +209,7 @@ static mobiedit_status compare_row(void *user, int row, const float *logits, mob
                 log_sum = me_log_sum_expf(logits, c->n_vocab);
     double kl = 0, rest = 1, rest_after = 1;
     for (int i = 0; i < c->kept->n_likely; i++) {
-        const double p = exp(before[i]), log_after = (double)logits[likely[i]] - log_sum;
+        const double p = exp((double)before[i]), log_after = (double)logits[likely[i]] - log_sum;
         kl += p * (before[i] - log_after);
         rest -= p;
         rest_after -= exp(log_after);

@@ -104,7 +104,7 @@ static void the_likeliest_tokens_are_named(void **state) {
             assert_false(named[v]);
             named[v] = true;
             least = fmin(least, before[v]);
-            assert_true(fabs(exp(p->kept->log_probs[row * ME_KEPT_LIKELY + i]) - before[v]) < 1e-5);
+            assert_true(fabs(exp((double)p->kept->log_probs[row * ME_KEPT_LIKELY + i]) - before[v]) < 1e-5);
         }
         for (int v = 0; v < FAKE_VOCAB; v++)
             assert_true(named[v] || before[v] <= least);
