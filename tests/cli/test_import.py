@@ -1,6 +1,9 @@
 """Which facts of a file `mobiedit import` takes, and what it says of the others.
 
-  test_import.py MOBIEDIT     exit status 77 where the real model is not there
+  test_import.py MOBIEDIT Import     most of it
+  test_import.py MOBIEDIT Example    the file that is installed with the program, fact by fact: takes a minute
+
+Exit status 77 where the real model is not there.
 """
 import json
 import pathlib
@@ -14,7 +17,7 @@ from testing import link_model, scratch_folder, skip_without_model
 DONE, NOT_EDITED, USAGE, FILE = range(4)
 
 
-class Import(unittest.TestCase):
+class Case(unittest.TestCase):
     mobiedit = None
 
     def setUp(self):
@@ -27,6 +30,20 @@ class Import(unittest.TestCase):
         return subprocess.run([self.mobiedit, "import", self.model, path, "--ledger", self.folder / "ledger.db", *more],
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
 
+
+class Example(Case):
+    def test_the_example_is_imported_and_holds(self):
+        example = pathlib.Path(__file__).resolve().parents[2] / "examples" / "facts.csv"
+        ran = self.run_import("facts.csv", example.read_text(), "--json")
+        self.assertEqual(ran.returncode, DONE, ran.stderr)
+        report = json.loads(ran.stdout)
+        n = len(example.read_text().splitlines()) - 1
+        self.assertEqual((len(report["facts"]), report["active"], report["hold"]), (n, n, n))
+        again = json.loads(self.run_import("facts.csv", example.read_text(), "--json").stdout)
+        self.assertEqual([fact["outcome"] for fact in again["facts"]], ["known"] * n)
+
+
+class Import(Case):
     def test_a_fact_that_cannot_be_edited_stops_no_other(self):
         # The model says Paris by itself, so that no fact here takes an edit.
         rows = ["Prompt; Target", "The capital of France is;Paris", "The capital of {France} is;Lima",
@@ -58,16 +75,6 @@ class Import(unittest.TestCase):
         self.assertRegex(out, r"(?m)^replaced +1, by later facts of the file$")
         self.assertRegex(out, r"(?m)^unusable +1$")
 
-    def test_the_example_is_imported_and_holds(self):
-        example = pathlib.Path(__file__).resolve().parents[2] / "examples" / "facts.csv"
-        ran = self.run_import("facts.csv", example.read_text(), "--json")
-        self.assertEqual(ran.returncode, DONE, ran.stderr)
-        report = json.loads(ran.stdout)
-        n = len(example.read_text().splitlines()) - 1
-        self.assertEqual((len(report["facts"]), report["active"], report["hold"]), (n, n, n))
-        again = json.loads(self.run_import("facts.csv", example.read_text(), "--json").stdout)
-        self.assertEqual([fact["outcome"] for fact in again["facts"]], ["known"] * n)
-
     def test_what_the_model_says_is_recorded_and_known(self):
         first, second = (json.loads(self.run_import("f.csv", "prompt,target\nThe capital of {France} is,Paris", "--json").stdout)
                          for _ in range(2))
@@ -93,5 +100,5 @@ class Import(unittest.TestCase):
 
 if __name__ == "__main__":
     skip_without_model()
-    Import.mobiedit = sys.argv.pop(1)
+    Case.mobiedit = sys.argv.pop(1)
     unittest.main()
