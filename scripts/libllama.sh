@@ -37,11 +37,6 @@ key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; $processor 2>/dev/null; } 
 prefix=$cache/libllama-$llama_cpp_python-${target:+$target-}$key
 [ -z "$target" ] || flags+=("-DCMAKE_TOOLCHAIN_FILE=$root/cmake/$target.cmake")
 
-# With further backends only ggml is another: libllama knows them by ggml's list, and is taken from the plain one.
-plain=
-if [ -n "${MOBIEDIT_BACKENDS:-}" ] && [ -z "$target" ] && [ ! -d "$prefix" ]; then
-    plain=$(MOBIEDIT_BACKENDS='' MOBIEDIT_GGML_FLAGS='' "$0")
-fi
 if [ ! -d "$prefix" ]; then
     lock libllama
 fi
@@ -53,14 +48,11 @@ if [ ! -d "$prefix" ]; then
     tar -xzf "$archive" -C "$work/source" --strip-components=3 "llama_cpp_python-$llama_cpp_python/vendor/llama.cpp"
     log=$work/log
     cmake -S "$work/source" -B "$work/build" "${flags[@]}" -DCMAKE_INSTALL_PREFIX="$prefix" >"$log" 2>&1 &&
-        cmake --build "$work/build" ${plain:+--target ggml} --parallel "$(nproc)" >>"$log" 2>&1 &&
-        DESTDIR=$work/stage cmake --install "$work/build${plain:+/ggml}" >>"$log" 2>&1 || {
+        cmake --build "$work/build" --parallel "$(nproc)" >>"$log" 2>&1 &&
+        DESTDIR=$work/stage cmake --install "$work/build" >>"$log" 2>&1 || {
         tail -n 40 "$log" >&2
         die "libllama does not build"
     }
-    if [ -n "$plain" ]; then
-        (cd "$plain" && cp -a --parents lib/libllama.so* lib/cmake/llama include/llama*.h "$work/stage$prefix")
-    fi
     cp "$work/source/LICENSE" "$work/stage$prefix/LICENSE"
     mv "$work/stage$prefix" "$prefix"
 fi
