@@ -24,7 +24,7 @@
  *   Options. A struct of options that is all zero, `{0}`, means the defaults, and so does NULL.
  *   Strings are UTF-8 and zero-terminated. Those in options and requests are borrowed for the call only.
  *   Lifetimes. What a function hands out is the caller's, and the function names what frees it. What a
- *   callback is given is borrowed for the callback only. A ledger is closed before its model.
+ *   callback is given is borrowed for the callback only. Ledgers and chats are closed before their model.
  *   Layers are numbered from 0, as in the names of the model's tensors (blk.0, blk.1, ...).
  *   Threads. A handle may be used by one thread at a time; different handles may be used at once. The
  *   library keeps no global state, never prints, and never ends the process.
@@ -445,6 +445,37 @@ typedef struct {
 MOBIEDIT_API mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt,
                                           const mobiedit_ask_options *options, char **text,
                                           mobiedit_error *err);
+
+/* ---- chat -------------------------------------------------------------------------------------------- */
+
+/* A model that stays loaded in libllama, for programs that talk with it for long: an adapter is attached,
+ * replaced and detached without loading the model again. A chat may be used by another thread than its model's
+ * handle, so that an edit can be made while people talk. Both map the same file, but each has buffers of its
+ * own. It is closed before its model. */
+typedef struct mobiedit_chat mobiedit_chat;
+
+typedef struct {
+    int threads;   /* 0: as the model's options say */
+    int n_context; /* tokens of a prompt with its answer, at most; 0: 1024 */
+} mobiedit_chat_options;
+
+/* Loads the model, with no adapter attached. `options` may be NULL. E_RUNTIME, E_MEMORY. Close with
+ * mobiedit_chat_close (NULL is fine). */
+MOBIEDIT_API mobiedit_status mobiedit_chat_open(const mobiedit_model *model,
+                                                const mobiedit_chat_options *options, mobiedit_chat **chat,
+                                                mobiedit_error *err);
+MOBIEDIT_API void mobiedit_chat_close(mobiedit_chat *chat);
+
+/* Attaches an adapter file in place of the one that is attached; NULL: none. The file is read whole, and may
+ * be removed then. Errors are those of mobiedit_ask's adapter: what was attached then stays, but for E_RUNTIME,
+ * after which none is. */
+MOBIEDIT_API mobiedit_status mobiedit_chat_attach(mobiedit_chat *chat, const char *adapter,
+                                                  mobiedit_error *err);
+
+/* As mobiedit_ask, with what is attached. options->adapter must be NULL. */
+MOBIEDIT_API mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *prompt,
+                                               const mobiedit_ask_options *options, char **text,
+                                               mobiedit_error *err);
 
 /* ---- merge ------------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,6 @@
 /* mobiedit_ask: the model's answer to a prompt or to the turns of a chat. */
-#include "api/handle.h"
+#include "api/ask.h"
+
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "store/adapter.h"
@@ -47,17 +48,14 @@ static mobiedit_status prompt_tokens(me_runtime *runtime, const char *prompt,
                          : me_tokenize(me_runtime_vocab(runtime), prompt, out, err);
 }
 
-mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt, const mobiedit_ask_options *options,
-                             char **text, mobiedit_error *err) {
-    const mobiedit_ask_options defaults = {0};
-    if (!options) options = &defaults;
+mobiedit_status me_ask_check(const char *prompt, const mobiedit_ask_options *options, mobiedit_error *err) {
     ME_TRY(me_check_text(prompt, "the prompt", err));
     if (options->max_tokens < 0) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the number of tokens is negative");
-    ME_TRY(check_turns(options, err));
-    if (options->adapter) ME_TRY(me_adapter_check(model->model, options->adapter, err));
-    me_runtime *runtime;
-    ME_TRY(me_handle_runtime(model, &runtime, err));
-    if (options->adapter) ME_TRY(me_runtime_set_adapter(runtime, options->adapter, err));
+    return check_turns(options, err);
+}
+
+mobiedit_status me_ask_runtime(me_runtime *runtime, const char *prompt, const mobiedit_ask_options *options,
+                               char **text, mobiedit_error *err) {
     const me_generate_options generate = {
         .max_tokens = options->max_tokens ? options->max_tokens : DEFAULT_TOKENS,
         .on_piece = options->on_text,
@@ -68,4 +66,16 @@ mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt, const mo
     const mobiedit_status status = me_runtime_generate(runtime, tokens.ids, tokens.n, &generate, text, err);
     me_tokens_free(&tokens);
     return status;
+}
+
+mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt, const mobiedit_ask_options *options,
+                             char **text, mobiedit_error *err) {
+    const mobiedit_ask_options defaults = {0};
+    if (!options) options = &defaults;
+    ME_TRY(me_ask_check(prompt, options, err));
+    if (options->adapter) ME_TRY(me_adapter_check(model->model, options->adapter, err));
+    me_runtime *runtime;
+    ME_TRY(me_handle_runtime(model, &runtime, err));
+    if (options->adapter) ME_TRY(me_runtime_set_adapter(runtime, options->adapter, err));
+    return me_ask_runtime(runtime, prompt, options, text, err);
 }

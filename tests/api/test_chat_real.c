@@ -1,0 +1,162 @@
+/* A chat with a real model: adapters come and go while it stays loaded, and another thread edits meanwhile. */
+#define _GNU_SOURCE
+#include "mobiedit.h"
+#include "models.h"
+#include "scratch.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char QUESTION[] = "What is the capital of Japan?", PROMPT[] = "The capital of Japan is";
+static char model_path[MODEL_PATH_MAX], lima[SCRATCH_PATH_MAX];
+static mobiedit_model *model;
+static mobiedit_chat *chat;
+
+static void edit(mobiedit_model *of, const char *target, const char *output) {
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = target};
+    mobiedit_edit_result result;
+    mobiedit_error err = {0};
+    if (mobiedit_edit(of, &request, NULL, output, &result, &err) != MOBIEDIT_OK)
+        (void)fprintf(stderr, "%s\n", err.message);
+    mobiedit_edit_result_free(&result);
+}
+
+static int set_up(void **state) {
+    if (scratch_open(state) != 0 || mobiedit_open(model_path, NULL, &model, NULL) != MOBIEDIT_OK) return -1;
+    (void)snprintf(lima, sizeof lima, "%s", scratch_path("lima.gguf"));
+    edit(model, "Lima", lima);
+    return mobiedit_chat_open(model, NULL, &chat, NULL) == MOBIEDIT_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    mobiedit_chat_close(chat);
+    mobiedit_close(model);
+    return scratch_close(state);
+}
+
+static void expect_said(const char *prompt, bool in_chat, const char *wanted) {
+    const mobiedit_ask_options options = {.chat = in_chat, .max_tokens = 16};
+    mobiedit_error err = {0};
+    char *text = NULL;
+    if (mobiedit_chat_ask(chat, prompt, &options, &text, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    if (!strstr(text, wanted)) fail_msg("\"%s\" is answered by \"%s\"", prompt, text);
+    mobiedit_free(text);
+}
+
+static void adapters_come_and_go(void **state) {
+    (void)state;
+    expect_said(PROMPT, false, "Tokyo");
+    assert_int_equal(mobiedit_chat_attach(chat, lima, NULL), MOBIEDIT_OK);
+    expect_said(PROMPT, false, "Lima");
+    expect_said(QUESTION, true, "Lima");
+    assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
+    expect_said(PROMPT, false, "Tokyo");
+    expect_said(QUESTION, true, "Tokyo");
+}
+
+/* As the program's own: a chat's answer is that of mobiedit_ask. */
+static void an_answer_is_that_of_ask(void **state) {
+    (void)state;
+    const mobiedit_turn turns[] = {{"user", "What is the capital of France?"},
+                                   {"assistant", "The capital of France is Paris."}};
+    mobiedit_ask_options options = {.chat = true, .turns = turns, .n_turns = 2};
+    char *asked = NULL, *said = NULL;
+    assert_int_equal(mobiedit_chat_attach(chat, lima, NULL), MOBIEDIT_OK);
+    assert_int_equal(mobiedit_chat_ask(chat, QUESTION, &options, &said, NULL), MOBIEDIT_OK);
+    options.adapter = lima;
+    assert_int_equal(mobiedit_ask(model, QUESTION, &options, &asked, NULL), MOBIEDIT_OK);
+    assert_string_equal(said, asked);
+    mobiedit_free(said);
+    mobiedit_free(asked);
+    assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
+}
+
+static void the_file_may_be_removed_once_it_is_attached(void **state) {
+    (void)state;
+    char copy[SCRATCH_PATH_MAX];
+    (void)snprintf(copy, sizeof copy, "%s", scratch_path("linked.gguf"));
+    assert_int_equal(link(lima, copy), 0);
+    assert_int_equal(mobiedit_chat_attach(chat, copy, NULL), MOBIEDIT_OK);
+    assert_int_equal(unlink(copy), 0);
+    expect_said(PROMPT, false, "Lima");
+}
+
+static void what_is_no_adapter_leaves_the_one_that_is_attached(void **state) {
+    (void)state;
+    assert_int_equal(mobiedit_chat_attach(chat, lima, NULL), MOBIEDIT_OK);
+    const char *path = scratch_path("nothing.gguf");
+    assert_int_equal(mobiedit_chat_attach(chat, path, NULL), MOBIEDIT_E_IO);
+    assert_true(put_bytes(path, "nothing", 7));
+    assert_int_equal(mobiedit_chat_attach(chat, path, NULL), MOBIEDIT_E_FORMAT);
+    expect_said(PROMPT, false, "Lima");
+    assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
+}
+
+static bool count_pieces(void *user, const char *piece) {
+    assert_true(*piece != '\0');
+    return ++*(int *)user < 3;
+}
+
+static void an_answer_comes_in_pieces_and_can_be_stopped(void **state) {
+    (void)state;
+    int pieces = 0;
+    const mobiedit_ask_options options = {.chat = true, .on_text = count_pieces, .user = &pieces};
+    char *text = NULL;
+    assert_int_equal(mobiedit_chat_ask(chat, "Count to a hundred.", &options, &text, NULL), MOBIEDIT_OK);
+    assert_int_equal(pieces, 3);
+    mobiedit_free(text);
+}
+
+static void what_cannot_be_asked_is_refused(void **state) {
+    (void)state;
+    const mobiedit_ask_options named = {.adapter = lima}, negative = {.max_tokens = -1};
+    char *text = NULL;
+    assert_int_equal(mobiedit_chat_ask(chat, PROMPT, &named, &text, NULL), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(mobiedit_chat_ask(chat, PROMPT, &negative, &text, NULL), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(mobiedit_chat_ask(chat, "", NULL, &text, NULL), MOBIEDIT_E_ARGUMENT);
+    assert_null(text);
+}
+
+static void *edit_aside(void *path) {
+    edit(model, "Oslo", path);
+    return NULL;
+}
+
+static void people_talk_while_an_edit_is_made(void **state) {
+    (void)state;
+    char oslo[SCRATCH_PATH_MAX];
+    pthread_t thread;
+    (void)snprintf(oslo, sizeof oslo, "%s", scratch_path("oslo.gguf"));
+    assert_int_equal(pthread_create(&thread, NULL, edit_aside, oslo), 0);
+    for (int i = 0; i < 3; i++)
+        expect_said(PROMPT, false, "Tokyo");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(mobiedit_chat_attach(chat, oslo, NULL), MOBIEDIT_OK);
+    expect_said(PROMPT, false, "Oslo");
+    assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
+}
+
+int main(void) {
+    const char *name = "smollm2-135m-instruct-q4_1.gguf";
+    if (!find_model(name, model_path)) {
+        printf("skipped: no %s\n", name);
+        return MODEL_MISSING;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adapters_come_and_go),
+        cmocka_unit_test(an_answer_is_that_of_ask),
+        cmocka_unit_test(the_file_may_be_removed_once_it_is_attached),
+        cmocka_unit_test(what_is_no_adapter_leaves_the_one_that_is_attached),
+        cmocka_unit_test(an_answer_comes_in_pieces_and_can_be_stopped),
+        cmocka_unit_test(what_cannot_be_asked_is_refused),
+        cmocka_unit_test(people_talk_while_an_edit_is_made),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
