@@ -190,35 +190,43 @@ static char *describe(const me_active_edits *active) {
     return out;
 }
 
-/* Rows of `from` [n][d] whose unit adds anything, to `to`; how many they are. */
-static int keep_units(const me_joint_layer *l, int d, const float *from, float *to) {
-    const size_t width = (size_t)d;
+/* The units that add anything, into `which` [n_units]; how many they are. Facts that the model says by itself
+ * take no neuron. */
+static int list_units(const me_joint_layer *l, int d, int *which) {
     int n = 0;
-    for (int u = 0; u < l->n_units; u++) {
-        const float *delta = l->delta + (size_t)u * width;
-        if (cblas_sasum(d, delta, 1) == 0) continue;
-        memcpy(to + (size_t)n++ * width, from + (size_t)u * width, width * sizeof *to);
-    }
+    for (int u = 0; u < l->n_units; u++)
+        if (cblas_sasum(d, l->delta + (size_t)u * (size_t)d, 1) != 0) which[n++] = u;
     return n;
 }
 
-/* The neurons of the units that add anything; facts that the model says by itself take none. */
+/* These rows of `from` [n_units][d] to `to` [n][d]. */
+static void copy_units(const int *which, int n, int d, const float *from, float *to) {
+    for (int i = 0; i < n; i++)
+        memcpy(to + (size_t)i * (size_t)d, from + (size_t)which[i] * (size_t)d, (size_t)d * sizeof *to);
+}
+
+/* The neurons of the units that add anything. */
 static mobiedit_status make_neurons(mobiedit_model *model, const me_joint_layer *l, me_neurons *out,
                                     mobiedit_error *err) {
     const int d = model->model->d_model;
     const size_t size = (size_t)l->n_units * (size_t)d;
+    int *which = me_calloc((size_t)l->n_units, sizeof *which);
     float *rows = me_calloc(3 * size, sizeof *rows);
-    if (!rows) return me_fail_memory(err, "the adapter");
-    const me_neuron_plan plan = {.layer = l->layer,
-                                 .n = keep_units(l, d, l->left, rows),
-                                 .left = rows,
-                                 .veto = rows + size,
-                                 .constant = l->constant,
-                                 .delta = rows + 2 * size};
-    (void)keep_units(l, d, l->veto, rows + size);
-    (void)keep_units(l, d, l->delta, rows + 2 * size);
-    const mobiedit_status status =
-        plan.n > 0 ? me_neurons_make(model->session, &plan, 0, out, err) : MOBIEDIT_OK;
+    mobiedit_status status = which && rows ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
+    const int n = status == MOBIEDIT_OK ? list_units(l, d, which) : 0;
+    if (n > 0) {
+        copy_units(which, n, d, l->left, rows);
+        copy_units(which, n, d, l->veto, rows + size);
+        copy_units(which, n, d, l->delta, rows + 2 * size);
+        const me_neuron_plan plan = {.layer = l->layer,
+                                     .n = n,
+                                     .left = rows,
+                                     .veto = rows + size,
+                                     .constant = l->constant,
+                                     .delta = rows + 2 * size};
+        status = me_neurons_make(model->session, &plan, 0, out, err);
+    }
+    me_free(which);
     me_free(rows);
     return status;
 }

@@ -191,10 +191,6 @@ static mobiedit_status add_attention(const me_problem *p, float *c, mobiedit_err
     return status;
 }
 
-static float squared_norm(const float *x, int n) {
-    return cblas_sdot(n, x, 1, x, 1);
-}
-
 /* c, of trace 1 then, += sum over the kinds of share J J^T, of trace 1 too: directions that move other
  * prompts' final hidden vectors on average. Only the triangle that `strongest` reads is kept. */
 static void add_calibration(const me_calibration *calibration, float *c) {
@@ -203,9 +199,10 @@ static void add_calibration(const me_calibration *calibration, float *c) {
     for (size_t i = 0; i < (size_t)d; i++)
         trace += c[i * (size_t)d + i];
     for (size_t k = 0; k < ME_KINDS; k++) {
+        const float *mean = calibration->means + k * (size_t)d * (size_t)d;
         shares[k] = k < ME_KIND_REWORDED ? OWN_SHARE / ME_KIND_REWORDED
                                          : (1 - OWN_SHARE) / (ME_KINDS - ME_KIND_REWORDED);
-        total += shares[k] * squared_norm(calibration->means + k * (size_t)d * (size_t)d, d * d);
+        total += shares[k] * cblas_sdot(d * d, mean, 1, mean, 1);
     }
     if (!(trace > 0) || !(total > 0)) return;
     cblas_sscal(d * d, 1 / trace, c, 1);

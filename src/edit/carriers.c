@@ -25,24 +25,11 @@ void me_sequences_free(me_sequences *s) {
 }
 
 static mobiedit_status grow(me_sequences *s, mobiedit_error *err) {
-    if (s->n < s->capacity) return MOBIEDIT_OK;
-    int capacity = 2 * s->capacity + 16;
-    me_sequence *items = me_calloc((size_t)capacity, sizeof *items);
-    int *kinds = me_calloc((size_t)capacity, sizeof *kinds);
-    if (!items || !kinds) {
-        me_free(items);
-        me_free(kinds);
+    const size_t n = (size_t)s->n + 1;
+    size_t items = s->capacity, kinds = s->capacity;
+    if (!me_grow(&s->items, &items, n, sizeof *s->items) || !me_grow(&s->kinds, &kinds, n, sizeof *s->kinds))
         return me_fail_memory(err, "token sequences");
-    }
-    if (s->n) {
-        memcpy(items, s->items, (size_t)s->n * sizeof *items);
-        memcpy(kinds, s->kinds, (size_t)s->n * sizeof *kinds);
-    }
-    me_free(s->items);
-    me_free(s->kinds);
-    s->items = items;
-    s->kinds = kinds;
-    s->capacity = capacity;
+    s->capacity = items; /* and kinds, which grows alike */
     return MOBIEDIT_OK;
 }
 

@@ -323,7 +323,7 @@ static mobiedit_status find_wanted(evaluation *e, mobiedit_error *err) {
     e->wanted = me_calloc((size_t)n * (size_t)(v->n_kept + 1), sizeof *e->wanted);
     const bool ok = normed && logits && e->wanted;
     for (int r = 0; r < n && ok; r++) {
-        const float *h = p->kept->hidden + (size_t)r * (size_t)d;
+        const float *h = p->kept->prefix->hidden + (size_t)r * (size_t)d;
         const float scale = 1 / sqrtf(cblas_sdot(d, h, 1, h, 1) / (float)d + p->model->norm_eps);
         cblas_saxpy(d, scale, h, 1, normed + (size_t)r * (size_t)d, 1);
     }

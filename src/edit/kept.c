@@ -4,8 +4,6 @@
 #include "base/logits.h"
 #include "base/memory.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Logits of this many hidden vectors are held at once. */
@@ -107,45 +105,24 @@ typedef struct {
     int n_vocab;
 } taking;
 
-/* Moves heap[at] down to its place; the root is the least likely. */
-static void sink(me_token *heap, const float *logits, int n, int at) {
-    for (int child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && logits[heap[child + 1]] < logits[heap[child]]) child++;
-        if (logits[heap[at]] <= logits[heap[child]]) return;
-        const me_token swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
-    }
-}
-
-static void find_likely(const float *logits, int n_vocab, me_token *likely, int n) {
-    for (int i = 0; i < n; i++)
-        likely[i] = i;
-    for (int i = n / 2; i-- > 0;)
-        sink(likely, logits, n, i);
-    for (int i = n; i < n_vocab; i++)
-        if (logits[i] > logits[likely[0]]) {
-            likely[0] = i;
-            sink(likely, logits, n, 0);
-        }
+static me_likely likely_of_row(const me_kept *kept, int row) {
+    const size_t first = (size_t)row * ME_KEPT_LIKELY;
+    return (me_likely){
+        .tokens = kept->likely + first, .log_probs = kept->log_probs + first, .n = kept->n_likely};
 }
 
 static mobiedit_status take_row(void *user, int row, const float *logits, mobiedit_error *err) {
     (void)err;
     const taking *t = user;
-    const size_t at = (size_t)row * ME_KEPT_LIKELY;
+    const me_likely likely = likely_of_row(t->kept, row);
     t->kept->log_sums[row] = me_log_sum_expf(logits, t->n_vocab);
-    find_likely(logits, t->n_vocab, t->kept->likely + at, t->kept->n_likely);
-    for (int i = 0; i < t->kept->n_likely; i++)
-        t->kept->log_probs[at + (size_t)i] = logits[t->kept->likely[at + (size_t)i]] - t->kept->log_sums[row];
+    me_likely_take(&likely, logits, t->n_vocab);
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_kept_take(me_engine *engine, me_kept *kept, const float *hidden, mobiedit_error *err) {
-    const int rows = kept->n * kept->n_read;
-    memcpy(kept->hidden, hidden, (size_t)rows * (size_t)engine->model->d_model * sizeof *hidden);
+mobiedit_status me_kept_take(me_engine *engine, me_kept *kept, mobiedit_error *err) {
     taking t = {.kept = kept, .n_vocab = engine->model->n_vocab};
-    return each_row(engine, hidden, rows, take_row, &t, err);
+    return each_row(engine, kept->prefix->hidden, kept->n * kept->n_read, take_row, &t, err);
 }
 
 mobiedit_status me_kept_of(me_engine *engine, me_prefix *prefix, me_kept **out, mobiedit_error *err) {
@@ -160,12 +137,11 @@ mobiedit_status me_kept_of(me_engine *engine, me_prefix *prefix, me_kept **out, 
                       .n = prefix->n_sequences,
                       .n_read = prefix->n_read,
                       .n_likely = n_vocab < ME_KEPT_LIKELY ? n_vocab : ME_KEPT_LIKELY,
-                      .hidden = me_calloc(rows * (size_t)engine->model->d_model, sizeof *kept->hidden),
                       .log_sums = me_calloc(rows, sizeof *kept->log_sums),
                       .likely = me_calloc(rows * ME_KEPT_LIKELY, sizeof *kept->likely),
                       .log_probs = me_calloc(rows * ME_KEPT_LIKELY, sizeof *kept->log_probs)};
-    const mobiedit_status status = kept->hidden && kept->log_sums && kept->likely && kept->log_probs
-                                       ? me_kept_take(engine, kept, prefix->hidden, err)
+    const mobiedit_status status = kept->log_sums && kept->likely && kept->log_probs
+                                       ? me_kept_take(engine, kept, err)
                                        : me_fail_memory(err, "the prompts to keep");
     if (status != MOBIEDIT_OK) {
         me_kept_close(engine, kept);
@@ -186,7 +162,6 @@ mobiedit_status me_kept_open(me_engine *engine, int layer, me_sequences *prompts
 void me_kept_close(me_engine *engine, me_kept *kept) {
     if (!kept) return;
     if (kept->prefix) engine->ops->prefix_free(engine, kept->prefix);
-    me_free(kept->hidden);
     me_free(kept->log_sums);
     me_free(kept->likely);
     me_free(kept->log_probs);
@@ -204,18 +179,8 @@ typedef struct {
 static mobiedit_status compare_row(void *user, int row, const float *logits, mobiedit_error *err) {
     (void)err;
     const comparing *c = user;
-    const me_token *likely = c->kept->likely + (size_t)row * ME_KEPT_LIKELY;
-    const float *before = c->kept->log_probs + (size_t)row * ME_KEPT_LIKELY,
-                log_sum = me_log_sum_expf(logits, c->n_vocab);
-    double kl = 0, rest = 1, rest_after = 1;
-    for (int i = 0; i < c->kept->n_likely; i++) {
-        const double p = exp((double)before[i]), log_after = (double)logits[likely[i]] - log_sum;
-        kl += p * (before[i] - log_after);
-        rest -= p;
-        rest_after -= exp(log_after);
-    }
-    if (rest > 1e-6) kl += rest * log(rest / fmax(rest_after, 1e-6));
-    c->kl[row / c->kept->n_read] += (float)(kl / c->kept->n_read);
+    const me_likely likely = likely_of_row(c->kept, row);
+    c->kl[row / c->kept->n_read] += (float)(me_likely_kl(&likely, logits, c->n_vocab) / c->kept->n_read);
     return MOBIEDIT_OK;
 }
 

@@ -13,10 +13,9 @@ typedef struct me_kept {
     int n_read;   /* tokens of each answer */
     int n_likely; /* at most ME_KEPT_LIKELY */
     /* Of each row, a token of an answer: what the unedited model holds likeliest. */
-    float *hidden;    /* [n * n_read][d]: pre-norm final hidden vectors */
-    float *log_sums;  /* [n * n_read]: log of the sum of exp(logit) over the vocabulary */
-    me_token *likely; /* [n * n_read][ME_KEPT_LIKELY] */
-    float *log_probs; /* [n * n_read][ME_KEPT_LIKELY]: of these tokens */
+    float *log_sums;   /* [n * n_read]: log of the sum of exp(logit) over the vocabulary */
+    me_token *likely;  /* [n * n_read][ME_KEPT_LIKELY] */
+    double *log_probs; /* [n * n_read][ME_KEPT_LIKELY]: of these tokens */
 } me_kept;
 enum { ME_KEPT_LIKELY = 128, ME_KEPT_READ = 3 };
 
@@ -33,9 +32,9 @@ mobiedit_status me_kept_open(me_engine *engine, int layer, me_sequences *prompts
 mobiedit_status me_kept_of(me_engine *engine, me_prefix *prefix, me_kept **out, mobiedit_error *err);
 void me_kept_close(me_engine *engine, me_kept *kept);
 
-/* What is to stay is what the model says with hidden vectors [n * n_read][d] (other edits' deltas are there
- * already). */
-mobiedit_status me_kept_take(me_engine *engine, me_kept *kept, const float *hidden, mobiedit_error *err);
+/* What is to stay is what the model says with the prefix's hidden vectors, in which other edits' deltas may be
+ * there already. */
+mobiedit_status me_kept_take(me_engine *engine, me_kept *kept, mobiedit_error *err);
 
 /* kl [n]: of each prompt, nats a token, with hidden [n * n_read][d]. What is not likely counts as one token. */
 mobiedit_status me_kept_loss(me_engine *engine, const me_kept *kept, const float *hidden, float *kl,

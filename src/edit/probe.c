@@ -400,7 +400,7 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
     return me_probe_solve(p, in, &options, out, err);
 }
 
-const me_solver me_solver_probe = {.name = "probe",
+const me_solver me_solver_probe = {.name = ME_SOLVER_PROBE,
                                    .needs_basis = true,
                                    .rewords = true,
                                    .default_evaluations = 3000,

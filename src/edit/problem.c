@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "edit/kept.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -14,13 +15,6 @@ enum { LOGIT_BYTES = 24 << 20, MIN_LOGIT_ROWS = 8 };
 
 static size_t sequence_tokens(const me_prefix *prefix, size_t n_deltas, size_t n_which) {
     return prefix->suffix_tokens * n_deltas * n_which / (size_t)prefix->n_sequences;
-}
-
-/* log softmax of n logits, in place. */
-static void log_softmax(float *x, int n) {
-    const float shift = me_log_sum_expf(x, n);
-    for (int i = 0; i < n; i++)
-        x[i] -= shift;
 }
 
 /* deltas [n][d] with the offset added; the same array where there is none. Freed with lifted_free. */
@@ -50,19 +44,14 @@ static mobiedit_status suffix(me_problem *p, const me_prefix *prefix, const floa
 static mobiedit_status open_essence(me_problem *p, const me_sequence *essence, mobiedit_error *err) {
     const struct me_engine_ops *ops = p->engine->ops;
     ME_TRY(ops->prefix(p->engine, p->layer, essence, 1, &p->essence, err));
-    p->essence_log_probs = me_calloc((size_t)p->model->n_vocab, sizeof(float));
-    if (!p->essence_log_probs) return me_fail_memory(err, "the essence distribution");
-    ME_TRY(ops->logits(p->engine, p->essence->hidden, 1, p->essence_log_probs, err));
-    log_softmax(p->essence_log_probs, p->model->n_vocab);
-    return MOBIEDIT_OK;
+    p->essence_logits = me_calloc((size_t)p->model->n_vocab, sizeof(float));
+    if (!p->essence_logits) return me_fail_memory(err, "the essence distribution");
+    return ops->logits(p->engine, p->essence->hidden, 1, p->essence_logits, err);
 }
 
 static mobiedit_status open_carriers(me_problem *p, const me_sequence *carriers, int n, mobiedit_error *err) {
     ME_TRY(p->engine->ops->prefix(p->engine, p->layer, carriers, n, &p->carriers, err));
-    double sum = 0;
-    for (int i = 0; i < p->model->d_model; i++)
-        sum += (double)p->carriers->values[i] * p->carriers->values[i];
-    p->value_norm = (float)sqrt(sum);
+    p->value_norm = cblas_snrm2(p->model->d_model, p->carriers->values, 1);
     if (!(p->value_norm > 0) || !isfinite(p->value_norm))
         return me_fail(err, MOBIEDIT_E_NOT_SOLVED, "layer %d gives no usable value at the subject", p->layer);
     return MOBIEDIT_OK;
@@ -96,7 +85,7 @@ void me_problem_close(me_problem *p) {
     if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
     if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
     me_kept_close(p->engine, p->kept);
-    me_free(p->essence_log_probs);
+    me_free(p->essence_logits);
     me_free(p->offset);
     me_free(p);
 }
@@ -151,7 +140,7 @@ mobiedit_status me_problem_all_hidden(me_problem *p, const float *delta, float *
     if (!delta) {
         memcpy(hidden, p->carriers->hidden, carriers * sizeof *hidden);
         if (p->kept)
-            memcpy(hidden + carriers, p->kept->hidden,
+            memcpy(hidden + carriers, p->kept->prefix->hidden,
                    (size_t)p->kept->n * (size_t)p->kept->n_read * d * sizeof *hidden);
         return MOBIEDIT_OK;
     }
@@ -238,13 +227,6 @@ double me_problem_loss(const me_problem *p, const me_score *scores) {
     return n > 0 ? loss + (double)p->kept_weight * me_mean_nll(scores + p->n_carriers, n) : loss;
 }
 
-static float kl_one(const float *log_p, const float *log_q, int n) {
-    double kl = 0;
-    for (int i = 0; i < n; i++)
-        kl += exp((double)log_p[i]) * (log_p[i] - log_q[i]);
-    return (float)kl;
-}
-
 mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n, float *kl,
                                       mobiedit_error *err) {
     if (!p->essence) {
@@ -258,11 +240,8 @@ mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n,
     mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "the essence term");
     if (status == MOBIEDIT_OK) status = suffix(p, p->essence, deltas, n, &which, 1, hidden, err);
     if (status == MOBIEDIT_OK) status = p->engine->ops->logits(p->engine, hidden, n, logits, err);
-    for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
-        float *row = logits + (size_t)i * n_vocab;
-        log_softmax(row, (int)n_vocab);
-        kl[i] = kl_one(p->essence_log_probs, row, (int)n_vocab);
-    }
+    for (int i = 0; i < n && status == MOBIEDIT_OK; i++)
+        kl[i] = (float)me_kl(p->essence_logits, logits + (size_t)i * n_vocab, (int)n_vocab);
     me_free(hidden);
     me_free(logits);
     p->evaluations += (size_t)n;
@@ -277,7 +256,7 @@ static mobiedit_status lift_start(me_problem *p, mobiedit_error *err) {
     mobiedit_status status = me_problem_hidden(p, zero, 1, NULL, 0, p->carriers->hidden, err);
     if (status == MOBIEDIT_OK && p->kept) {
         status = whole_suffix(p, p->kept->prefix, zero, 1, p->kept->prefix->hidden, err);
-        if (status == MOBIEDIT_OK) status = me_kept_take(p->engine, p->kept, p->kept->prefix->hidden, err);
+        if (status == MOBIEDIT_OK) status = me_kept_take(p->engine, p->kept, err);
     }
     me_free(zero);
     return status;

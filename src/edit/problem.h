@@ -24,7 +24,7 @@ typedef struct me_problem {
     me_prefix *carriers;    /* n_read == n_target */
     /* The prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL term). */
     me_prefix *essence;
-    float *essence_log_probs; /* [n_vocab]: the unedited distribution there */
+    float *essence_logits; /* [n_vocab]: the unedited ones there */
     /* Prompts about other things of the subject, whose answers should stay; owned. NULL: none. In what is
      * said of all sequences they come behind the carriers. */
     struct me_kept *kept;

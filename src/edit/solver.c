@@ -17,6 +17,6 @@ const me_solver *me_solver_of(const mobiedit_edit_options *options) {
 }
 
 const char *const *mobiedit_solvers(void) {
-    static const char *const names[] = {"probe", "spsa", NULL};
+    static const char *const names[] = {ME_SOLVER_PROBE, ME_SOLVER_SPSA, NULL};
     return names;
 }

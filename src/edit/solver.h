@@ -40,6 +40,8 @@ typedef struct {
                              mobiedit_error *err);
 } me_solver;
 
+#define ME_SOLVER_PROBE "probe"
+#define ME_SOLVER_SPSA "spsa"
 extern const me_solver me_solver_probe;
 extern const me_solver me_solver_spsa;
 

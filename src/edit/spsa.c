@@ -312,4 +312,4 @@ static mobiedit_status solve(me_problem *problem, const me_solver_input *input, 
  * top for checks and refreshes. With six carriers the schedule ends after about 42,500. (The published code
  * evaluates delta itself for every direction too, and so spends 600 x 5 x 3 x 6 = 54,000.) */
 const me_solver me_solver_spsa = {
-    .name = "spsa", .needs_basis = false, .default_evaluations = 66000, .solve = solve};
+    .name = ME_SOLVER_SPSA, .needs_basis = false, .default_evaluations = 66000, .solve = solve};

@@ -181,16 +181,10 @@ static mobiedit_status read_line(reader *r, table *t) {
 /* ---- facts ------------------------------------------------------------------------------------------- */
 
 static mobiedit_status grow(const reader *r, me_dataset *out, size_t *capacity) {
-    if (out->n < *capacity) return MOBIEDIT_OK;
     if (out->n == ME_DATASET_MAX_FACTS) return refuse(r, "too many facts");
-    const size_t larger = 2 * *capacity + 16;
-    me_fact *facts = me_calloc(larger, sizeof *facts);
-    if (!facts) return me_fail_memory(r->err, "the facts");
-    if (out->n) memcpy(facts, out->facts, out->n * sizeof *facts);
-    me_free(out->facts);
-    out->facts = facts;
-    *capacity = larger;
-    return MOBIEDIT_OK;
+    return me_grow(&out->facts, capacity, out->n + 1, sizeof *out->facts)
+               ? MOBIEDIT_OK
+               : me_fail_memory(r->err, "the facts");
 }
 
 static mobiedit_status leave_out(const reader *r, const char *why, me_dataset *out) {

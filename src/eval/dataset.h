@@ -45,7 +45,7 @@ enum {
 
 typedef struct {
     char **items;
-    size_t n;
+    size_t n, capacity;
 } me_texts;
 
 /* A prompt, and what may rightly follow it: any of the answers. */
@@ -56,7 +56,7 @@ typedef struct {
 
 typedef struct {
     me_item *items;
-    size_t n;
+    size_t n, capacity;
 } me_items;
 
 typedef struct {

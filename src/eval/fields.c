@@ -41,22 +41,16 @@ mobiedit_status me_copy_optional(const me_place *at, const cJSON *item, const ch
     return me_copy_text(at, item, field, out);
 }
 
-/* Room for one more element of `size` bytes in *items, which holds n. Lists grow at 4, 8, 16 ... elements, so
- * that their capacity need not be kept. */
-static mobiedit_status reserve(void *list, size_t n, size_t size, mobiedit_error *err) {
-    void **items = list;
-    if (n != 0 && (n < 4 || (n & (n - 1)) != 0)) return MOBIEDIT_OK;
-    void *grown = me_calloc(n ? 2 * n : 4, size);
-    if (!grown) return me_fail_memory(err, "the facts");
-    if (n) memcpy(grown, *items, n * size);
-    me_free(*items);
-    *items = grown;
-    return MOBIEDIT_OK;
+/* Room for one more. */
+static mobiedit_status reserve_text(me_texts *texts, mobiedit_error *err) {
+    return me_grow(&texts->items, &texts->capacity, texts->n + 1, sizeof *texts->items)
+               ? MOBIEDIT_OK
+               : me_fail_memory(err, "the facts");
 }
 
 static mobiedit_status add_text(const me_place *at, const cJSON *item, const char *field, me_texts *out) {
     if (out->n >= ME_DATASET_MAX_PROMPTS) return me_refuse_field(at, field, "has too many prompts");
-    ME_TRY(reserve(&out->items, out->n, sizeof *out->items, at->err));
+    ME_TRY(reserve_text(out, at->err));
     ME_TRY(me_copy_text(at, item, field, &out->items[out->n]));
     out->n++;
     return MOBIEDIT_OK;
@@ -88,7 +82,8 @@ mobiedit_status me_copy_texts(const me_place *at, const cJSON *list, const char 
 mobiedit_status me_add_item(const me_place *at, const cJSON *prompt, const cJSON *answers, const char *field,
                             me_items *out) {
     if (out->n >= ME_DATASET_MAX_PROMPTS) return me_refuse_field(at, field, "has too many prompts");
-    ME_TRY(reserve(&out->items, out->n, sizeof *out->items, at->err));
+    if (!me_grow(&out->items, &out->capacity, out->n + 1, sizeof *out->items))
+        return me_fail_memory(at->err, "the facts");
     me_item *item = &out->items[out->n++]; /* counted first, so that one read by half is freed */
     /* KnowEdit has prompts that are lists of one. */
     if (cJSON_IsArray(prompt)) prompt = cJSON_GetArrayItem(prompt, 0);
@@ -131,7 +126,7 @@ mobiedit_status me_add_questions(const me_place *at, const cJSON *item, const ch
 }
 
 mobiedit_status me_texts_add(me_texts *texts, const char *text, mobiedit_error *err) {
-    ME_TRY(reserve(&texts->items, texts->n, sizeof *texts->items, err));
+    ME_TRY(reserve_text(texts, err));
     texts->items[texts->n] = me_strdup(text);
     if (!texts->items[texts->n]) return me_fail_memory(err, "the facts");
     texts->n++;

@@ -17,8 +17,7 @@ void me_sketches_close(me_sketches *sketches);
 /* Keeps the distribution of position `at` < n. logits: [n_vocab] */
 void me_sketch_take(me_sketches *sketches, size_t at, const float *logits);
 
-/* KL(kept || softmax(logits)), nats, over the named tokens and the rest as one: never more than the KL over
- * the whole vocabulary, and less by what happens inside the rest. */
+/* KL(kept || softmax(logits)), nats, as me_likely_kl of base/logits.h has it. */
 double me_sketch_kl(const me_sketches *sketches, size_t at, const float *logits);
 
 #endif

@@ -1,10 +1,14 @@
-/* Typed, checked access to the key-value pairs of a GGUF file. */
+/* Typed, checked access to the key-value pairs of a GGUF file, and to the bytes of its tensors. */
+#define _POSIX_C_SOURCE 200809L
 #include "model/metadata.h"
+
+#include "base/memory.h"
 
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/types.h>
 
 enum { KEY_MAX = 128, SHOWN_PATH_MAX = 200 };
 
@@ -102,6 +106,14 @@ const char *me_gguf_string(const struct gguf_context *gguf, const char *key) {
 bool me_gguf_says(const struct gguf_context *gguf, const char *key, const char *value) {
     const char *found = me_gguf_string(gguf, key);
     return found && strcmp(found, value) == 0;
+}
+
+bool me_gguf_read(FILE *file, const struct gguf_context *gguf, int64_t id, void *out, size_t size) {
+    size_t begin, end;
+    if (!me_add_size(gguf_get_data_offset(gguf), gguf_get_tensor_offset(gguf, id), &begin) ||
+        !me_add_size(begin, size, &end) || end > INT64_MAX)
+        return false;
+    return fseeko(file, (off_t)begin, SEEK_SET) == 0 && fread(out, 1, size, file) == size;
 }
 
 double me_meta_number(const me_metadata *meta, int64_t id) {

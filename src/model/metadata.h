@@ -1,11 +1,12 @@
-/* Typed, checked access to the key-value pairs of an untrusted GGUF file. Value types are as strict as
- * libllama's, so a file that is accepted here is not refused there. */
+/* Typed, checked access to the key-value pairs of an untrusted GGUF file, and to its tensors. Value types are
+ * as strict as libllama's, so a file that is accepted here is not refused there. */
 #ifndef ME_MODEL_METADATA_H
 #define ME_MODEL_METADATA_H
 
 #include "base/error.h"
 
 #include <gguf.h>
+#include <stdio.h>
 
 typedef struct {
     const char *path; /* for messages */
@@ -45,6 +46,10 @@ const char *me_gguf_string(const struct gguf_context *gguf, const char *key);
 
 /* Whether there is a string under `key`, and it is this one. */
 bool me_gguf_says(const struct gguf_context *gguf, const char *key, const char *value);
+
+/* Reads tensor `id`, of `size` bytes, from the file that the context was read from; false if they are not all
+ * there. */
+bool me_gguf_read(FILE *file, const struct gguf_context *gguf, int64_t id, void *out, size_t size);
 
 /* Any scalar number or bool as a double; NaN for strings and arrays. */
 double me_meta_number(const me_metadata *meta, int64_t id);

@@ -367,14 +367,12 @@ static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char
                                    mobiedit_error *err) {
     const int64_t *ne = gguf_get_tensor_ne(f->gguf, id);
     const size_t bytes = gguf_get_tensor_size(f->gguf, id);
-    const size_t at = gguf_get_data_offset(f->gguf) + gguf_get_tensor_offset(f->gguf, id);
     me_tensor tensor = {.type = gguf_get_tensor_type(f->gguf, id), .n_in = ne[0]};
     tensor.row_bytes = ggml_row_size(tensor.type, ne[0]);
     void *raw = me_calloc(bytes, 1);
     float *values = me_calloc((size_t)ne[0] * (size_t)ne[1], sizeof *values);
     mobiedit_status status = raw && values ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
-    if (status == MOBIEDIT_OK &&
-        (fseeko(f->file, (off_t)at, SEEK_SET) != 0 || fread(raw, 1, bytes, f->file) != bytes))
+    if (status == MOBIEDIT_OK && !me_gguf_read(f->file, f->gguf, id, raw, bytes))
         status = me_fail(err, MOBIEDIT_E_IO, "cannot read %s", path);
     tensor.data = raw;
     for (int64_t i = 0; i < ne[1] && status == MOBIEDIT_OK; i++)

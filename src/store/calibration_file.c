@@ -252,14 +252,10 @@ static mobiedit_status damaged(const source *from, mobiedit_error *err) {
 static mobiedit_status read_tensor(const source *from, const char *name, enum ggml_type type, void *out,
                                    size_t size, mobiedit_error *err) {
     const int64_t id = gguf_find_tensor(from->gguf, name);
-    size_t begin, end;
     if (id < 0 || gguf_get_tensor_type(from->gguf, id) != type ||
-        gguf_get_tensor_size(from->gguf, id) != size ||
-        !me_add_size(gguf_get_data_offset(from->gguf), gguf_get_tensor_offset(from->gguf, id), &begin) ||
-        !me_add_size(begin, size, &end))
+        gguf_get_tensor_size(from->gguf, id) != size)
         return damaged(from, err);
-    if (end > from->size || end > INT64_MAX || fseeko(from->file, (off_t)begin, SEEK_SET) != 0 ||
-        fread(out, 1, size, from->file) != size)
+    if (!me_gguf_read(from->file, from->gguf, id, out, size))
         return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is truncated", from->path);
     return MOBIEDIT_OK;
 }

@@ -167,12 +167,18 @@ static void a_fact_that_is_refused_stops_no_other(void **state) {
     assert_int_equal(state_of(id), MOBIEDIT_RECORD_UNDONE);
 }
 
+/* The second supersedes the first. */
+static void record_two_of_a_prompt(int64_t *first, int64_t *second) {
+    *first = record("The arrow of {Zeno} is", "zxqj", "probe");
+    set_state(*first, MOBIEDIT_RECORD_SUPERSEDED, 0);
+    *second = record("The arrow of {Zeno} is", "qzkv", "probe");
+    set_state(*first, MOBIEDIT_RECORD_SUPERSEDED, *second);
+}
+
 static void a_superseded_fact_of_the_file_is_active_again(void **state) {
     (void)state;
-    const int64_t first = record("The arrow of {Zeno} is", "zxqj", "probe");
-    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, 0);
-    const int64_t second = record("The arrow of {Zeno} is", "qzkv", "probe");
-    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, second);
+    int64_t first, second;
+    record_two_of_a_prompt(&first, &second);
     told_facts told;
     mobiedit_import_summary summary;
     import("prompt,target\nThe arrow of {Zeno} is,zxqj\n", &told, &summary);
@@ -188,10 +194,8 @@ static void a_superseded_fact_of_the_file_is_active_again(void **state) {
 /* What comes last in the file stands, whatever the ledger had of the prompt before. */
 static void the_last_of_a_file_stands_over_the_ledger(void **state) {
     (void)state;
-    const int64_t first = record("The arrow of {Zeno} is", "zxqj", "probe");
-    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, 0);
-    const int64_t second = record("The arrow of {Zeno} is", "qzkv", "probe");
-    set_state(first, MOBIEDIT_RECORD_SUPERSEDED, second);
+    int64_t first, second;
+    record_two_of_a_prompt(&first, &second);
     told_facts told;
     mobiedit_import_summary summary;
     import("prompt,target\nThe arrow of {Zeno} is,zxqj\nThe arrow of {Zeno} is,qzkv\n", &told, &summary);

@@ -143,6 +143,31 @@ static void log_sums_of_known_logits(void **state) {
     assert_true(me_log_sum_expf(logits, 1) == 800.0f);
 }
 
+/* (1/2, 1/4, 1/8, 1/8) against all alike: two tokens by name, the others as one of 1/4 and 1/2. */
+static void kl_of_named_tokens_and_a_rest(void **state) {
+    (void)state;
+    const float before[] = {logf(2.0f), 1.0f + logf(4.0f), logf(2.0f), 1.0f + logf(4.0f)}, flat[4] = {0};
+    const float known[] = {-logf(8.0f), -logf(2.0f), -logf(8.0f), -logf(4.0f)};
+    int32_t tokens[2];
+    double log_probs[2];
+    const me_likely likely = {.tokens = tokens, .log_probs = log_probs, .n = 2};
+    me_likely_take(&likely, known, 4);
+    assert_true(tokens[0] + tokens[1] == 1 + 3 && tokens[0] != tokens[1]);
+    for (int i = 0; i < 2; i++)
+        assert_true(fabs(exp(log_probs[i]) - (tokens[i] == 1 ? 0.5 : 0.25)) < 1e-6);
+    assert_true(fabs(me_likely_kl(&likely, flat, 4) - (0.5 * log(2.0) + 0.25 * log(0.5))) < 1e-6);
+    const float uneven[] = {logf(3.0f), logf(2.0f), 0.0f,
+                            logf(2.0f)}; /* what happens inside the rest is lost */
+    assert_true(me_likely_kl(&likely, uneven, 4) < me_kl(known, uneven, 4) - 0.01);
+    assert_true(fabs(me_likely_kl(&likely, known, 4)) < 1e-6);
+    /* With all tokens named, nothing is left. */
+    int32_t all_tokens[4];
+    double all_log_probs[4];
+    const me_likely all = {.tokens = all_tokens, .log_probs = all_log_probs, .n = 4};
+    me_likely_take(&all, before, 4);
+    assert_true(fabs(me_likely_kl(&all, flat, 4) - me_kl(before, flat, 4)) < 1e-5);
+}
+
 enum { TASKS = 1000, LOOPS = 200 };
 
 typedef struct {
@@ -186,11 +211,17 @@ static void pool_refuses_bad_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocation_refuses_overflow),      cmocka_unit_test(strings_are_joined),
-        cmocka_unit_test(failure_keeps_one_line),           cmocka_unit_test(hashes_are_fnv_1a),
-        cmocka_unit_test(a_file_has_the_hash_of_its_bytes), cmocka_unit_test(kl_of_known_distributions),
-        cmocka_unit_test(one_file_has_many_names),          cmocka_unit_test(log_sums_of_known_logits),
-        cmocka_unit_test(pool_runs_every_task_once),        cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(allocation_refuses_overflow),
+        cmocka_unit_test(strings_are_joined),
+        cmocka_unit_test(failure_keeps_one_line),
+        cmocka_unit_test(hashes_are_fnv_1a),
+        cmocka_unit_test(a_file_has_the_hash_of_its_bytes),
+        cmocka_unit_test(kl_of_known_distributions),
+        cmocka_unit_test(one_file_has_many_names),
+        cmocka_unit_test(log_sums_of_known_logits),
+        cmocka_unit_test(kl_of_named_tokens_and_a_rest),
+        cmocka_unit_test(pool_runs_every_task_once),
+        cmocka_unit_test(pool_refuses_bad_counts),
         cmocka_unit_test(an_array_grows_with_its_elements),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
