@@ -3,7 +3,7 @@
 #ifndef ME_EVAL_ANSWERS_H
 #define ME_EVAL_ANSWERS_H
 
-#include "eval/dataset.h"
+#include "eval/fact.h"
 #include "runtime/runtime.h"
 
 enum {

@@ -3,8 +3,6 @@
 
 #include "base/memory.h"
 #include "base/utf8.h"
-#include "eval/fields.h"
-#include "eval/schemas.h"
 #include "eval/subject.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Reads a data set of facts, and gives the prompts of each. */
+/* Reads a data set of facts. */
 #include "eval/dataset.h"
 
 #include "base/file.h"
@@ -103,47 +103,4 @@ mobiedit_status me_dataset_read(const char *path, me_dataset *out, mobiedit_erro
     const mobiedit_status status = me_dataset_parse(text, length, path, out, err);
     me_free(text);
     return status;
-}
-
-void me_dataset_free(me_dataset *dataset) {
-    for (size_t i = 0; i < dataset->n; i++)
-        me_fact_free(&dataset->facts[i]);
-    me_free(dataset->facts);
-    me_texts_free(&dataset->unusable);
-    *dataset = (me_dataset){0};
-}
-
-/* The prompt with open + subject + close in the place of {}. */
-static char *fill(const me_fact *fact, const char *open, const char *close) {
-    const char *hole = strstr(fact->prompt, "{}");
-    const size_t before = (size_t)(hole - fact->prompt);
-    const size_t size = strlen(fact->prompt) + strlen(fact->subject) + strlen(open) + strlen(close) + 1;
-    char *text = me_calloc(size, 1);
-    if (text)
-        (void)snprintf(text, size, "%.*s%s%s%s%s", (int)before, fact->prompt, open, fact->subject, close,
-                       hole + 2);
-    return text;
-}
-
-char *me_fact_request_prompt(const me_fact *fact) {
-    return fill(fact, "{", "}");
-}
-
-char *me_fact_prompt(const me_fact *fact) {
-    return fill(fact, "", "");
-}
-
-char *me_fact_statement(const me_fact *fact, const char *answer) {
-    char *prompt = me_fact_prompt(fact), *text = NULL;
-    const size_t size = prompt ? strlen(prompt) + strlen(answer) + sizeof " " : 0;
-    if (size) text = me_calloc(size, 1);
-    if (text)
-        (void)snprintf(text, size, "%s%s%s", prompt, me_space_between(prompt, answer) ? " " : "", answer);
-    me_free(prompt);
-    return text;
-}
-
-const char *me_fact_neighbour_truth(const me_fact *fact, size_t i) {
-    const me_texts *answers = &fact->neighbours.items[i].answers;
-    return answers->n > 0 ? answers->items[0] : fact->truth;
 }

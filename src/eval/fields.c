@@ -41,19 +41,13 @@ mobiedit_status me_copy_optional(const me_place *at, const cJSON *item, const ch
     return me_copy_text(at, item, field, out);
 }
 
-/* Room for one more. */
-static mobiedit_status reserve_text(me_texts *texts, mobiedit_error *err) {
-    return me_grow(&texts->items, &texts->capacity, texts->n + 1, sizeof *texts->items)
-               ? MOBIEDIT_OK
-               : me_fail_memory(err, "the facts");
-}
-
 static mobiedit_status add_text(const me_place *at, const cJSON *item, const char *field, me_texts *out) {
     if (out->n >= ME_DATASET_MAX_PROMPTS) return me_refuse_field(at, field, "has too many prompts");
-    ME_TRY(reserve_text(out, at->err));
-    ME_TRY(me_copy_text(at, item, field, &out->items[out->n]));
-    out->n++;
-    return MOBIEDIT_OK;
+    char *text = NULL;
+    ME_TRY(me_copy_text(at, item, field, &text));
+    const mobiedit_status status = me_texts_add(out, text, at->err);
+    me_free(text);
+    return status;
 }
 
 /* Lists at most `depth` deep. */
@@ -123,28 +117,4 @@ mobiedit_status me_add_questions(const me_place *at, const cJSON *item, const ch
     const cJSON *list;
     cJSON_ArrayForEach(list, item) ME_TRY(add_list(at, list, field, out));
     return MOBIEDIT_OK;
-}
-
-mobiedit_status me_texts_add(me_texts *texts, const char *text, mobiedit_error *err) {
-    ME_TRY(reserve_text(texts, err));
-    texts->items[texts->n] = me_strdup(text);
-    if (!texts->items[texts->n]) return me_fail_memory(err, "the facts");
-    texts->n++;
-    return MOBIEDIT_OK;
-}
-
-void me_texts_free(me_texts *texts) {
-    for (size_t i = 0; i < texts->n; i++)
-        me_free(texts->items[i]);
-    me_free(texts->items);
-    *texts = (me_texts){0};
-}
-
-void me_items_free(me_items *items) {
-    for (size_t i = 0; i < items->n; i++) {
-        me_free(items->items[i].prompt);
-        me_texts_free(&items->items[i].answers);
-    }
-    me_free(items->items);
-    *items = (me_items){0};
 }

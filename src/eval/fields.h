@@ -2,7 +2,7 @@
 #ifndef ME_EVAL_FIELDS_H
 #define ME_EVAL_FIELDS_H
 
-#include "eval/dataset.h"
+#include "eval/fact.h"
 
 #include <cJSON.h>
 
@@ -39,11 +39,5 @@ mobiedit_status me_add_item(const me_place *at, const cJSON *prompt, const cJSON
 /* Adds questions: {"prompt", "ground_truth"}, a list of such, or an object of such lists by name. Those
  * without an answer are left out. */
 mobiedit_status me_add_questions(const me_place *at, const cJSON *item, const char *field, me_items *out);
-
-/* Adds a copy of the text. E_MEMORY. */
-mobiedit_status me_texts_add(me_texts *texts, const char *text, mobiedit_error *err);
-
-void me_texts_free(me_texts *texts);
-void me_items_free(me_items *items);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef ME_EVAL_METRICS_H
 #define ME_EVAL_METRICS_H
 
-#include "eval/dataset.h"
+#include "eval/fact.h"
 #include "runtime/runtime.h"
 
 typedef struct {

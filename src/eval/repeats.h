@@ -2,7 +2,7 @@
 #ifndef ME_EVAL_REPEATS_H
 #define ME_EVAL_REPEATS_H
 
-#include "eval/dataset.h"
+#include "eval/fact.h"
 
 /* last[i], for each fact: the number of the last one that has its prompt and subject, which may be itself.
  * Freed with me_free. E_MEMORY. */

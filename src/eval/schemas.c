@@ -213,20 +213,3 @@ mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fac
     ME_TRY(read_answers(at, item, fact));
     return read_portability(at, item, fact);
 }
-
-void me_fact_free(me_fact *fact) {
-    me_free(fact->prompt);
-    me_free(fact->subject);
-    me_free(fact->relation);
-    me_free(fact->target);
-    me_free(fact->truth);
-    me_texts_free(&fact->paraphrases);
-    me_items_free(&fact->neighbours);
-    me_items_free(&fact->portability);
-    me_texts_free(&fact->generations);
-    me_texts_free(&fact->same_subject);
-    me_texts_free(&fact->chat);
-    me_texts_free(&fact->chat_neighbours);
-    me_free(fact->tell);
-    *fact = (me_fact){0};
-}

@@ -8,6 +8,4 @@
  * me_fact_free. */
 mobiedit_status me_read_case(const me_place *at, const cJSON *item, me_fact *fact);
 
-void me_fact_free(me_fact *fact);
-
 #endif

@@ -3,7 +3,7 @@
 #ifndef ME_EVAL_SCORES_H
 #define ME_EVAL_SCORES_H
 
-#include "eval/dataset.h"
+#include "eval/fact.h"
 #include "runtime/runtime.h"
 
 /* NaN where the fact has no such prompts, or nothing is known to be true. */

@@ -2,7 +2,7 @@
 #ifndef ME_EVAL_SUBJECT_H
 #define ME_EVAL_SUBJECT_H
 
-#include "eval/dataset.h"
+#include "eval/fact.h"
 
 /* Settles a fact that was read: its prompt has {} in the subject's place, and prompt, subject and target are
  * there and not empty. E_ARGUMENT with the reason if no edit can be made of the fact; E_MEMORY. */
