@@ -279,11 +279,11 @@ MOBIEDIT_API const char *const *mobiedit_solvers(void);
  * The model must outlive the ledger handle, and both belong to one thread. */
 typedef struct mobiedit_ledger mobiedit_ledger;
 
-/* path NULL: the model's path with ".mobiedit.db" behind it. Where `write` is set, a ledger that is not there
- * is made, with mode 0600. Reads the whole model once, for its fingerprint.
- * E_IO (also: there is none to read), E_FORMAT (damaged, or no ledger), E_UNSUPPORTED (of a newer version,
- * or of an older one that cannot be brought up to date for want of permission),
- * E_MISMATCH (another model's). Close with mobiedit_ledger_close (NULL is fine). */
+/* path NULL: the model's path with ".mobiedit.db" behind it. If `write` is set, a ledger that is not there
+ * is made, with mode 0600, and removed again when it is closed if nothing was recorded. Reads the whole model
+ * once, for its fingerprint. E_IO (also: there is none to read), E_FORMAT (damaged, or no ledger),
+ * E_UNSUPPORTED (of another version), E_MISMATCH (another model's). Close with mobiedit_ledger_close (NULL is
+ * fine). */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bool write,
                                                   mobiedit_ledger **ledger, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_ledger_close(mobiedit_ledger *ledger);

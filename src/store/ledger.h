@@ -9,9 +9,8 @@
 
 typedef struct me_ledger me_ledger;
 
-/* fingerprint: of me_fingerprint. Where `write` is set the file is made if it is not there. One
- * of an older version is brought up to date, also where it is opened to be read only. E_IO,
- * E_FORMAT, E_UNSUPPORTED (newer version, or older and cannot be written), E_MISMATCH (another
+/* fingerprint: of me_fingerprint. If `write` is set, a file that is not there is made, and removed again when it
+ * is closed if nothing was recorded. E_IO, E_FORMAT, E_UNSUPPORTED (another version), E_MISMATCH (another
  * model's). The model outlives the ledger. */
 mobiedit_status me_ledger_open(const char *path, const me_model *model, const char *fingerprint, bool write,
                                me_ledger **out, mobiedit_error *err);
@@ -60,7 +59,7 @@ mobiedit_status me_ledger_last(me_ledger *ledger, mobiedit_record_state state, i
 
 /* ---- changes ----------------------------------------------------------------------------------------- */
 
-/* One transaction around the changes below; others wait. Nothing is changed before me_ledger_commit. A change
+/* One transaction around the changes below; others wait. E_IO also if the file was removed meanwhile. Nothing is changed before me_ledger_commit. A change
  * of any edit makes another adapter, so what is known of which edits hold is forgotten. */
 mobiedit_status me_ledger_begin(me_ledger *ledger, mobiedit_error *err);
 mobiedit_status me_ledger_commit(me_ledger *ledger, mobiedit_error *err);

@@ -92,7 +92,12 @@ void me_sql_bind_number(sqlite3_stmt *statement, int at, double value) {
 /* ---- transactions ------------------------------------------------------------------------------------ */
 
 mobiedit_status me_ledger_begin(me_ledger *l, mobiedit_error *err) {
-    return me_sql_run(l, "BEGIN IMMEDIATE", err);
+    int is_gone = 0;
+    ME_TRY(me_sql_run(l, "BEGIN IMMEDIATE", err));
+    if (sqlite3_file_control(l->db, "main", SQLITE_FCNTL_HAS_MOVED, &is_gone) != SQLITE_OK || !is_gone)
+        return MOBIEDIT_OK;
+    me_ledger_rollback(l);
+    return me_fail(err, MOBIEDIT_E_IO, "the ledger %s was removed meanwhile", l->path);
 }
 
 mobiedit_status me_ledger_commit(me_ledger *l, mobiedit_error *err) {
@@ -114,10 +119,11 @@ mobiedit_status me_ledger_end(me_ledger *l, mobiedit_status status, mobiedit_err
 /* ---- opening ----------------------------------------------------------------------------------------- */
 
 /* SQLite makes files as the umask says; ours are private. Its journal files take the mode of the database. */
-static mobiedit_status make_file(const char *path, mobiedit_error *err) {
-    const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+static mobiedit_status make_file(me_ledger *l, mobiedit_error *err) {
+    const int fd = open(l->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno != EEXIST)
-        return me_fail(err, MOBIEDIT_E_IO, "cannot make the ledger %s: %s", path, strerror(errno));
+        return me_fail(err, MOBIEDIT_E_IO, "cannot make the ledger %s: %s", l->path, strerror(errno));
+    l->is_made = fd >= 0;
     if (fd >= 0) (void)close(fd);
     return MOBIEDIT_OK;
 }
@@ -177,7 +183,7 @@ static mobiedit_status open_to_read(me_ledger *l, mobiedit_error *err) {
 }
 
 static mobiedit_status open_to_write(me_ledger *l, mobiedit_error *err) {
-    ME_TRY(make_file(l->path, err));
+    ME_TRY(make_file(l, err));
     ME_TRY(open_database(l, l->path, SQLITE_OPEN_READWRITE, err));
     if (sqlite3_db_readonly(l->db, "main") == 1)
         return me_fail(err, MOBIEDIT_E_IO, "the ledger %s cannot be written", l->path);
@@ -328,8 +334,31 @@ mobiedit_status me_ledger_open(const char *path, const me_model *model, const ch
     return status;
 }
 
+static bool is_unused(const me_ledger *l) {
+    int64_t n;
+    return me_sql_query_number(l,
+                               "SELECT value + (SELECT count(*) FROM edits) FROM about "
+                               "WHERE name = 'generation'",
+                               1, &n, NULL) == MOBIEDIT_OK &&
+           n == 0;
+}
+
+/* Whether nothing has been recorded, and no other process has the ledger open: if one has, it cannot leave WAL
+ * and be locked. The lock is held until the database is closed. */
+static bool lock_unused(const me_ledger *l) {
+    if (!is_unused(l)) return false;
+    (void)sqlite3_busy_timeout(l->db, 0);
+    if (me_sql_run(l, "PRAGMA journal_mode = DELETE", NULL) != MOBIEDIT_OK) return false;
+    if (me_sql_run(l, "BEGIN EXCLUSIVE", NULL) == MOBIEDIT_OK && is_unused(l)) return true;
+    (void)sqlite3_exec(l->db, "ROLLBACK; PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    return false;
+}
+
+/* A ledger that was made for an edit which was then refused goes again. One who waits for the lock meanwhile
+ * finds in me_ledger_begin that the file is gone. */
 void me_ledger_close(me_ledger *l) {
     if (!l) return;
+    if (l->db && l->is_made && lock_unused(l)) (void)unlink(l->path);
     (void)sqlite3_close(l->db);
     me_free(l->path);
     me_free(l);

@@ -11,6 +11,7 @@ struct me_ledger {
     char *path;
     const me_model *model;
     bool write;
+    bool is_made; /* the file was not there before */
 };
 
 /* The failure of the last call on the database, as a status. */

@@ -123,6 +123,13 @@ static int64_t add(me_ledger *l, const char *prompt, const char *target) {
     return id;
 }
 
+/* A file that stays: one edit is in it. */
+static void make_ledger(void) {
+    me_ledger *l = open_ledger(true);
+    (void)add(l, "{1}", "x");
+    me_ledger_close(l);
+}
+
 static void set_state(me_ledger *l, int64_t id, mobiedit_record_state state, int64_t by) {
     assert_int_equal(me_ledger_begin(l, NULL), MOBIEDIT_OK);
     assert_int_equal(me_ledger_set_state(l, id, state, by, NULL), MOBIEDIT_OK);
@@ -285,9 +292,54 @@ static void there_is_nothing_to_read(void **state) {
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+/* One that an edit was refused for leaves nothing behind; one in which an edit was recorded stays, also if the
+ * edit was undone. */
+static void an_unused_ledger_goes_again(void **state) {
+    (void)state;
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    me_ledger *l = open_ledger(true);
+    assert_int_equal(access(path, F_OK), 0);
+    me_ledger_close(l);
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        char name[sizeof path + 16];
+        (void)snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        assert_int_not_equal(access(name, F_OK), 0);
+    }
+    l = open_ledger(true);
+    set_state(l, add(l, "{1}", "x"), MOBIEDIT_RECORD_UNDONE, 0);
+    me_ledger_close(l);
+    assert_int_equal(access(path, F_OK), 0);
+    me_ledger_close(open_ledger(true));
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* Whoever made the ledger does not take it away from one who has it open, and one who comes between is told. */
+static void an_unused_ledger_stays_for_others(void **state) {
+    (void)state;
+    me_ledger *made = open_ledger(true), *other = open_ledger(true);
+    me_ledger_close(made);
+    assert_int_equal(access(path, F_OK), 0);
+    (void)add(other, "{1}", "x");
+    me_ledger_close(other);
+    me_ledger *l = open_ledger(false);
+    me_records records = read_all(l);
+    assert_int_equal(records.n, 1);
+    me_records_free(&records);
+    me_ledger_close(l);
+    assert_int_equal(fresh(state), 0);
+    other = open_ledger(true);
+    assert_int_equal(unlink(path), 0);
+    int64_t id;
+    mobiedit_error err = {0};
+    assert_int_equal(try_add(other, "{1}", "x", &id, &err), MOBIEDIT_E_IO);
+    assert_non_null(strstr(err.message, "removed"));
+    me_ledger_close(other);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void another_models_ledger_is_refused(void **state) {
     (void)state;
-    me_ledger_close(open_ledger(true));
+    make_ledger();
     const tiny_model_options other = {.seed = 9};
     char other_path[512], renamed[512], other_fingerprint[ME_FINGERPRINT_SIZE];
     (void)snprintf(other_path, sizeof other_path, "%s", scratch_path("other.gguf"));
@@ -334,7 +386,7 @@ static void another_version_is_refused(void **state) {
     for (int version = ME_LEDGER_VERSION - 1; version <= ME_LEDGER_VERSION + 1; version += 2) {
         char sql[64];
         (void)fresh(NULL);
-        me_ledger_close(open_ledger(true));
+        make_ledger();
         (void)snprintf(sql, sizeof sql, "PRAGMA user_version = %d", version);
         run_sql(sql);
         check_refused(MOBIEDIT_E_UNSUPPORTED, "version");
@@ -637,6 +689,8 @@ int main(void) {
         cmocka_unit_test_setup(what_is_rolled_back_did_not_happen, fresh),
         cmocka_unit_test_setup(holding_is_forgotten_with_a_change, fresh),
         cmocka_unit_test_setup(there_is_nothing_to_read, fresh),
+        cmocka_unit_test_setup(an_unused_ledger_goes_again, fresh),
+        cmocka_unit_test_setup(an_unused_ledger_stays_for_others, fresh),
         cmocka_unit_test_setup(another_models_ledger_is_refused, fresh),
         cmocka_unit_test_setup(every_byte_of_the_tensors_counts, fresh),
         cmocka_unit_test_setup(another_version_is_refused, fresh),
