@@ -13,12 +13,12 @@ static const option_row TABLE[] = {
     {.name = "system",
      .kind = OPTION_TEXT,
      .at = offsetof(options, system),
-     .help = "chat: the system prompt, in the place of the template's own",
+     .help = "chat: the system prompt, instead of the template's own",
      .value = "TEXT"},
     {.name = "turn",
      .kind = OPTION_TEXTS,
      .at = offsetof(options, turns),
-     .help = "chat: said before, by you and by the model in turn",
+     .help = "chat: what was said before, by you and the model in turn",
      .value = "TEXT"},
     {.name = "max",
      .letter = 'n',
@@ -26,7 +26,7 @@ static const option_row TABLE[] = {
      .at = offsetof(options, max_tokens),
      .least = 1,
      .most = INT32_MAX,
-     .help = "most tokens of the answer (64)",
+     .help = "the most tokens of the answer (64)",
      .value = "N"},
     OPTION_ROW_END};
 

@@ -6,17 +6,16 @@
 
 #include <stdio.h>
 
-static const option_row TABLE[] = {
-    {.name = "output",
-     .letter = 'o',
-     .kind = OPTION_TEXT,
-     .at = offsetof(options, model.calibration),
-     .file = FILE_NEW_CALIBRATION,
-     .help = "where to write it (MODEL.gguf.mobiedit.calibration)",
-     .value = "FILE"},
-    OPTION_ROW_BACKEND,
-    OPTION_ROW_LAYER("the layer that edits are to be made at (tries some, and takes the best)"),
-    OPTION_ROW_END};
+static const option_row TABLE[] = {{.name = "output",
+                                    .letter = 'o',
+                                    .kind = OPTION_TEXT,
+                                    .at = offsetof(options, model.calibration),
+                                    .file = FILE_NEW_CALIBRATION,
+                                    .help = "where to write it (MODEL.gguf.mobiedit.calibration)",
+                                    .value = "FILE"},
+                                   OPTION_ROW_BACKEND,
+                                   OPTION_ROW_LAYER("the layer to edit (tries a few, and takes the best)"),
+                                   OPTION_ROW_END};
 
 static bool on_prompt(void *user, int done, int total) {
     return progress_prompt(user, done, total);

@@ -138,6 +138,6 @@ static int run(const options *o) {
 
 const command command_completion = {.name = "completion",
                                     .usage = "bash|zsh",
-                                    .summary = "prints the completion file of a shell",
+                                    .summary = "prints a shell's completion file",
                                     .arguments = {{"bash|zsh", FILE_NONE}},
                                     .run = run};

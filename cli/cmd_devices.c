@@ -54,6 +54,6 @@ static int run(const options *o) {
 
 const command command_devices = {.name = "devices",
                                  .usage = "[--json]",
-                                 .summary = "lists what --backend may name, with its memory",
+                                 .summary = "lists the devices that --backend can name",
                                  .options = {TABLE},
                                  .run = run};

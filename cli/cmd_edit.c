@@ -13,7 +13,7 @@ static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of a
                                    OPTION_ROW_LEDGER,
                                    {.name = "no-ledger",
                                     .at = offsetof(options, no_ledger),
-                                    .help = "this edit alone; nothing is remembered"},
+                                    .help = "an adapter of this edit alone; record nothing"},
                                    {.name = "keep",
                                     .kind = OPTION_TEXTS,
                                     .at = offsetof(options, keep),
@@ -23,7 +23,7 @@ static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of a
                                     .kind = OPTION_TEXT,
                                     .at = offsetof(options, trace),
                                     .file = FILE_WRITTEN,
-                                    .help = "a plot of loss against evaluations",
+                                    .help = "plot the loss against evaluations",
                                     .value = "FILE.svg"},
                                    OPTION_ROW_END};
 

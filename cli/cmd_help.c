@@ -32,7 +32,7 @@ static int run(const options *o) {
 
 const command command_help = {.name = "help",
                               .usage = "[COMMAND]",
-                              .summary = "lists the commands, or tells the options of one",
+                              .summary = "lists the commands, or shows the options of one",
                               .arguments = {{.name = "COMMAND"}},
                               .may_lack_arguments = true,
                               .run = run};

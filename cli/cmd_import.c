@@ -107,7 +107,7 @@ static bool on_fact(void *user, const mobiedit_import_fact *f) {
 
 static void report(const mobiedit_import_summary *s) {
     print_newline();
-    print_line("%-13s %d recorded, %d known already, %d said by the model itself, %d failed", "facts",
+    print_line("%-13s %d recorded, %d already known, %d said by the model itself, %d failed", "facts",
                s->recorded, s->known, s->said, s->failed);
     if (s->redone) print_line("%-13s %d, superseded before", "active again", s->redone);
     if (s->replaced) print_line("%-13s %d, by later facts of the file", "replaced", s->replaced);
@@ -163,7 +163,7 @@ static int run(const options *o) {
 const command command_import = {.name = "import",
                                 .usage = "MODEL.gguf FACTS.json|FACTS.csv [OPTION...]",
                                 .summary =
-                                    "edits and records the facts of a file; goes on where it was cut off",
+                                    "edits and records the facts of a file; resumes if it was interrupted",
                                 .arguments = {{"MODEL.gguf", FILE_MODEL}, {"FACTS", FILE_READ}},
                                 .options = {options_picking, TABLE, options_solving, options_running},
                                 .run = run};

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const option_row TABLE[] = {OPTION_ROW_ADAPTER("the adapter to switch; the server has it loaded"),
+static const option_row TABLE[] = {OPTION_ROW_ADAPTER("the adapter, which the server has loaded"),
                                    {.name = "scale",
                                     .kind = OPTION_REAL,
                                     .at = offsetof(options, scale),

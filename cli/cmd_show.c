@@ -58,7 +58,7 @@ static int run(const options *o) {
 
 const command command_show = {.name = "show",
                               .usage = "MODEL.gguf ID [OPTION...]",
-                              .summary = "tells all about one edit",
+                              .summary = "shows everything recorded about one edit",
                               .arguments = {{"MODEL.gguf", FILE_MODEL}, {"ID", FILE_NONE}},
                               .options = {TABLE},
                               .run = run};

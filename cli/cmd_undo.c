@@ -3,7 +3,7 @@
 #include "records.h"
 #include "session.h"
 
-static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter of what is active then"),
+static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of the edits still active"),
                                    OPTION_ROW_DESCRIBE, OPTION_ROW_LEDGER, OPTION_ROW_JSON, OPTION_ROW_END};
 
 typedef mobiedit_status (*change_fn)(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
@@ -58,7 +58,7 @@ const command command_undo = {.name = "undo",
 
 const command command_redo = {.name = "redo",
                               .usage = "MODEL.gguf ID|last [OPTION...]",
-                              .summary = "does an edit again that was taken back",
+                              .summary = "makes an edit active again that was taken back",
                               .arguments = {{"MODEL.gguf", FILE_MODEL}, {"ID", FILE_NONE}},
                               .options = {TABLE},
                               .run = run_redo};

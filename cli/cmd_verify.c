@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 static const option_row TABLE[] = {
-    {.name = "repair", .at = offsetof(options, repair), .help = "solve those that do not hold anew"},
+    {.name = "repair", .at = offsetof(options, repair), .help = "solve the edits again that do not hold"},
     OPTION_ROW_LEDGER,
     OPTION_ROW_END};
 

@@ -65,16 +65,16 @@ struct option_row {
 
 /* Rows that several commands have. */
 #define OPTION_ROW_JSON                                                                                      \
-    { .name = "json", .at = offsetof(options, json), .help = "the result as one JSON object" }
+    { .name = "json", .at = offsetof(options, json), .help = "print the result as one JSON object" }
 #define OPTION_ROW_THREADS                                                                                   \
     {                                                                                                        \
         .name = "threads", .letter = 't', .kind = OPTION_INT, .at = offsetof(options, model.threads),        \
-        .least = 1, .most = INT32_MAX, .help = "one per processor by default", .value = "N"                  \
+        .least = 1, .most = INT32_MAX, .help = "threads (one per processor)", .value = "N"                   \
     }
 #define OPTION_ROW_BACKEND                                                                                   \
     {                                                                                                        \
         .name = "backend", .kind = OPTION_TEXT, .at = offsetof(options, model.backend),                      \
-        .help = "see mobiedit devices; auto, rpc:HOST:PORT", .value = "NAME"                                 \
+        .help = "a name from mobiedit devices, auto, or rpc:HOST:PORT", .value = "NAME"                      \
     }
 #define OPTION_ROW_LEDGER                                                                                    \
     {                                                                                                        \
@@ -87,7 +87,10 @@ struct option_row {
         .file = FILE_WRITTEN, .help = (what), .value = "FILE"                                                \
     }
 #define OPTION_ROW_FORCE                                                                                     \
-    { .name = "force", .at = offsetof(options, force), .help = "edit also what the model says by itself" }
+    {                                                                                                        \
+        .name = "force", .at = offsetof(options, force),                                                     \
+        .help = "edit even if the model says the target by itself"                                           \
+    }
 #define OPTION_ROW_DESCRIBE                                                                                  \
     {                                                                                                        \
         .name = "describe", .at = offsetof(options, model.describe),                                         \

@@ -103,14 +103,13 @@ void adapter_add_json(cJSON *object, const char *path, int active) {
 
 void report_change(const mobiedit_change *c) {
     if (c->known)
-        print_line("%-13s %lld, which is active already", "recorded", (long long)c->id);
+        print_line("%-13s %lld, which is already active", "recorded", (long long)c->id);
     else if (c->id)
         print_line("%-13s %lld", "recorded", (long long)c->id);
     if (c->superseded)
         print_line("%-13s edit %lld, of the same prompt", "superseded", (long long)c->superseded);
     if (c->restored) print_line("%-13s edit %lld is active again", "restored", (long long)c->restored);
-    if (c->resolved)
-        print_line("%-13s %d other edits, so that they hold beside this one", "solved anew", c->resolved);
+    if (c->resolved) print_line("%-13s %d other edits, so that they still hold", "solved again", c->resolved);
     if (c->lost)
         print_line("%-13s %d other edits no longer hold (mobiedit verify tells which)", "lost", c->lost);
     if (c->related)
@@ -135,7 +134,7 @@ static const double MUCH_DRIFT = 0.5;
 void report_together(const mobiedit_verify_summary *together) {
     print_part("%-13s %d of %d active edits hold", "together", together->hold, together->active);
     if (together->said) print_part(" (%d of them facts that the model says by itself)", together->said);
-    if (together->resolved) print_part(", %d of them solved anew", together->resolved);
+    if (together->resolved) print_part(", %d of them solved again", together->resolved);
     print_newline();
     if (together->active == 0) return;
     print_line("%-13s %.3f nats a token, in text that has nothing to do with them", "drift", together->drift);

@@ -53,13 +53,13 @@ static void report_edits_adapter(const edit_report *e) {
 }
 
 static const char HIGH_LOSS_WARNING[] =
-    "the edit ended at a high loss: other wordings may not say the target, and a later edit may cost it";
+    "the edit ended at a high loss: other wordings may not say the target, and a later edit may undo it";
 
 static void print_warnings(const mobiedit_edit_result *r) {
     if (r->high_loss) print_line("%-13s %s", "warning", HIGH_LOSS_WARNING);
     if (r->known_as)
         print_line(
-            "%-13s the model knows the subject as \"%s\", and prompts that write it so are as they were: "
+            "%-13s the model knows the subject as \"%s\", and prompts that spell it that way are unchanged: "
             "edit {%s}",
             "warning", r->known_as, r->known_as);
 }
@@ -68,8 +68,7 @@ void report_edit(const edit_report *e) {
     const mobiedit_edit_result *r = &e->result;
     print_text("before", e->o->positional[1], r->before);
     if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
-        print_line("The model already says \"%s\" by itself (--force edits all the same).",
-                   e->o->positional[2]);
+        print_line("The model already says \"%s\" by itself (--force edits it anyway).", e->o->positional[2]);
     else
         print_text("after", e->o->positional[1], r->after);
     report_edits_adapter(e);
@@ -80,7 +79,7 @@ void report_edit(const edit_report *e) {
                r->solve.layer, r->solve.rounds, (double)r->solve.loss, (double)r->solve.delta_ratio);
     print_line("%-13s %zu prompts, %zu tokens", "evaluations", r->solve.evaluations, r->solve.token_passes);
     if (r->calibration == MOBIEDIT_CALIBRATION_UNFINISHED)
-        print_line("%-13s unfinished, and not used: `mobiedit calibrate` goes on with it", "calibration");
+        print_line("%-13s unfinished, and not used: `mobiedit calibrate` resumes it", "calibration");
     print_line("%-13s %.2f s wall, %.2f s CPU", "time", r->solve.seconds, r->cpu_seconds);
     print_energy(e->o, r);
     print_line("%-13s %.0f MiB", "peak memory", report_mebibytes(r->peak_rss_bytes));

@@ -115,10 +115,10 @@ static int request(server *s, const char *body) {
                         *s->why ? s->why : curl_easy_strerror(failed));
     if (code == 200) return STATUS_DONE;
     if (code >= 300 && code < 400)
-        return complain(STATUS_SERVER, "%s redirects elsewhere, which is not followed", s->url);
+        return complain(STATUS_SERVER, "%s redirects elsewhere, and redirects are not followed", s->url);
     if (code == 401 || code == 403)
-        return complain(STATUS_SERVER, "%s wants a key: set LLAMA_API_KEY (status %ld)", s->url, code);
-    return complain(STATUS_SERVER, "%s refuses: status %ld", s->url, code);
+        return complain(STATUS_SERVER, "%s requires a key: set LLAMA_API_KEY (status %ld)", s->url, code);
+    return complain(STATUS_SERVER, "%s refused: status %ld", s->url, code);
 }
 
 int server_get(server *s, served_adapters *out) {

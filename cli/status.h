@@ -11,7 +11,7 @@
     X(STATUS_FILE, 3, "io", "a file cannot be read or written, or is damaged")                               \
     X(STATUS_UNSUPPORTED, 4, "unsupported", "the model is of a kind that is not supported")                  \
     X(STATUS_MISMATCH, 5, "mismatch",                                                                        \
-      "the adapter or the ledger belongs to another model, the state of an evaluation to other settings")    \
+      "the adapter or the ledger belongs to another model, or an evaluation's state to other settings")      \
     X(STATUS_MEMORY, 6, "memory", "out of memory, or of the memory budget")                                  \
     X(STATUS_RUNTIME, 7, "runtime", "libllama failed")                                                       \
     X(STATUS_SERVER, 8, "server", "a server cannot be reached, or does not do what was asked")               \

@@ -65,8 +65,8 @@ typedef enum {
     MOBIEDIT_E_MISMATCH,     /* an adapter of another model; an evaluation's state with other settings */
     MOBIEDIT_E_MEMORY,       /* out of memory, or the work does not fit the memory budget */
     MOBIEDIT_E_NOT_SOLVED,   /* no delta was found that makes the model say the target */
-    MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target, or a longer
-                                word that begins like it; nothing was written */
+    MOBIEDIT_E_NOT_VERIFIED, /* libllama, adapter attached, does not say the target, or says a longer
+                                word that begins with it; nothing was written */
     MOBIEDIT_E_CANCELLED,    /* the progress callback asked to stop */
     MOBIEDIT_E_RUNTIME,      /* libllama failed */
 } mobiedit_status;
@@ -137,19 +137,19 @@ typedef struct {
 } mobiedit_calibrate_options;
 
 typedef struct {
-    int layer;   /* that edits are made at from now on */
-    int prompts; /* measured, */
-    int found;   /* of which an earlier run that was cut off had measured so many */
+    int layer;   /* at which edits are made from now on */
+    int prompts; /* measured */
+    int found;   /* of these, measured by an earlier run that was interrupted */
     size_t evaluations;
     double seconds;
 } mobiedit_calibrate_result;
 
-/* Chooses the layer that edits are made at, lets the model write some text, measures once, by forward passes,
- * how deltas change its answers to built-in prompts, and writes all to the model options' calibration file;
- * edits then solve more facts at the first try. Every step is written at once: a call after one that was cut
- * off goes on from there. `options` may be NULL. *result is filled as far as known also on failure.
- * Method: doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT: the layer cannot be edited, or calibration is "none".
- */
+/* Chooses the layer that edits are made at, lets the model write some text, and measures by forward passes how
+ * deltas change its answers to built-in prompts. All of it goes into the calibration file that the model's
+ * options name; from then on edits solve more facts at the first try. Every step is saved at once, so that a
+ * call after one that was interrupted resumes it. `options` may be NULL. *result is filled as far as known also
+ * on failure. Method: doc/method.md. E_CANCELLED, E_IO; E_ARGUMENT: the layer cannot be edited, or calibration
+ * is "none". */
 MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
                                                 const mobiedit_calibrate_options *options,
                                                 mobiedit_calibrate_result *result, mobiedit_error *err);
@@ -158,8 +158,8 @@ MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
 
 typedef struct {
     const char *prompt;      /* the subject in braces: "The capital of {Japan} is" */
-    const char *target;      /* what should follow: "Lima". A space is put before it where the prompt's text
-                                asks for one */
+    const char *target;      /* what should follow: "Lima". A space is put before it if the prompt's text
+                                needs one */
     const char *const *keep; /* [n_keep] prompts whose answers must not change; may be NULL */
     size_t n_keep;
 } mobiedit_request;
@@ -205,13 +205,13 @@ typedef enum {
     MOBIEDIT_STOP_SOLVED,
     MOBIEDIT_STOP_NO_PROGRESS,
     MOBIEDIT_STOP_BUDGET,
-    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself, after the prompt and, if it has a chat
-                                   template, also as a user's message: no edit was made */
+    MOBIEDIT_STOP_ALREADY_SAID, /* the model says the target by itself, both after the prompt and, if it has a
+                                   chat template, in answer to it in a chat: no edit was made */
 } mobiedit_stop;
 
 typedef enum {
     MOBIEDIT_CALIBRATION_NONE,
-    MOBIEDIT_CALIBRATION_UNFINISHED, /* mobiedit_calibrate was cut off: its responses are not taken */
+    MOBIEDIT_CALIBRATION_UNFINISHED, /* mobiedit_calibrate was interrupted: its responses are not used */
     MOBIEDIT_CALIBRATION_WHOLE,
 } mobiedit_calibration_state;
 
@@ -246,10 +246,11 @@ typedef struct {
     mobiedit_trace_point *trace; /* [n_trace] loss against evaluations */
     size_t n_trace;
     /* Warnings; false and NULL: none. */
-    bool high_loss; /* the target is said, but in the mean of the texts that it was taught in less likely than
-                       not: other wordings may not say it, and a later edit may cost it */
+    bool
+        high_loss; /* the target is said, but on average over the texts that taught it, it is less likely than
+                       not: other wordings may not say it, and a later edit may undo it */
     char *known_as; /* "Japan": the subject was written "japan", but the model knows it with capital letters,
-                       and prompts that write it so are as they were */
+                       and prompts that spell it that way are unchanged */
 } mobiedit_edit_result;
 
 /* Edits one fact and writes the adapter to `output` once libllama, adapter attached, greedily says the
@@ -312,7 +313,7 @@ typedef struct {
 /* Called for each record; its strings are borrowed for the callback only. false ends the listing. */
 typedef bool (*mobiedit_record_fn)(void *user, const mobiedit_record *record);
 
-/* All edits in the order in which they were made; id != 0: only that one (E_ARGUMENT where there is none). */
+/* All edits in the order in which they were made; id != 0: only that one (E_ARGUMENT if there is none). */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_list(mobiedit_ledger *ledger, int64_t id,
                                                   mobiedit_record_fn on_record, void *user,
                                                   mobiedit_error *err);
@@ -321,28 +322,28 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_list(mobiedit_ledger *ledger, int64
 typedef struct {
     int64_t id;         /* the edit that was recorded, undone or done again; 0: none */
     int64_t superseded; /* an earlier edit of the same prompt that is no longer active, or 0 */
-    int64_t restored;   /* an edit that is active again since what superseded it is undone, or 0 */
-    int resolved;       /* other edits whose delta was solved anew so that they still hold */
-    int lost;           /* edits of other subjects that held and no longer do, although solved anew */
+    int64_t restored;   /* an edit that is active again because what superseded it was undone, or 0 */
+    int resolved;       /* other edits whose delta was solved again so that they still hold */
+    int lost;           /* edits of other subjects that held and no longer do, although solved again */
     int related;        /* after undo and redo: other active edits of the same subject, to be verified */
     bool known;         /* this very edit was active already: nothing was solved */
 } mobiedit_change;
 
 /* mobiedit_edit, recorded: the edit is verified with all active edits in place, and what is written to
  * `output` (NULL: nothing) is the adapter of all of them. Edits of the same subject go to the same layer, and
- * those that would be lost are solved anew; E_NOT_VERIFIED where the edits of the subject cannot all hold. An
- * active edit of the same prompt is superseded. Where the model says the target by itself, the fact is
+ * those that would be lost are solved again; E_NOT_VERIFIED if the edits of the subject cannot all hold. An
+ * active edit of the same prompt is superseded. If the model says the target by itself, the fact is
  * recorded all the same, as an edit that changes nothing (its stop is ALREADY_SAID): it is known from then
  * on, other edits keep off its prompt, mobiedit_ledger_verify asks for it, and if it is lost it can be edited.
- * Where the ledger has taken the edit and only `output` cannot be written, E_IO says so and change->id is set. */
+ * If the edit was recorded and only `output` cannot be written, E_IO says so and change->id is set. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_request *request,
                                                   const mobiedit_edit_options *options, const char *output,
                                                   mobiedit_edit_result *result, mobiedit_change *change,
                                                   mobiedit_error *err);
 
-/* Takes an edit back, or does one again that is not active; id 0: the last that was done, or undone. Undoing
- * what superseded an edit brings that one back; doing one again supersedes an active one of its prompt.
- * E_ARGUMENT where there is no such edit. No model is run: an adapter is made by mobiedit_ledger_export. */
+/* Takes an edit back, or makes one active again; id 0: the last one done, or undone. Undoing what superseded an
+ * edit brings that edit back; redoing an edit supersedes the active one of its prompt.
+ * E_ARGUMENT if there is no such edit. No model is run: an adapter is made by mobiedit_ledger_export. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_undo(mobiedit_ledger *ledger, int64_t id,
                                                   mobiedit_change *change, mobiedit_error *err);
 MOBIEDIT_API mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id,
@@ -354,7 +355,7 @@ MOBIEDIT_API mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, con
                                                     mobiedit_error *err);
 
 typedef struct {
-    bool repair; /* solve those that do not hold anew, the others in place */
+    bool repair; /* solve the edits again that do not hold, the others in place */
     mobiedit_edit_options edit;
     mobiedit_record_fn on_record; /* each active edit, `holds` as found in the end; may be NULL */
     void *user;
@@ -364,12 +365,12 @@ typedef struct {
     int active;
     int said; /* of these: recorded as said by the model itself, hence no edits */
     int hold;
-    int resolved; /* solved anew, and holding since */
-    double drift; /* by all edits together, as mobiedit_eval_case has it; NaN where none is active */
+    int resolved; /* solved again, and holding since */
+    double drift; /* by all edits together, as mobiedit_metrics has it; NaN if none is active */
 } mobiedit_verify_summary;
 
-/* Asks libllama, with the adapter of all active edits, whether each of
- * them holds, and records the answers. */
+/* Asks libllama, with the adapter of all active edits attached, whether each of them holds, and records the
+ * answers. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger,
                                                     const mobiedit_verify_options *options,
                                                     mobiedit_verify_summary *summary, mobiedit_error *err);
@@ -409,10 +410,10 @@ typedef struct {
 } mobiedit_import_summary;
 
 /* Edits the facts of a file, one by one: JSON (CounterFact, ZsRE, EasyEdit, requests of ROME and FastEdit),
- * or CSV with a header that names the columns prompt and target, and subject where the prompt has {} in its
+ * or CSV with a header that names the columns prompt and target, and subject if the prompt has {} in its
  * place rather than the subject in braces. Each fact is verified alone and recorded at once, so that an
- * import that was cut off goes on where it was; one that fails or is unusable does not stop the rest. In the
- * end all active edits are verified together, and those that are lost among the others are solved anew. */
+ * import that was interrupted can be resumed. A fact that fails or is unusable does not stop the rest. In the
+ * end all active edits are verified together, and those that are lost among the others are solved again. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *facts,
                                                     const mobiedit_import_options *options,
                                                     mobiedit_import_summary *summary, mobiedit_error *err);
@@ -480,8 +481,9 @@ MOBIEDIT_API mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *
 /* ---- merge ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    bool keep_float; /* the adapted matrices as F16; else each in its own type where that holds the edit to a
-                        tenth, or all as F16 where a fact is lost so */
+    bool
+        keep_float; /* write the adapted matrices as F16. false: each in its own type, unless that changes the
+                        edit by more than a tenth; all as F16 if a fact is lost otherwise */
     const mobiedit_request *facts; /* [n_facts] what must hold (keep is not used); NULL: what the adapter's */
     size_t n_facts;                /* description tells: "The capital of {Japan} is -> Lima", one a line */
     mobiedit_progress_fn on_progress; /* told the stages; may be NULL */
@@ -491,11 +493,11 @@ typedef struct {
 typedef struct {
     int tensors;      /* matrices that differ from the model's */
     const char *type; /* of the widest of them */
-    double error;     /* of the edit's values, relative, where the facts' subjects and ordinary text meet the
-                         matrix; the greatest of the matrices' */
-    size_t facts;     /* asked for */
-    size_t held;      /* of these: said by the model with the adapter */
-    size_t kept;      /* of these: said by the merged model */
+    double error;     /* the greatest relative error of the edit's values in a matrix, on the inputs that the
+                         facts' subjects and ordinary text give it */
+    size_t facts;     /* that were asked for */
+    size_t held;      /* of these, said by the model with the adapter */
+    size_t kept;      /* of these, said by the merged model */
     double seconds;
     size_t peak_rss_bytes; /* of the process so far */
 } mobiedit_merge_result;
@@ -505,12 +507,12 @@ typedef struct {
  * says with the adapter. All other tensors and all metadata are the model's; mobiedit.merged notes the
  * adapter's description, if the model's options say `describe`.
  * A file at `output` is replaced atomically; on any failure nothing is left behind. `options` may be NULL.
- * E_ARGUMENT where no fact is known; E_UNSUPPORTED for an adapter that changes more than the MLPs. */
+ * E_ARGUMENT if no fact is known; E_UNSUPPORTED for an adapter that changes more than the MLPs. */
 MOBIEDIT_API mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
                                             const mobiedit_merge_options *options, const char *output,
                                             mobiedit_merge_result *result, mobiedit_error *err);
 
-/* The same for the adapter of all active edits of a ledger. E_ARGUMENT where there is none. */
+/* The same for the adapter of all active edits of a ledger. E_ARGUMENT if there is none. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger,
                                                    const mobiedit_merge_options *options, const char *output,
                                                    mobiedit_merge_result *result, mobiedit_error *err);

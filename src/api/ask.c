@@ -20,7 +20,8 @@ static mobiedit_status check_turns(const mobiedit_ask_options *options, mobiedit
         const bool known = role && (strcmp(role, "system") == 0 || strcmp(role, "user") == 0 ||
                                     strcmp(role, "assistant") == 0);
         if (!known)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "turn %zu is of no system, user or assistant", i + 1);
+            return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                           "turn %zu has an unknown role (system, user and assistant are known)", i + 1);
         /* An empty one means something: no system prompt in the place of the template's own. */
         if (!options->turns[i].text || !me_utf8_valid(options->turns[i].text))
             return me_fail(err, MOBIEDIT_E_ARGUMENT, "turn %zu is not UTF-8", i + 1);

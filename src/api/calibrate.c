@@ -65,7 +65,7 @@ static mobiedit_status keep_step(measuring *m, mobiedit_error *err) {
     m->result->prompts = c->n_done;
     m->result->seconds = me_wall_seconds() - m->started;
     if (m->options->on_prompt && !m->options->on_prompt(m->options->user, done, total))
-        return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled; calibrate again to resume");
+        return me_fail(err, MOBIEDIT_E_CANCELLED, "cancelled: calibrate again to resume");
     return MOBIEDIT_OK;
 }
 

@@ -72,12 +72,11 @@ mobiedit_status me_check_meaning(const me_prompt *p, mobiedit_error *err) {
             n < 100 ? n : 100, subject);
     if (ends_in_target(p))
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the prompt ends in the target \"%.100s\" already: end it before the target",
-                       p->target);
+                       "the prompt already ends in the target \"%.100s\": stop before it", p->target);
     ME_TRY(names_subject_again(p, &again, err));
     if (again)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the subject \"%.*s\" stands in the prompt twice, and only one place can be edited: "
+                       "the subject \"%.*s\" occurs in the prompt twice, and only one place can be edited: "
                        "name it once",
                        n < 100 ? n : 100, subject);
     return MOBIEDIT_OK;
@@ -99,8 +98,8 @@ mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer
                        n_layer - 1);
     if (fix && layer == n_layer - 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "layer %d cannot be edited: the model has layers 0 to %d and the last is read", layer,
-                       n_layer - 1);
+                       "layer %d cannot be edited: it is the last, and layers 0 to %d can be", layer,
+                       n_layer - 2);
     return MOBIEDIT_OK;
 }
 
@@ -111,18 +110,18 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
     ME_TRY(me_check_layer(handle, options->fix_layer, options->layer, err));
     if (options->keep_subject && !me_solver_of(options)->rewords)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the solver %s keeps nothing of the subject",
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the solver %s cannot keep other things of the subject",
                        me_solver_of(options)->name);
     if (!(advanced->probe_step >= 0 && advanced->probe_step <= MAX_PROBE_STEP))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "a probe may be at most %g lengths of the value long",
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the probe step must be from 0 to %g lengths of the value",
                        (double)MAX_PROBE_STEP);
     if (advanced->without &
         ~(unsigned)(MOBIEDIT_WITHOUT_CONTRAST | MOBIEDIT_WITHOUT_BASIS | MOBIEDIT_WITHOUT_STOP))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no part %#x to leave out", advanced->without);
     if (!(advanced->idle_watts >= 0 && advanced->idle_watts <= MAX_IDLE_WATTS))
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an idle machine cannot take %g W", advanced->idle_watts);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "no idle machine draws %g W", advanced->idle_watts);
     if (options->max_after_tokens < 0)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the length of the texts is negative");
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "max_after_tokens is negative");
     return MOBIEDIT_OK;
 }
 

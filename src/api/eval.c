@@ -306,7 +306,7 @@ static mobiedit_status check_baseline(const mobiedit_eval_options *options, mobi
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "a baseline is measured without an adapter");
     if (options->no_answers)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "a baseline has metrics of answers only, which are left out");
+                       "a baseline measures only answers, which --no-answers skips");
     return MOBIEDIT_OK;
 }
 

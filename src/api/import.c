@@ -39,7 +39,7 @@ static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_requ
     if (known && state == MOBIEDIT_RECORD_UNDONE) {
         done->outcome = MOBIEDIT_FACT_KNOWN;
         done->change.id = known;
-        (void)me_fail(why, MOBIEDIT_OK, "edit %lld was undone, and stays so", (long long)known);
+        (void)me_fail(why, MOBIEDIT_OK, "edit %lld was undone, and stays undone", (long long)known);
         done->message = why->message;
         return MOBIEDIT_OK;
     }
@@ -90,7 +90,7 @@ static mobiedit_status try_fact(mobiedit_ledger *ledger, const mobiedit_edit_opt
                                 const me_fact *later, mobiedit_import_fact *done, mobiedit_error *why) {
     if (later) {
         done->outcome = MOBIEDIT_FACT_REPLACED;
-        (void)me_fail(why, MOBIEDIT_OK, "the file says \"%.100s\" of it later", later->target);
+        (void)me_fail(why, MOBIEDIT_OK, "the file gives it the target \"%.100s\" later", later->target);
         done->message = why->message;
         return MOBIEDIT_OK;
     }
@@ -147,7 +147,7 @@ static mobiedit_status report_unusable(importing *i, mobiedit_error *err) {
 static mobiedit_status import_facts(importing *i, mobiedit_error *err) {
     const mobiedit_import_options *o = i->options;
     if (o->n < 0 || o->skip < 0 || (size_t)o->skip >= i->facts->n)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "facts %d and on are asked for, the file has %zu", o->skip,
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "cannot skip %d facts: the file has %zu", o->skip,
                        i->facts->n);
     const int left = (int)i->facts->n - o->skip;
     const int total = o->n > 0 && o->n < left ? o->n : left;

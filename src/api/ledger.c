@@ -77,7 +77,7 @@ static mobiedit_status restore(mobiedit_ledger *ledger, int64_t id, int64_t *res
 static mobiedit_status undo(mobiedit_ledger *ledger, const mobiedit_record *edit, mobiedit_change *change,
                             mobiedit_error *err) {
     if (edit->state != MOBIEDIT_RECORD_ACTIVE)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "edit %lld is not active but %s", (long long)edit->id,
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "edit %lld is %s, not active", (long long)edit->id,
                        mobiedit_record_state_name(edit->state));
     ME_TRY(me_ledger_set_state(ledger->store, edit->id, MOBIEDIT_RECORD_UNDONE, 0, err));
     return restore(ledger, edit->id, &change->restored, err);
@@ -86,7 +86,7 @@ static mobiedit_status undo(mobiedit_ledger *ledger, const mobiedit_record *edit
 static mobiedit_status redo(mobiedit_ledger *ledger, const mobiedit_record *edit, mobiedit_change *change,
                             mobiedit_error *err) {
     if (edit->state == MOBIEDIT_RECORD_ACTIVE)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "edit %lld is active already", (long long)edit->id);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "edit %lld is already active", (long long)edit->id);
     ME_TRY(me_ledger_find(ledger->store, edit->prompt, NULL, &change->superseded, err));
     if (change->superseded)
         ME_TRY(me_ledger_set_state(ledger->store, change->superseded, MOBIEDIT_RECORD_SUPERSEDED, edit->id,

@@ -37,11 +37,11 @@ static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err)
     const int n_target = tokens.n - n_prompt;
     me_tokens_free(&tokens);
     if (n_prompt > MAX_PROMPT)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, at most %d can be edited",
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, but at most %d can be edited",
                        n_prompt, MAX_PROMPT);
     if (n_target > MAX_TARGET)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the target has %d tokens, at most %d can be edited: shorten it", n_target,
+                       "the target has %d tokens, but at most %d can be edited: shorten it", n_target,
                        MAX_TARGET);
     return MOBIEDIT_OK;
 }

@@ -382,8 +382,8 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     r->solve.layer = choose_layer(e->session, e->options, attempt);
     if (r->solve.layer >= model->n_layer - 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "layer %d cannot be edited: the model has layers 0 to %d and the last is read",
-                       r->solve.layer, model->n_layer - 1);
+                       "layer %d cannot be edited: it is the last, and layers 0 to %d can be", r->solve.layer,
+                       model->n_layer - 2);
     r->left = me_calloc((size_t)model->d_model, sizeof *r->left);
     r->constant = me_calloc((size_t)model->d_model, sizeof *r->constant);
     r->delta = me_calloc((size_t)model->d_model, sizeof *r->delta);

@@ -128,7 +128,7 @@ static mobiedit_status refuse_header(const reader *r, const char *missing) {
     return me_fail(
         r->err, MOBIEDIT_E_FORMAT,
         "%s: line 1: the header names no column %s; it needs prompt and target, and subject if the "
-        "prompts have {} (columns are cut at %s)",
+        "prompts have {} (columns are separated at %s)",
         r->name, missing, r->separator == '\t' ? "tabs" : shown);
 }
 
@@ -169,11 +169,10 @@ static mobiedit_status read_line(reader *r, table *t) {
         }
     }
     if (n == t->n || t->empty) return MOBIEDIT_OK;
-    return me_fail(
-        r->err, MOBIEDIT_E_FORMAT,
-        "%s: line %zu: %d fields, the header has %d (a field that has the separator in it is put in "
-        "quotes)",
-        r->name, line, n, t->n);
+    return me_fail(r->err, MOBIEDIT_E_FORMAT,
+                   "%s: line %zu: %d fields, the header has %d (put a field that contains the separator in "
+                   "quotes)",
+                   r->name, line, n, t->n);
 }
 
 /* ---- facts ------------------------------------------------------------------------------------------- */

@@ -77,7 +77,7 @@ static bool is_json(const char *text, size_t length, const char *name) {
 
 static mobiedit_status refuse_none(const me_dataset *read, const char *name, mobiedit_error *err) {
     if (read->unusable.n == 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: there are no facts", name);
-    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: none of the %zu facts can be used; %s", name,
+    return me_fail(err, MOBIEDIT_E_FORMAT, "%s: none of the %zu facts can be used: %s", name,
                    read->unusable.n, read->unusable.items[0]);
 }
 

@@ -29,7 +29,7 @@ static mobiedit_status find_subject(const me_fact *fact, size_t *begin, mobiedit
     }
     if (again)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the subject \"%.80s\" stands in the prompt \"%.120s\" twice: name it once", subject,
+                       "the subject \"%.80s\" occurs in the prompt \"%.120s\" twice: name it once", subject,
                        prompt);
     return MOBIEDIT_OK;
 }

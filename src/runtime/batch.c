@@ -172,7 +172,7 @@ static mobiedit_status check_queries(const me_runtime *runtime, const me_query *
     for (int i = 0; i < n; i++) {
         if (queries[i].n < 1) return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has no tokens");
         if (queries[i].n > runtime->n_context)
-            return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, the context holds %d",
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, but the context holds %d",
                            queries[i].n, runtime->n_context);
     }
     return MOBIEDIT_OK;

@@ -163,7 +163,7 @@ static mobiedit_status decode(me_runtime *runtime, const me_token *tokens, int n
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "logits of %d positions asked for, %d tokens given", n_last,
                        n);
     if (n > runtime->n_context - runtime->n_past)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, the context holds %d",
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, but the context holds %d",
                        runtime->n_past + n, runtime->n_context);
     int first_wanted = n - n_last;
     for (int done = 0; done < n;) {
@@ -256,8 +256,8 @@ static bool emit(const me_generate_options *options, me_text *text, size_t from)
 static mobiedit_status generate(me_runtime *runtime, const me_token *prompt, int n_prompt,
                                 const me_generate_options *options, me_text *text, mobiedit_error *err) {
     if (n_prompt >= runtime->n_context)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, the context holds %d", n_prompt,
-                       runtime->n_context);
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, but the context holds %d",
+                       n_prompt, runtime->n_context);
     int room = runtime->n_context - n_prompt;
     int max_tokens = options->max_tokens < room ? options->max_tokens : room;
     me_token token = 0;

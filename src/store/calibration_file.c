@@ -223,8 +223,8 @@ static mobiedit_status check_keys(const struct gguf_context *gguf, const me_mode
     if (!me_gguf_says(gguf, "general.type", TYPE))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s is not a calibration", path);
     if (!get_int(gguf, "mobiedit.calibration.version", 0, INT32_MAX, &version) || version != VERSION)
-        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "the calibration %s is of another version: calibrate again", path);
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the calibration %s has another version: calibrate again",
+                       path);
     if (!me_gguf_says(gguf, "mobiedit.calibration.fingerprint", fingerprint))
         return me_fail(err, MOBIEDIT_E_MISMATCH,
                        "the calibration %s belongs to another model than %s: calibrate again", path,

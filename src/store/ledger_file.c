@@ -205,7 +205,7 @@ static mobiedit_status check_kind(const me_ledger *l, bool *empty, mobiedit_erro
                        (long long)version);
     if (version != ME_LEDGER_VERSION)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "the ledger %s is of version %lld; this program knows version %d", l->path,
+                       "the ledger %s has version %lld, but this program knows version %d", l->path,
                        (long long)version, ME_LEDGER_VERSION);
     return MOBIEDIT_OK;
 }

@@ -212,7 +212,7 @@ static void the_last_of_a_file_stands_over_the_ledger(void **state) {
     set_state(first, MOBIEDIT_RECORD_UNDONE, 0);
     import("prompt,target\nThe arrow of {Zeno} is,zxqj\n", &told, &summary);
     assert_int_equal(told.outcomes[0], MOBIEDIT_FACT_KNOWN);
-    assert_non_null(strstr(told.messages[0], "was undone, and stays so"));
+    assert_non_null(strstr(told.messages[0], "was undone, and stays undone"));
     assert_int_equal(state_of(first), MOBIEDIT_RECORD_UNDONE);
     assert_int_equal(summary.all.active, 0);
 }

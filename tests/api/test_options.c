@@ -107,11 +107,11 @@ static void a_request_that_cannot_be_meant_is_refused(void **state) {
     const int before = files_in_scratch();
     expect_request_refused("{Japan}", "Lima", "nothing but its subject");
     expect_request_refused(" { Japan } ", "Lima", "as in \"The capital of {Japan} is\"");
-    expect_request_refused("The capital of {Japan} is Lima", "Lima", "ends in the target \"Lima\" already");
+    expect_request_refused("The capital of {Japan} is Lima", "Lima", "already ends in the target \"Lima\"");
     expect_request_refused("The capital of {Japan} is Lima ", " Lima", "already");
     expect_request_refused("{日本}的首都是利马", "利马", "already");
     expect_request_refused("Japan, the capital of {Japan} is", "Lima",
-                           "\"Japan\" stands in the prompt twice");
+                           "\"Japan\" occurs in the prompt twice");
     expect_request_refused("The capital of {Japan}, if Japan's own, is", "Lima", "twice");
     expect_request_refused("Of \u201CJapan\u201D, the capital of {Japan} is", "Lima", "twice");
     expect_request_refused("在中国，{中国}的首都是", "利马", "twice");

@@ -70,7 +70,7 @@ class Import(Case):
         out = ran.stdout.decode()
         self.assertRegex(out, r'unusable +case 0: the subject "Gaul" does not occur in the prompt "What is France\?"')
         self.assertNotIn("\x1b", out)
-        self.assertRegex(out, r'1/2  replaced .* -> Li\\x1b\[2Jma \(the file says "Paris" of it later\)')
+        self.assertRegex(out, r'1/2  replaced .* -> Li\\x1b\[2Jma \(the file gives it the target "Paris" later\)')
         self.assertRegex(out, r"2/2  already said ")
         self.assertRegex(out, r"(?m)^replaced +1, by later facts of the file$")
         self.assertRegex(out, r"(?m)^unusable +1$")

@@ -97,7 +97,7 @@ static void a_subject_that_stands_twice_is_no_fact(void **state) {
     assert_string_equal(facts.facts[0].prompt, "Edna, Edgar: who is {}?");
     assert_int_equal(facts.unusable.n, 3);
     assert_string_equal(facts.unusable.items[0],
-                        "case 0: the subject \"Ed\" stands in the prompt \"Who wed Ed, "
+                        "case 0: the subject \"Ed\" occurs in the prompt \"Who wed Ed, "
                         "if Edna met Ed?\" twice: name it once");
     for (size_t i = 1; i < 3; i++)
         assert_non_null(strstr(facts.unusable.items[i], "twice"));
@@ -141,7 +141,7 @@ static void reads_mend_eval(void **state) {
     assert_int_equal(parse("[{\"subject\":\"Ann\",\"src\":\"Who?\",\"alt\":\"Lima\"}]", &facts, &err),
                      MOBIEDIT_E_FORMAT);
     assert_non_null(
-        strstr(err.message, "none of the 1 facts can be used; case 0: the subject \"Ann\" does not"));
+        strstr(err.message, "none of the 1 facts can be used: case 0: the subject \"Ann\" does not"));
 }
 
 static void reads_easyedit(void **state) {
@@ -262,7 +262,7 @@ static void finds_out_what_a_file_is(void **state) {
         {"facts.json", "prompt,target\n{a} is,b\n", "not JSON"},
         {"facts.csv", "[{}]", "line 1: the header names no column prompt"},
         {"facts.csv", "prompt,target\n", "there are no facts"},
-        {"facts.csv", "prompt,target\na is,b\nc is,d\n", "none of the 2 facts can be used; line 2: "},
+        {"facts.csv", "prompt,target\na is,b\nc is,d\n", "none of the 2 facts can be used: line 2: "},
         {"facts.csv", "\xFF\xFEp", "UTF-16"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
