@@ -12,7 +12,7 @@
  *              them; with its default settings, which repack the weights
  *
  * Our engine is the native one, or with -B the ggml engine on that backend, where libllama then has all its
- * layers too.
+ * layers too, or with -B llama the llama engine.
  *
  * The contenders take turns; medians of the rounds, and of the ratios within a round, are printed. */
 #define _POSIX_C_SOURCE 200809L
@@ -28,6 +28,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { SUFFIX, HIDDEN, RESPONSES, WHOLE, LIBLLAMA, N_CONTENDERS };
@@ -94,8 +95,10 @@ static void open_engine(bench *b) {
     const me_ggml_options options = {.backend = b->backend, .threads = b->threads};
     check(me_model_open(b->model_path, &b->model, &err), &err);
     check(me_pool_open(b->threads, &b->pool, &err), &err);
-    check(b->backend ? me_ggml_open(b->model, &options, &b->engine, &err)
-                     : me_native_open(b->model, b->pool, NULL, &b->engine, &err),
+    const me_llama_options on_llama = {.threads = b->threads};
+    check(!b->backend                        ? me_native_open(b->model, b->pool, NULL, &b->engine, &err)
+          : strcmp(b->backend, "llama") == 0 ? me_llama_open(b->model, &on_llama, &b->engine, &err)
+                                             : me_ggml_open(b->model, &options, &b->engine, &err),
           &err);
     if (b->layer < 0) b->layer = me_default_layer(b->model);
     b->sequences = need(me_calloc((size_t)b->n, sizeof *b->sequences));

@@ -95,8 +95,9 @@ typedef struct {
     size_t memory_bytes; /* budget for working memory beside the mapped file; 0: the default */
     /* What runs the passes of an edit. NULL or "native": our kernels on this processor,
      * the fastest or those that the environment's MOBIEDIT_KERNELS names. "auto": a GPU or NPU
-     * that ggml knows, else native. The name of a device, see mobiedit_devices. "rpc:HOST:PORT[,...]": ggml's
-     * RPC servers, which hold the layers between them. */
+     * that ggml knows, else native. "llama": libllama's own graph on this processor, several times slower. The
+     * name of a device, see mobiedit_devices. "rpc:HOST:PORT[,...]": ggml's RPC servers, which hold the layers
+     * between them. */
     const char *backend;
     /* What mobiedit_calibrate measured, read before the first edit. NULL: the file beside the model (its path
      * with ".mobiedit.calibration" behind it), if it exists. "none": edits go without. Else a file. */
@@ -115,7 +116,7 @@ typedef struct {
                                    NULL; freed with the list. Of others: NULL */
 } mobiedit_device;
 
-/* Lists the devices of this machine, native first: *devices [*n], freed with mobiedit_free. E_MEMORY;
+/* Lists the devices of this machine, native and llama first: *devices [*n], freed with mobiedit_free. E_MEMORY;
  * E_ARGUMENT: the environment's MOBIEDIT_KERNELS names kernels that this processor does not have. */
 MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err);
 

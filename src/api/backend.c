@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-static const char native[] = "native";
+static const char native[] = "native", llama[] = "llama";
 
 static const struct {
     const char *name;
@@ -50,7 +50,7 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
     if (PROFILES[i].activation_bits)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "profile %s needs the native backend, not %.60s", profile,
                        name);
-    return me_devices_check(name, err);
+    return strcmp(name, llama) == 0 ? MOBIEDIT_OK : me_devices_check(name, err);
 }
 
 /* A profile's scales are those of plain text. */
@@ -76,6 +76,10 @@ mobiedit_status me_backend_open(const char *name, const char *profile, const me_
                                 me_engine **out, mobiedit_error *err) {
     name = resolved(name);
     if (strcmp(name, native) == 0) return open_native(profile, model, vocab, pool, options, out, err);
+    if (strcmp(name, llama) == 0) {
+        const me_llama_options ours = {.memory_bytes = options->memory_bytes, .threads = options->threads};
+        return me_llama_open(model, &ours, out, err);
+    }
     const me_ggml_options ggml = {
         .backend = name, .memory_bytes = options->memory_bytes, .threads = options->threads};
     return me_devices_remote(name) ? me_remote_open(model, &ggml, out, err)
@@ -107,22 +111,28 @@ static mobiedit_device describe_native(const me_kernels *chosen, const char **na
     return out;
 }
 
+/* native and llama, on the processor. */
+enum { N_OURS = 2 };
+
 mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err) {
     const me_kernels *chosen;
     ME_TRY(me_kernels_choose(NULL, &chosen, err));
     me_llama_init();
     const size_t count = ggml_backend_dev_count();
     /* One block, for one mobiedit_free: the devices, then the names of kernels. */
-    mobiedit_device *list = me_calloc(1, (count + 1) * sizeof *list + (count_kernels() + 1) * sizeof(char *));
+    mobiedit_device *list =
+        me_calloc(1, (N_OURS + count) * sizeof *list + (count_kernels() + 1) * sizeof(char *));
     if (!list) return me_fail_memory(err, "the devices");
-    list[0] = describe_native(chosen, (const char **)(list + count + 1));
+    list[0] = describe_native(chosen, (const char **)(list + N_OURS + count));
+    list[1] = (mobiedit_device){.name = llama, .kind = "cpu", .description = "libllama's own graph"};
     for (size_t i = 0; i < count; i++) {
-        list[i + 1] = describe(ggml_backend_dev_get(i));
-        if (strcmp(list[i + 1].kind, "cpu") != 0) continue;
-        list[0].memory_free = list[i + 1].memory_free;
-        list[0].memory_total = list[i + 1].memory_total;
+        const mobiedit_device found = list[N_OURS + i] = describe(ggml_backend_dev_get(i));
+        for (int j = 0; j < N_OURS && strcmp(found.kind, "cpu") == 0; j++) {
+            list[j].memory_free = found.memory_free;
+            list[j].memory_total = found.memory_total;
+        }
     }
     *devices = list;
-    *n = count + 1;
+    *n = N_OURS + count;
     return MOBIEDIT_OK;
 }

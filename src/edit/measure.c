@@ -76,14 +76,14 @@ static int block_size(int d, int block) {
     return (d - block + ME_CALIBRATION_BLOCKS - 1) / ME_CALIBRATION_BLOCKS;
 }
 
-/* Changes [n][d] of hidden [d] by steps of STEP |v| -> rows of J, in place. */
-static void to_jacobian(float *responses, int n, const float *hidden, int d) {
+/* Changes [n][d] of hidden [d] by steps of step |v| -> rows of J, in place. */
+static void to_jacobian(float *responses, int n, float step, const float *hidden, int d) {
     const float length2 = cblas_sdot(d, hidden, 1, hidden, 1);
     if (!(length2 > 0)) return;
     for (int j = 0; j < n; j++) {
         float *row = responses + (size_t)j * (size_t)d;
         cblas_saxpy(d, -cblas_sdot(d, row, 1, hidden, 1) / length2, hidden, 1, row, 1);
-        cblas_sscal(d, 1 / (STEP * sqrtf(length2)), row, 1);
+        cblas_sscal(d, 1 / (step * sqrtf(length2)), row, 1);
     }
 }
 
@@ -104,17 +104,18 @@ static mobiedit_status measure_carrier(me_engine *engine, me_calibration *c, con
     float *deltas = scratch, *responses = scratch + (size_t)n * d;
     me_prefix *prefix;
     ME_TRY(engine->ops->prefix(engine, c->layer, carrier, 1, &prefix, err));
-    const float step = STEP * cblas_snrm2(c->d, prefix->values, 1);
+    const float step = STEP > engine->least_step ? STEP : engine->least_step;
+    const float length = step * cblas_snrm2(c->d, prefix->values, 1);
     memset(deltas, 0, (size_t)n * d * sizeof *deltas);
     for (size_t i = 0, j = (size_t)block; j < d; i++, j += ME_CALIBRATION_BLOCKS)
-        deltas[i * d + j] = step;
+        deltas[i * d + j] = length;
     float *base = me_calloc(d, sizeof *base);
     mobiedit_status status =
         base ? engine->ops->responses(engine, prefix, base, deltas, n, &which, 1, responses, err)
              : me_fail_memory(err, "the calibration");
     me_free(base);
     if (status == MOBIEDIT_OK) {
-        to_jacobian(responses, n, prefix->hidden, c->d);
+        to_jacobian(responses, n, step, prefix->hidden, c->d);
         take(c, kind, block, responses);
     }
     engine->ops->prefix_free(engine, prefix);

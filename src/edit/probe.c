@@ -396,6 +396,7 @@ static mobiedit_status solve_with_defaults(me_problem *p, const me_solver_input 
         options.stop_all = 0.2F;
         options.enough = 0;
     }
+    if (options.step < p->engine->least_step) options.step = p->engine->least_step;
     if (in->probe_step > 0) options.step = in->probe_step;
     return me_probe_solve(p, in, &options, out, err);
 }

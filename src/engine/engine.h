@@ -1,4 +1,5 @@
-/* What an edit asks of a forward engine. Implemented by engine/native and engine/ggml.
+/* What an edit asks of a forward engine. Implemented by engine/native, engine/ggml and
+ * engine/llama.
  *
  * Shapes are row-major; d = d_model. A sequence is a run of tokens from position 0. */
 #ifndef ME_ENGINE_ENGINE_H
@@ -105,6 +106,8 @@ struct me_engine_ops {
 struct me_engine {
     const struct me_engine_ops *ops;
     const me_model *model;
+    float
+        least_step; /* shortest step of delta, in lengths of the value there, that `responses` measures well */
 };
 
 typedef struct {
@@ -130,5 +133,14 @@ typedef struct {
 /* model must outlive the engine. E_ARGUMENT where there is no such backend. */
 mobiedit_status me_ggml_open(const me_model *model, const me_ggml_options *options, me_engine **out,
                              mobiedit_error *err);
+
+typedef struct {
+    size_t memory_bytes; /* budget for batches, as above */
+    int threads;         /* 0: one per processor */
+} me_llama_options;
+
+/* libllama's own forward pass, on the CPU: whatever it runs. model must outlive the engine. */
+mobiedit_status me_llama_open(const me_model *model, const me_llama_options *options, me_engine **out,
+                              mobiedit_error *err);
 
 #endif

@@ -178,7 +178,7 @@ class CommandLine(Case):
         ran = self.run_command("devices", "--json")
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         devices = json.loads(ran.stdout)["devices"]
-        self.assertEqual([d["name"] for d in devices[:1]], ["native"])
+        self.assertEqual([d["name"] for d in devices[:2]], ["native", "llama"])
         cpu = next(d for d in devices if d["name"] == "CPU")
         self.assertEqual(cpu["kind"], "cpu")
         self.assertGreater(cpu["memory_total_bytes"], 0)

@@ -1,6 +1,7 @@
 /* An engine on SmolLM2-135M: the same greedy words as libllama, and a prefix cache that is exact.
  *   test_engine_real             the native engine
- *   test_engine_real BACKEND     the ggml engine on that backend */
+ *   test_engine_real BACKEND     the ggml engine on that backend
+ *   test_engine_real llama       the llama engine */
 #include "base/logits.h"
 #include "base/memory.h"
 #include "engine/engine.h"
@@ -18,8 +19,9 @@
 enum { MAX_TOKENS = 64 };
 
 static char model_path[MODEL_PATH_MAX];
-static const char *backend; /* of the ggml engine; NULL: the native engine is tested */
+static const char *backend; /* of the ggml engine, or "llama"; NULL: the native engine is tested */
 static bool gpu;            /* the backend is no CPU: sums and rounding depend on the batch, and are TF32 */
+static bool llama;          /* the llama engine: sums depend on the batch, then rounding does */
 
 typedef struct {
     me_model *model;
@@ -32,8 +34,9 @@ static int open_bench(void **state) {
     static bench b;
     mobiedit_error err = {0};
     if (me_model_open(model_path, &b.model, &err) || me_pool_open(0, &b.pool, &err) ||
-        (backend ? me_ggml_open(b.model, &(me_ggml_options){.backend = backend}, &b.engine, &err)
-                 : me_native_open(b.model, b.pool, NULL, &b.engine, &err)) ||
+        (llama     ? me_llama_open(b.model, &(me_llama_options){0}, &b.engine, &err)
+         : backend ? me_ggml_open(b.model, &(me_ggml_options){.backend = backend}, &b.engine, &err)
+                   : me_native_open(b.model, b.pool, NULL, &b.engine, &err)) ||
         me_vocab_open(model_path, &b.vocab, &err))
         fail_msg("%s", err.message);
     *state = &b;
@@ -101,9 +104,9 @@ static void greedy_tokens_are_those_of_libllama(void **state) {
     if (same * 100 < total * (gpu ? 85 : 95)) fail_msg("%d of %d greedy tokens are libllama's", same, total);
 }
 
-/* To the bit; on a GPU nearly. */
+/* To the bit; on a GPU and by libllama nearly. */
 static void assert_same(const float *a, const float *b, size_t n) {
-    if (!gpu) {
+    if (!gpu && !llama) {
         assert_memory_equal(a, b, n * sizeof *a);
         return;
     }
@@ -144,7 +147,8 @@ static void prefix_and_suffix_equal_forward(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) backend = argv[1];
-    gpu = backend && is_gpu(backend);
+    llama = backend && strcmp(backend, "llama") == 0;
+    gpu = backend && !llama && is_gpu(backend);
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
     if (!find_model(name, model_path)) {
         print_message("skipped: no model %s\n", name);
