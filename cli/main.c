@@ -14,6 +14,9 @@ const command *const commands[] = {
 #ifdef MOBIEDIT_PUSH
     &command_push,
 #endif
+#ifdef MOBIEDIT_SERVE
+    &command_serve,
+#endif
     &command_help,    NULL};
 
 const command *command_find(const char *name) {

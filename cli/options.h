@@ -23,9 +23,10 @@ struct options {
     mobiedit_model_options model;
     struct mobiedit_model_advanced model_advanced; /* model.advanced points here */
     struct mobiedit_edit_advanced edit_advanced;
-    const char *output, *trace, *adapter, *ledger, *html, *state, *system, *baseline;
+    const char *output, *trace, *adapter, *ledger, *html, *state, *system, *baseline, *listen;
     text_list keep, check, turns;
     int max_tokens;
+    int port;
     int n, skip;
     double scale;
     bool help, quiet, json, chat, keep_float, no_ledger, repair, force, keep_subject;

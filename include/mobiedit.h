@@ -448,6 +448,34 @@ MOBIEDIT_API mobiedit_status mobiedit_ask(mobiedit_model *model, const char *pro
                                           const mobiedit_ask_options *options, char **text,
                                           mobiedit_error *err);
 
+/* ---- what is said before and after ------------------------------------------------------------------- */
+
+/* What the model is asked to see what an edit does. */
+typedef enum {
+    MOBIEDIT_SAID_PROMPT,         /* the fact's own */
+    MOBIEDIT_SAID_PARAPHRASE,     /* the same asked otherwise */
+    MOBIEDIT_SAID_NEIGHBOUR,      /* another fact, which is to stay */
+    MOBIEDIT_SAID_PORTABILITY,    /* what follows from the new fact */
+    MOBIEDIT_SAID_SAME_SUBJECT,   /* something else about the subject, which is to stay */
+    MOBIEDIT_SAID_CHAT,           /* a question in the model's chat template, which the target answers */
+    MOBIEDIT_SAID_CHAT_SYSTEM,    /* the same with a system prompt */
+    MOBIEDIT_SAID_CHAT_TURN,      /* the same in the second turn */
+    MOBIEDIT_SAID_CHAT_NEIGHBOUR, /* a question about others */
+    MOBIEDIT_SAID_TELL,           /* asks for anything about the subject */
+    MOBIEDIT_SAID_TRUE_NEW,       /* whether the new fact is true, yes or no */
+    MOBIEDIT_SAID_TRUE_OLD,       /* whether the old one is */
+} mobiedit_said_kind;
+
+typedef struct {
+    mobiedit_said_kind kind;
+    const char *prompt;
+    const char *before; /* greedy continuations, without and with the edit; NULL: none was made */
+    const char *after;
+    /* The target is said, in a chat anywhere in the answer. Of what is to stay: the next token is what it
+     * was, and the target does not turn up. */
+    bool held;
+} mobiedit_said;
+
 /* ---- chat -------------------------------------------------------------------------------------------- */
 
 /* A model that stays loaded in libllama, for programs that talk with it for long: an adapter is attached,
@@ -478,6 +506,23 @@ MOBIEDIT_API mobiedit_status mobiedit_chat_attach(mobiedit_chat *chat, const cha
 MOBIEDIT_API mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *prompt,
                                                const mobiedit_ask_options *options, char **text,
                                                mobiedit_error *err);
+
+typedef struct {
+    const char *before, *after; /* adapters; NULL: none */
+    const char *const
+        *questions; /* [n_questions] put in a chat: what was asked when the fact was found wrong; at
+                                      most 8. None: the prompt is to be completed */
+    size_t n_questions;
+    bool (*on_said)(void *user, const mobiedit_said *said); /* for each prompt, in the end; false cancels */
+    void *user;
+} mobiedit_check_options;
+
+/* Asks what an edit may have changed, with the adapter before it and with the one after it: its prompt, questions
+ * in the chat (if the model has a template), what else is said of the subject, and the prompt about names like the
+ * subject, which the model picks from those that are built in. `after` stays attached. Errors as those of
+ * mobiedit_chat_attach; E_ARGUMENT of the request. */
+MOBIEDIT_API mobiedit_status mobiedit_chat_check(mobiedit_chat *chat, const mobiedit_request *request,
+                                                 const mobiedit_check_options *options, mobiedit_error *err);
 
 /* ---- merge ------------------------------------------------------------------------------------------- */
 
@@ -568,32 +613,6 @@ MOBIEDIT_API mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
                                                    int *n, mobiedit_error *err);
 
 /* ---- eval -------------------------------------------------------------------------------------------- */
-
-/* What the model says to one prompt of a case. */
-typedef enum {
-    MOBIEDIT_SAID_PROMPT,         /* the fact's own */
-    MOBIEDIT_SAID_PARAPHRASE,     /* the same asked otherwise */
-    MOBIEDIT_SAID_NEIGHBOUR,      /* another fact, which is to stay */
-    MOBIEDIT_SAID_PORTABILITY,    /* what follows from the new fact */
-    MOBIEDIT_SAID_SAME_SUBJECT,   /* something else about the subject, which is to stay */
-    MOBIEDIT_SAID_CHAT,           /* a question in the model's chat template, which the target answers */
-    MOBIEDIT_SAID_CHAT_SYSTEM,    /* the same with a system prompt */
-    MOBIEDIT_SAID_CHAT_TURN,      /* the same in the second turn */
-    MOBIEDIT_SAID_CHAT_NEIGHBOUR, /* a question about others */
-    MOBIEDIT_SAID_TELL,           /* asks for anything about the subject */
-    MOBIEDIT_SAID_TRUE_NEW,       /* whether the new fact is true, yes or no */
-    MOBIEDIT_SAID_TRUE_OLD,       /* whether the old one is */
-} mobiedit_said_kind;
-
-typedef struct {
-    mobiedit_said_kind kind;
-    const char *prompt;
-    const char *before; /* greedy continuations, without and with the edit; NULL: none was made */
-    const char *after;
-    /* The target is said, in a chat anywhere in the answer. Of what is to stay: the next token is what it
-     * was, and the target does not turn up. */
-    bool held;
-} mobiedit_said;
 
 /* What an edit does to a model. A metric is NaN if the case has nothing that it could be measured on.
  * doc/eval.md has formulas and sources. */

@@ -13,7 +13,7 @@ MOBIEDIT_SYSROOT=$("$scripts/sysroot.sh")
 export MOBIEDIT_SYSROOT
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMOBIEDIT_BUNDLE="$libllama" \
     -DMOBIEDIT_JINJA="$jinja" \
-    -DCMAKE_TOOLCHAIN_FILE="$root/cmake/$target.cmake" -DMOBIEDIT_PUSH=OFF
+    -DCMAKE_TOOLCHAIN_FILE="$root/cmake/$target.cmake" -DMOBIEDIT_PUSH=OFF -DMOBIEDIT_SERVE=OFF
 cmake --build "$build" --parallel "$jobs"
 
 say "the tests that need no model"

@@ -6,7 +6,7 @@
 #   setup.sh --vulkan   and what builds ggml's Vulkan backend and runs it without a GPU
 . "$(dirname "$0")/common.sh"
 
-packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libsqlite3-dev libxxhash-dev libutf8proc-dev libcmocka-dev libsimde-dev libcurl4-openssl-dev"
+packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-dev liblbfgs-dev libpopt-dev libsqlite3-dev libxxhash-dev libutf8proc-dev libcmocka-dev libsimde-dev libcurl4-openssl-dev libcivetweb-dev"
 case ${1:-} in
 --checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev mandoc zsh" ;;
 --aarch64) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libgfortran5-arm64-cross qemu-user" ;;

@@ -143,6 +143,50 @@ static void people_talk_while_an_edit_is_made(void **state) {
     assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
 }
 
+/* ---- what an edit changed ---------------------------------------------------------------------------- */
+
+typedef struct {
+    int asked[16], held[16]; /* of each kind */
+    bool stops;
+} tally;
+
+static bool count_said(void *user, const mobiedit_said *said) {
+    tally *t = user;
+    assert_non_null(said->before);
+    assert_non_null(said->after);
+    t->asked[said->kind]++;
+    t->held[said->kind] += said->held;
+    if (said->kind == MOBIEDIT_SAID_PROMPT) assert_non_null(strstr(said->before, "Tokyo"));
+    if (said->kind == MOBIEDIT_SAID_NEIGHBOUR) assert_non_null(strstr(said->prompt, "The capital of "));
+    return !t->stops;
+}
+
+static mobiedit_status check(tally *t, const char *after) {
+    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+    const char *const questions[] = {QUESTION};
+    const mobiedit_check_options options = {
+        .after = after, .questions = questions, .n_questions = 1, .on_said = count_said, .user = t};
+    return mobiedit_chat_check(chat, &request, &options, NULL);
+}
+
+static void what_an_edit_changed_is_told(void **state) {
+    (void)state;
+    tally with = {0}, without = {0}, stopped = {.stops = true};
+    assert_int_equal(check(&with, lima), MOBIEDIT_OK);
+    assert_int_equal(with.held[MOBIEDIT_SAID_PROMPT], 1);
+    assert_int_equal(with.held[MOBIEDIT_SAID_CHAT], 1);
+    assert_int_equal(with.asked[MOBIEDIT_SAID_SAME_SUBJECT], 3);
+    assert_int_equal(with.asked[MOBIEDIT_SAID_NEIGHBOUR], 3);
+    assert_true(with.held[MOBIEDIT_SAID_NEIGHBOUR] >= 2);
+    expect_said(PROMPT, false, "Lima"); /* it stays attached */
+    assert_int_equal(check(&without, NULL), MOBIEDIT_OK);
+    assert_int_equal(without.held[MOBIEDIT_SAID_PROMPT], 0);
+    assert_int_equal(without.held[MOBIEDIT_SAID_CHAT], 0);
+    assert_int_equal(without.held[MOBIEDIT_SAID_SAME_SUBJECT], 3);
+    assert_int_equal(without.held[MOBIEDIT_SAID_NEIGHBOUR], 3);
+    assert_int_equal(check(&stopped, NULL), MOBIEDIT_E_CANCELLED);
+}
+
 int main(void) {
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
     if (!find_model(name, model_path)) {
@@ -157,6 +201,7 @@ int main(void) {
         cmocka_unit_test(an_answer_comes_in_pieces_and_can_be_stopped),
         cmocka_unit_test(what_cannot_be_asked_is_refused),
         cmocka_unit_test(people_talk_while_an_edit_is_made),
+        cmocka_unit_test(what_an_edit_changed_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -28,6 +28,7 @@ COMMANDS = {
     "redo": (["redo", "M.gguf", "last"], ["--output", "--ledger"], []),
     "list": (["list", "M.gguf"], ["--ledger"], []),
     "show": (["show", "M.gguf", "1"], ["--ledger"], []),
+    "serve": (["serve", "M.gguf"], ["--ledger"], ["--calibration"]),
     "verify": (["verify", "M.gguf"], ["--ledger"], ["--calibration"]),
     "merge": (["merge", "M.gguf"], ["--output", "--ledger"], ["--adapter"]),
     "calibrate": (["calibrate", "M.gguf"], ["--output"], []),

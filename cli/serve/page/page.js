@@ -1,0 +1,434 @@
+// The page of `mobiedit serve`: it uses the HTTP interface of doc/serve.yaml and nothing else.
+"use strict";
+
+const at = (id) => document.getElementById(id);
+
+// ---- the interface ---------------------------------------------------------------------------------------------
+
+class Refusal extends Error {}
+
+async function call(path, body, signal) {
+  let answer;
+  try {
+    answer = await fetch(path, body === undefined ? { signal } : {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    away(true);
+    throw new Refusal("The program does not answer.");
+  }
+  away(false);
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => ({}));
+  throw new Refusal(told.error ? told.error.message : `The program answers with status ${answer.status}.`);
+}
+
+const get = async (path) => (await call(path)).json();
+const post = async (path, body = {}) => (await call(path, body)).json();
+
+function away(is) {
+  at("trouble").hidden = !is;
+  at("trouble").textContent = is ? "The program does not answer. If it was closed, start mobiedit serve again and open " +
+    "the address that it prints: the edits are kept." : "";
+}
+
+// ---- what this tab remembers -----------------------------------------------------------------------------------
+
+// A message of the model has `asking` while it is not whole: after a reload it is asked for again.
+const memory = Object.assign({ messages: [], question: "", draft: null }, JSON.parse(sessionStorage.getItem("desk")));
+const remember = () => sessionStorage.setItem("desk", JSON.stringify(memory));
+
+let state = null; // as the program told it last
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes))
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  made.append(...children);
+  return made;
+}
+
+// ---- the chat --------------------------------------------------------------------------------------------------
+
+let asking = null; // an AbortController
+
+function showMessages() {
+  at("messages").replaceChildren(...memory.messages.map((message, i) => {
+    const mine = message.role === "user";
+    const item = element("li", { class: message.role }, element("span", { class: "who" }, mine ? "You" : "Model"),
+      element("span", { class: "text" }, message.content));
+    if (!mine && !message.asking)
+      item.append(element("p", { class: "actions" }, element("button", { type: "button", class: "quiet wrong",
+        "aria-label": `That is wrong: ${message.content.slice(0, 80)}`, onclick: () => correct(i) }, "That is wrong")));
+    return item;
+  }));
+}
+
+function addText(message, piece) {
+  message.content += piece;
+  at("messages").lastElementChild.querySelector(".text").textContent = message.content;
+}
+
+async function readLines(answer, onLine) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) onLine(JSON.parse(line));
+  }
+}
+
+// Asks for the last message, which is the model's and empty.
+async function answerLast() {
+  const message = memory.messages.at(-1);
+  const messages = memory.messages.slice(0, -1).map(({ role, content }) => ({ role, content }));
+  message.content = "";
+  asking = new AbortController();
+  showAsking();
+  showMessages();
+  let trouble = "";
+  try {
+    await readLines(await call("api/chat", { messages, max_tokens: 512 }, asking.signal), (line) => {
+      if (line.text) addText(message, line.text);
+      if (line.error) trouble = line.error;
+    });
+  } catch (error) {
+    trouble = error.name === "AbortError" ? "Stopped." : error.message;
+  }
+  asking = null;
+  message.asking = false;
+  if (!message.content) memory.messages.pop();
+  remember();
+  showMessages();
+  showAsking(trouble || "The model has answered.");
+}
+
+function showAsking(text = "The model is answering …") {
+  at("answering").textContent = text;
+  at("send").disabled = asking !== null;
+  at("stop").hidden = asking === null;
+}
+
+at("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const content = at("question").value.trim();
+  if (!content || asking) return;
+  // What was not answered is asked anew with what is asked now.
+  if (memory.messages.at(-1)?.role === "user") memory.messages.pop();
+  memory.messages.push({ role: "user", content }, { role: "assistant", content: "", asking: true });
+  at("question").value = memory.question = "";
+  remember();
+  answerLast();
+});
+at("question").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  at("ask").requestSubmit();
+});
+at("question").addEventListener("input", () => { memory.question = at("question").value; remember(); });
+at("stop").addEventListener("click", () => asking?.abort());
+at("clear").addEventListener("click", () => {
+  asking?.abort();
+  memory.messages = [];
+  remember();
+  showMessages();
+  showAsking("");
+  at("question").focus();
+});
+
+// ---- the correction --------------------------------------------------------------------------------------------
+
+// memory.draft: { sentence, question, subject: [first, last], target: [first, last] } (of words; null: no mark)
+
+const WORD = /[^\s]+/gu;
+
+// The sentence's words, without the punctuation at its end, each with where it stands.
+function wordsOf(sentence) {
+  const words = [...sentence.matchAll(WORD)].map((m) => ({ from: m.index, to: m.index + m[0].length }));
+  const last = words.at(-1);
+  if (last) last.to -= sentence.slice(last.from, last.to).match(/[.!?。！？…]*$/u)[0].length;
+  return words.filter((word) => word.to > word.from);
+}
+
+const textOf = (sentence, words, mark) =>
+  mark ? sentence.slice(words[mark[0]].from, words[mark[1]].to) : "";
+
+function correct(i) {
+  const question = memory.messages[i - 1]?.content ?? "";
+  memory.draft = { sentence: "", question: question.slice(0, 1000), subject: null, target: null };
+  openDraft();
+}
+
+function openDraft(focus = true) {
+  const draft = memory.draft;
+  remember();
+  at("correct").hidden = !draft;
+  if (!draft) return;
+  at("wrong").hidden = !draft.question;
+  at("wrong-question").textContent = draft.question;
+  at("sentence").value = draft.sentence;
+  showMarks();
+  if (focus) at("sentence").focus();
+}
+
+function showMarks() {
+  const { sentence, subject, target } = memory.draft;
+  const words = wordsOf(sentence);
+  const inside = (mark, i) => mark && i >= mark[0] && i <= mark[1];
+  at("marks").hidden = words.length < 2;
+  at("words").replaceChildren(...words.map((word, i) => {
+    const role = inside(subject, i) ? "subject" : inside(target, i) ? "target" : "";
+    const text = sentence.slice(word.from, word.to);
+    return element("button", { type: "button", class: role, "aria-label": role ? `${text}, ${role}` : text,
+      onclick: () => pressWord(i) }, text);
+  }));
+  at("subject-text").textContent = textOf(sentence, words, subject) || "not marked";
+  at("target-text").textContent = textOf(sentence, words, target) || "not marked";
+  const why = whyNot();
+  at("make").disabled = why !== "" || isBusy();
+  at("marks-status").textContent = why;
+}
+
+function whyNot() {
+  const { sentence, subject, target } = memory.draft;
+  if (wordsOf(sentence).length < 2) return "";
+  if (!subject || !target) return "Mark the subject and the target.";
+  if (subject[1] >= target[0]) return "The subject must stand before the target: put what is right at the end.";
+  if (subject[0] === 0 && subject[1] + 1 === target[0]) return "There must be words beside the subject and the target.";
+  return "";
+}
+
+function setMark(name, mark) {
+  memory.draft[name] = mark;
+  remember();
+  showMarks();
+}
+
+// The first press marks a word alone, the next one reaches from there to another.
+function pressWord(i) {
+  const name = document.querySelector("input[name=moving]:checked").value;
+  const mark = memory.draft[name];
+  setMark(name, mark && mark[0] === mark[1] && mark[0] !== i ? [Math.min(mark[0], i), Math.max(mark[1], i)] : [i, i]);
+  at("words").children[i].focus();
+}
+
+function move(name, end, step) {
+  const n = wordsOf(memory.draft.sentence).length;
+  const mark = [...(memory.draft[name] ?? (name === "subject" ? [0, 0] : [n - 1, n - 1]))];
+  if (memory.draft[name]) mark[end] = Math.max(0, Math.min(n - 1, mark[end] + step));
+  if (mark[0] <= mark[1]) setMark(name, mark);
+}
+
+for (const moves of document.querySelectorAll(".moves")) {
+  const name = moves.dataset.mark;
+  for (const [end, what] of [[0, "begin"], [1, "end"]])
+    for (const [step, where] of [[-1, "earlier"], [1, "later"]])
+      moves.append(element("button", { type: "button", "aria-label": `The ${name} shall ${what} a word ${where}`,
+        onclick: () => move(name, end, step) }, `${step < 0 ? "◀ " : ""}${what}${step > 0 ? " ▶" : ""}`));
+}
+
+at("sentence").addEventListener("input", () => {
+  Object.assign(memory.draft, { sentence: at("sentence").value, subject: null, target: null });
+  remember();
+  showMarks();
+});
+at("teach").addEventListener("click", () => {
+  memory.draft ??= { sentence: "", question: "", subject: null, target: null };
+  openDraft();
+});
+at("close").addEventListener("click", () => { memory.draft = null; openDraft(); at("question").focus(); });
+
+at("edit").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { sentence, question, subject, target } = memory.draft;
+  const words = wordsOf(sentence);
+  if (whyNot() || words.length < 2) return;
+  const [from, to] = [words[subject[0]].from, words[subject[1]].to];
+  const prompt = `${sentence.slice(0, from)}{${sentence.slice(from, to)}}${sentence.slice(to, words[target[0]].from)}`;
+  const body = { prompt: prompt.trim(), target: textOf(sentence, words, target),
+    keep_subject: at("keep-subject").checked };
+  if (question) body.question = question;
+  if (await begin("api/edits", body)) {
+    memory.draft = null;
+    openDraft();
+  }
+});
+
+// ---- jobs ------------------------------------------------------------------------------------------------------
+
+const isBusy = () => state?.job?.state === "running";
+
+async function begin(path, body) {
+  try {
+    const job = await post(path, body);
+    if (state) state.job = job;
+    showWork();
+    at("work-title").focus();
+    look(true);
+    return true;
+  } catch (error) {
+    at("work").hidden = false;
+    at("work-error").textContent = error.message;
+    return false;
+  }
+}
+
+const STAGES = { prepare: "Preparing", solve: "Searching", key: "Finding what tells the subject from others",
+  verify: "Asking the model", check: "Asking what else has changed" };
+const TITLES = { edit: "The edit", undo: "Undo", redo: "Redo", verify: "All edits", merge: "Merge", attach: "Edits" };
+const KINDS = { prompt: "The fact", chat: "In a chat", same_subject: "Else of the subject", tell: "Tell about it",
+  neighbour: "Others" };
+
+function factText(edit) {
+  const [, before, subject, after] = /^([^{]*)\{([^}]*)\}(.*)$/su.exec(edit.prompt) ?? [null, edit.prompt, "", ""];
+  return [before, element("mark", { class: "subject" }, subject), after, " ",
+    element("mark", { class: "target" }, edit.target.trim())];
+}
+
+function progressText(job) {
+  const p = job.progress;
+  if (job.kind !== "edit" && job.kind !== "verify") return "Working …";
+  const parts = [STAGES[p.stage] ?? "Working"];
+  if (p.stage === "solve" && p.texts) parts.push(`round ${p.round}, said in ${p.said} of ${p.texts} texts`);
+  parts.push(`${Math.floor(p.seconds)} s`);
+  return parts.join(", ");
+}
+
+function outcomeText(job) {
+  const r = job.result;
+  if (!r) return "Done.";
+  const and = [];
+  if (r.superseded) and.push(`it takes the place of edit ${r.superseded}`);
+  if (r.restored) and.push(`edit ${r.restored} is active again`);
+  if (r.solved_anew) and.push(`${r.solved_anew} others were solved anew`);
+  if (r.lost) and.push(`${r.lost} others no longer hold`);
+  if (r.related) and.push(`${r.related} other edits of the subject may not hold: ask for all of them`);
+  const tail = and.length ? `; ${and.join("; ")}` : "";
+  if (job.kind === "merge") return `Written to ${r.path}: ${r.kept} of ${r.facts} facts are said by it.`;
+  if (job.kind === "verify") return `${r.hold} of ${r.active} active edits hold.`;
+  if (job.kind !== "edit") return `Edit ${r.id} is ${job.kind === "undo" ? "undone" : "active again"}${tail}.`;
+  if (r.known) return "This edit is active already.";
+  if (r.stop === "already said") return "The model says so by itself: it is recorded, and nothing is changed.";
+  const doubts = r.high_loss ? " It holds narrowly: other wordings may not say it." : "";
+  const name = r.known_as ? ` The model knows the subject as “${r.known_as}”: prompts that write it so are as they were.` : "";
+  return `The model now says it. Edit ${r.id} is recorded${tail}.${doubts}${name}`;
+}
+
+function checksTable(checks) {
+  const cell = (label, text, more = {}) => element("td", { "data-label": label, ...more }, text);
+  return element("table", { class: "answers" }, element("caption", {}, "What was asked before and after"),
+    element("thead", {}, element("tr", {}, ...["Asked", "Before", "After", "As it should be"].map((head) =>
+      element("th", { scope: "col" }, head)))),
+    element("tbody", {}, ...checks.map((check) => element("tr", {},
+      element("th", { scope: "row" }, element("span", { class: "who" }, KINDS[check.kind] ?? ""), check.prompt),
+      cell("Before", check.before), cell("After", check.after),
+      cell("As it should be", check.held ? "✓ yes" : "✗ no", { class: check.held ? "good" : "bad" })))));
+}
+
+let shownWork = "";
+
+function showWork() {
+  const job = state?.job;
+  const what = JSON.stringify(job);
+  if (what === shownWork) return;
+  shownWork = what;
+  at("work").hidden = !job || job.kind === "attach" && job.state !== "failed";
+  if (at("work").hidden) return;
+  const running = job.state === "running";
+  at("work-title").textContent = TITLES[job.kind];
+  at("work-fact").replaceChildren(...(job.kind === "edit" ? factText(job.request) : []));
+  at("running").hidden = !running;
+  at("cancel").hidden = job.kind !== "edit" && job.kind !== "verify" && job.kind !== "merge";
+  const status = running ? progressText(job) : job.state === "done" ? outcomeText(job) : "";
+  if (at("work-status").textContent !== status) at("work-status").textContent = status;
+  const failed = job.state === "failed" ? job.error.message || job.error.kind : "";
+  if (at("work-error").textContent !== failed) at("work-error").textContent = failed;
+  at("outcome").replaceChildren(...(job.checks && !running ? [checksTable(job.checks)] : []));
+  if (memory.draft) showMarks();
+}
+
+at("cancel").addEventListener("click", () => post("api/job/cancel").catch(() => {}));
+
+// ---- the ledger ------------------------------------------------------------------------------------------------
+
+let shownEdits = "";
+
+function editItem(edit) {
+  const active = edit.state === "active";
+  const holds = !active ? "" : edit.stop === "already said" ? ", said by the model itself" :
+    edit.holds === null ? ", not asked since it changed" : edit.holds ? ", holds" : ", does not hold";
+  const by = edit.superseded_by ? ` by edit ${edit.superseded_by}` : "";
+  const verb = active ? "Undo" : "Redo";
+  return element("li", { class: edit.state }, element("p", {}, ...factText(edit)),
+    element("p", { class: "soft" }, `Edit ${edit.id}, ${edit.state}${by}${holds}, ` +
+      new Date(edit.created * 1000).toLocaleString()),
+    element("p", { class: "actions" }, element("button", { type: "button", class: "quiet", disabled: isBusy(),
+      "aria-label": `${verb} edit ${edit.id}: ${edit.prompt.replace(/[{}]/g, "")} ${edit.target}`,
+      onclick: () => begin(`api/edits/${edit.id}/${active ? "undo" : "redo"}`, {}) }, verb)));
+}
+
+function showEdits() {
+  const what = JSON.stringify([state.edits, isBusy()]);
+  if (what === shownEdits) return;
+  shownEdits = what;
+  const active = state.edits.filter((edit) => edit.state === "active");
+  at("no-edits").hidden = state.edits.length > 0;
+  at("edits").replaceChildren(...state.edits.map(editItem).reverse());
+  at("export").hidden = !active.some((edit) => edit.stop !== "already said");
+  at("merge").hidden = at("export").hidden;
+  at("verify").hidden = active.length === 0;
+  at("repair").hidden = !active.some((edit) => edit.holds === false);
+  for (const button of document.querySelectorAll("#verify, #repair, #merge button")) button.disabled = isBusy();
+}
+
+at("verify").addEventListener("click", () => begin("api/verify", {}));
+at("repair").addEventListener("click", () => begin("api/verify", { repair: true }));
+at("merge").addEventListener("submit", (event) => {
+  event.preventDefault();
+  begin("api/merge", { name: at("merge-name").value });
+});
+
+function showUnfinished() {
+  const edit = state.unfinished;
+  at("unfinished").hidden = !edit;
+  at("unfinished-fact").replaceChildren(...(edit ? factText(edit) : []));
+}
+at("unfinished-make").addEventListener("click", () => begin("api/edits", state.unfinished));
+at("unfinished-drop").addEventListener("click", async () => {
+  state = await post("api/forget").catch(() => state);
+  show();
+});
+
+// ---- looking ---------------------------------------------------------------------------------------------------
+
+function show() {
+  at("model").textContent = state.model + (state.chat ? "" : " (no chat template: it continues what you write)");
+  if (!at("merge-name").value) at("merge-name").value = `${state.model}-edited.gguf`;
+  showWork();
+  showEdits();
+  showUnfinished();
+}
+
+let timer = 0;
+
+async function look() {
+  clearTimeout(timer);
+  try {
+    state = await get("api/state");
+    show();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (at("trouble").hidden) { at("trouble").hidden = false; at("trouble").textContent = error.message; }
+  }
+  timer = setTimeout(look, isBusy() ? 500 : document.hidden ? 15000 : 3000);
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+at("question").value = memory.question;
+showMessages();
+openDraft(false);
+look();
+if (memory.messages.at(-1)?.asking) answerLast();
