@@ -93,11 +93,11 @@ typedef struct mobiedit_model mobiedit_model;
 typedef struct {
     int threads;         /* 0: one per processor */
     size_t memory_bytes; /* budget for working memory beside the mapped file; 0: the default */
-    /* What runs the passes of an edit. NULL or "native": our kernels on this processor,
-     * the fastest or those that the environment's MOBIEDIT_KERNELS names. "auto": a GPU or NPU
-     * that ggml knows, else native. "llama": libllama's own graph on this processor, several times slower. The
-     * name of a device, see mobiedit_devices. "rpc:HOST:PORT[,...]": ggml's RPC servers, which hold the layers
-     * between them. */
+    /* What runs the passes of an edit. NULL: native where it can run the model, else llama. "native": our
+     * kernels on this processor, the fastest or those that the environment's MOBIEDIT_KERNELS names.
+     * "llama": libllama's own graph on this processor, several times slower, of any model that can be edited.
+     * "auto": a GPU or NPU that ggml knows, else as NULL. The name of a device, see mobiedit_devices.
+     * "rpc:HOST:PORT[,...]": ggml's RPC servers, which hold the layers between them. */
     const char *backend;
     /* What mobiedit_calibrate measured, read before the first edit. NULL: the file beside the model (its path
      * with ".mobiedit.calibration" behind it), if it exists. "none": edits go without. Else a file. */

@@ -32,17 +32,18 @@ const char *me_backend_profile(const char *profile) {
     return i < N_PROFILES ? PROFILES[i].name : NULL;
 }
 
-/* The name without "auto" and NULL. */
-static const char *resolved(const char *name) {
-    if (!name) return native;
-    if (strcmp(name, "auto") != 0) return name;
-    const char *best = me_devices_best();
+/* The name without "auto" and NULL; model NULL: one that our own engines run. */
+static const char *resolved(const char *name, const me_model *model) {
+    const bool is_auto = name && strcmp(name, "auto") == 0;
+    if (name && !is_auto) return name;
+    if (model && model->why_foreign) return llama;
+    const char *best = is_auto ? me_devices_best() : NULL;
     return best ? best : native;
 }
 
 mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit_error *err) {
     const int i = find_profile(profile);
-    name = resolved(name);
+    name = resolved(name, NULL);
     if (i == N_PROFILES)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "there is no profile \"%.60s\": choose none, w8a16-static or w8a8-static", profile);
@@ -51,6 +52,14 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "profile %s needs the native backend, not %.60s", profile,
                        name);
     return strcmp(name, llama) == 0 ? MOBIEDIT_OK : me_devices_check(name, err);
+}
+
+mobiedit_status me_backend_fits(const char *name, const char *profile, const me_model *model,
+                                mobiedit_error *err) {
+    if (!model->why_foreign) return MOBIEDIT_OK;
+    if (strcmp(resolved(name, model), llama) == 0 && !PROFILES[find_profile(profile)].activation_bits)
+        return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s (the backend llama runs it)", model->why_foreign);
 }
 
 /* A profile's scales are those of plain text. */
@@ -74,7 +83,7 @@ static mobiedit_status open_native(const char *profile, const me_model *model, c
 mobiedit_status me_backend_open(const char *name, const char *profile, const me_model *model,
                                 const me_vocab *vocab, me_pool *pool, const mobiedit_model_options *options,
                                 me_engine **out, mobiedit_error *err) {
-    name = resolved(name);
+    name = resolved(name, model);
     if (strcmp(name, native) == 0) return open_native(profile, model, vocab, pool, options, out, err);
     if (strcmp(name, llama) == 0) {
         const me_llama_options ours = {.memory_bytes = options->memory_bytes, .threads = options->threads};

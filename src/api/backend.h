@@ -8,6 +8,10 @@
 /* Refuses a backend and a profile that cannot be meant; NULL are the defaults. Opens nothing. */
 mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit_error *err);
 
+/* Refuses a backend that does not run the model. */
+mobiedit_status me_backend_fits(const char *name, const char *profile, const me_model *model,
+                                mobiedit_error *err);
+
 /* The profile's name as a constant; NULL where there is none of that name. */
 const char *me_backend_profile(const char *profile);
 

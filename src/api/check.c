@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "base/words.h"
 #include "edit/solver.h"
+#include "model/sites.h"
 #include "store/calibration_file.h"
 #include "store/ledger.h"
 
@@ -100,6 +101,10 @@ mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "layer %d cannot be edited: it is the last, and layers 0 to %d can be", layer,
                        n_layer - 2);
+    if (fix && !me_site_is_there(handle->model, layer))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "layer %d cannot be edited: it has no MLP of gate, up and down of %d neurons", layer,
+                       handle->model->d_ff);
     return MOBIEDIT_OK;
 }
 

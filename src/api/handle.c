@@ -28,7 +28,8 @@ mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *op
     if (backend && !(handle->backend = me_strdup(backend))) status = me_fail_memory(err, "the model handle");
     if (options && options->calibration && !(handle->calibration_path = me_strdup(options->calibration)))
         status = me_fail_memory(err, "the model handle");
-    if (status == MOBIEDIT_OK) status = me_model_open(path, &handle->model, err);
+    if (status == MOBIEDIT_OK) status = me_model_open_any(path, &handle->model, err);
+    if (status == MOBIEDIT_OK) status = me_backend_fits(backend, profile, handle->model, err);
     if (status == MOBIEDIT_OK)
         *model = handle;
     else

@@ -137,6 +137,11 @@ static mobiedit_status fold_with(const merge_job *job, const me_adapter_part *ed
     const me_model *model = job->handle->model;
     me_pool *pool = job->handle->pool;
     const enum ggml_type own = me_mlp_tensor(model, edit->layer, edit->matrix)->type;
+    if (model->layers[edit->layer].site == ME_SITE_FUSED)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                       "gate and up of %s are one tensor, into which no edit is merged: use the adapter",
+                       model->path);
+    as_float = as_float || model->why_foreign;
     if (!ggml_is_quantized(own)) return me_fold(model, edit, own, samples, pool, out, err);
     if (!as_float) {
         const mobiedit_status status = me_fold(model, edit, own, samples, pool, out, err);

@@ -35,26 +35,60 @@ static void change_columns(const me_tensor *matrix, const me_neurons *n, const f
     }
 }
 
-/* Floats of a layer's parts, and of the scratch row behind them. */
+/* Floats of a layer's parts, and of the scratch row behind them. What marks rows of a fused matrix is as wide
+ * as gate and up together. */
 static size_t count_floats(const me_model *model, const me_neurons *n) {
-    return PARTS_A_LAYER * (size_t)n->n * (size_t)(model->d_model + model->d_ff) + (size_t)model->d_ff;
+    const size_t rank = (size_t)n->n, d_ff = (size_t)model->d_ff;
+    const size_t fused = model->layers[n->layer].site == ME_SITE_FUSED ? 2 * rank * d_ff : 0;
+    return PARTS_A_LAYER * rank * ((size_t)model->d_model + d_ff) + fused + d_ff;
 }
 
-/* parts [PARTS_A_LAYER], in `values`, which are 0. */
-static void make_parts(const me_model *model, const me_neurons *n, float *values, me_adapter_part *parts) {
-    static const me_mlp_matrix matrices[PARTS_A_LAYER] = {ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN};
+/* Of gate or up, in `values`. */
+static me_adapter_part row_part(const me_model *model, const me_neurons *n, me_mlp_matrix matrix,
+                                float *values) {
+    const me_layer *layer = &model->layers[n->layer];
+    const bool is_gate = matrix == ME_MLP_GATE;
+    float *a = values, *b = values + (size_t)n->n * (size_t)model->d_model;
+    change_rows(is_gate ? &layer->gate : &layer->up, n, is_gate ? n->gate : n->up, a);
+    mark(n->index, n->n, (size_t)model->d_ff, b);
+    return (me_adapter_part){.layer = n->layer, .matrix = matrix, .rank = n->n, .a = a, .b = b};
+}
+
+/* Of the matrix that both are parts of: gate's rows, then up's. */
+static me_adapter_part fused_part(const me_model *model, const me_neurons *n, float *values) {
+    const me_layer *layer = &model->layers[n->layer];
     const size_t rank = (size_t)n->n, d = (size_t)model->d_model, d_ff = (size_t)model->d_ff;
-    for (int i = 0; i < PARTS_A_LAYER; i++, values += rank * (d + d_ff)) {
-        const me_tensor *matrix = me_mlp_tensor(model, n->layer, matrices[i]);
-        const bool is_down = matrices[i] == ME_MLP_DOWN;
-        float *a = values, *b = values + rank * (is_down ? d_ff : d);
-        if (is_down)
-            change_columns(matrix, n, n->down, values + rank * (d + d_ff), b);
-        else
-            change_rows(matrix, n, matrices[i] == ME_MLP_GATE ? n->gate : n->up, a);
-        mark(n->index, n->n, d_ff, is_down ? a : b);
-        parts[i] = (me_adapter_part){.layer = n->layer, .matrix = matrices[i], .rank = n->n, .a = a, .b = b};
+    float *a = values, *b = values + 2 * rank * d;
+    change_rows(&layer->gate, n, n->gate, a);
+    change_rows(&layer->up, n, n->up, a + rank * d);
+    mark(n->index, n->n, 2 * d_ff, b);
+    mark(n->index, n->n, 2 * d_ff, b + rank * 2 * d_ff + d_ff);
+    return (me_adapter_part){.layer = n->layer, .matrix = ME_MLP_UP, .rank = 2 * n->n, .a = a, .b = b};
+}
+
+/* scratch [d_ff] */
+static me_adapter_part down_part(const me_model *model, const me_neurons *n, float *values, float *scratch) {
+    const size_t d_ff = (size_t)model->d_ff;
+    float *a = values, *b = values + (size_t)n->n * d_ff;
+    change_columns(&model->layers[n->layer].down, n, n->down, scratch, b);
+    mark(n->index, n->n, d_ff, a);
+    return (me_adapter_part){.layer = n->layer, .matrix = ME_MLP_DOWN, .rank = n->n, .a = a, .b = b};
+}
+
+/* parts [<= PARTS_A_LAYER], in `values`, which are 0; their number. */
+static int make_parts(const me_model *model, const me_neurons *n, float *values, me_adapter_part *parts) {
+    const size_t one = (size_t)n->n * (size_t)(model->d_model + model->d_ff);
+    int count = 0;
+    if (model->layers[n->layer].site == ME_SITE_FUSED) {
+        parts[count++] = fused_part(model, n, values);
+        values += 2 * one + 2 * (size_t)n->n * (size_t)model->d_ff;
+    } else {
+        parts[count++] = row_part(model, n, ME_MLP_GATE, values);
+        parts[count++] = row_part(model, n, ME_MLP_UP, values + one);
+        values += 2 * one;
     }
+    parts[count++] = down_part(model, n, values, values + one);
+    return count;
 }
 
 mobiedit_status me_neuron_adapter_write(const me_model *model, const me_neurons *layers, int n_layers,
@@ -67,12 +101,12 @@ mobiedit_status me_neuron_adapter_write(const me_model *model, const me_neurons 
     me_adapter_part *parts = me_calloc(PARTS_A_LAYER * (size_t)n_layers, sizeof *parts);
     mobiedit_status status = values && parts ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
     float *at = values;
+    int n_parts = 0;
     for (int i = 0; i < n_layers && status == MOBIEDIT_OK; i++) {
-        make_parts(model, &layers[i], at, parts + (size_t)i * PARTS_A_LAYER);
+        n_parts += make_parts(model, &layers[i], at, parts + n_parts);
         at += count_floats(model, &layers[i]);
     }
-    const me_adapter adapter = {
-        .parts = parts, .n_parts = PARTS_A_LAYER * n_layers, .description = description};
+    const me_adapter adapter = {.parts = parts, .n_parts = n_parts, .description = description};
     if (status == MOBIEDIT_OK) status = me_adapter_write(model, &adapter, path, out, err);
     me_free(parts);
     me_free(values);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/solver.h"
+#include "model/sites.h"
 
 #include <limits.h>
 #include <math.h>
@@ -88,7 +89,7 @@ static int roomy_layer(const me_model *model, int usual, const int *counts) {
     for (int step = 1; step <= MAX_STEPS; step++)
         for (int sign = 1; sign >= -1; sign -= 2) {
             const int layer = usual + sign * step;
-            if (layer < 0 || layer > model->n_layer - 2) continue;
+            if (layer < 0 || layer > model->n_layer - 2 || !me_site_is_there(model, layer)) continue;
             if (counts[layer] / room < counts[best] / room) best = layer;
         }
     return best;

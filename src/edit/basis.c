@@ -183,8 +183,9 @@ static mobiedit_status add_attention(const me_problem *p, float *c, mobiedit_err
     const mobiedit_status status = fill_readouts(p, &w, w.wo, err);
     if (status == MOBIEDIT_OK) {
         for (int i = p->layer + 1, j = 0; i < m->n_layer; i++, j++)
-            add_layer(m, &m->layers[i], p->carriers->attention + (size_t)j * (size_t)m->n_head,
-                      p->carriers->rms[j], &w, c);
+            if (m->layers[i].wv.data)
+                add_layer(m, &m->layers[i], p->carriers->attention + (size_t)j * (size_t)m->n_head,
+                          p->carriers->rms[j], &w, c);
         if (m->layers[p->layer].post_ffn_norm.data) pull_back(p, c, w.wo, w.product);
     }
     workspace_free(&w);
@@ -250,10 +251,18 @@ mobiedit_status me_basis_draw(const me_problem *p, const me_calibration *calibra
     return status;
 }
 
+/* Whether a later layer's attention has the usual form. */
+static bool has_attention(const me_problem *p) {
+    for (int i = p->layer + 1; i < p->model->n_layer; i++)
+        if (p->model->layers[i].wv.data) return true;
+    return false;
+}
+
 mobiedit_status me_basis_find(const me_problem *p, const me_calibration *calibration, int n, me_basis *out,
                               mobiedit_error *err) {
     const size_t d = (size_t)p->model->d_model;
     const bool calibrated = of_use(calibration, p);
+    if (!calibrated && !has_attention(p)) return me_basis_draw(p, NULL, n, 0, out, err);
     float *c = me_calloc(d * d, sizeof *c);
     *out = (me_basis){.n = n, .directions = me_calloc((size_t)n * d, sizeof(float))};
     mobiedit_status status =

@@ -11,6 +11,7 @@
 #include "edit/session.h"
 #include "edit/solver.h"
 #include "edit/texts.h"
+#include "model/sites.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -50,7 +51,7 @@ typedef struct {
 int me_default_layer(const me_model *model) {
     const float depth = model->layers[0].post_ffn_norm.data ? DEFAULT_DEPTH_NORMED : DEFAULT_DEPTH;
     const int layer = (int)(depth * (float)model->n_layer);
-    return layer > 0 && layer > model->n_layer - 2 ? model->n_layer - 2 : layer;
+    return me_site_near(model, layer > 0 && layer > model->n_layer - 2 ? model->n_layer - 2 : layer);
 }
 
 int me_usual_layer(const me_session *session) {
@@ -81,7 +82,7 @@ static int choose_layer(const me_session *session, const mobiedit_edit_options *
     if (attempt == 1) layer += model->n_layer / 6;
     if (attempt >= 2) layer -= model->n_layer / 6;
     if (layer > model->n_layer - 2) layer = model->n_layer - 2;
-    return layer < 0 ? 0 : layer;
+    return me_site_near(model, layer < 0 ? 0 : layer);
 }
 
 static mobiedit_status make_carriers(const edit *e, me_sequences *out, mobiedit_error *err) {

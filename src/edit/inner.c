@@ -58,6 +58,7 @@ static mobiedit_status rank_tokens(me_problem *p, const float *hidden, int n_row
 static mobiedit_status take_rows(const me_problem *p, const int *tokens, me_vocab_subset *out,
                                  mobiedit_error *err) {
     int d = p->model->d_model;
+    const float scale = p->engine->logit_scale != 0 ? p->engine->logit_scale : 1;
     float *norm = me_calloc((size_t)d, sizeof *norm);
     out->rows = me_calloc((size_t)out->n * (size_t)d, sizeof *out->rows);
     if (!norm || !out->rows) {
@@ -69,7 +70,7 @@ static mobiedit_status take_rows(const me_problem *p, const int *tokens, me_voca
         float *row = out->rows + (size_t)i * (size_t)d;
         me_tensor_row(&p->model->output, tokens[i], row);
         for (int j = 0; j < d; j++)
-            row[j] *= norm[j];
+            row[j] *= norm[j] * scale;
     }
     me_free(norm);
     return MOBIEDIT_OK;
@@ -171,6 +172,15 @@ typedef struct {
     float *grad;   /* [n_probes] */
 } evaluation;
 
+/* Takes the mean of x [d] off. */
+static void centre(float *x, int d) {
+    double mean = 0;
+    for (int i = 0; i < d; i++)
+        mean += (double)x[i] / d;
+    for (int i = 0; i < d; i++)
+        x[i] -= (float)mean;
+}
+
 static void normed_hidden(evaluation *e) {
     const me_inner_problem *l = e->l;
     int d = l->problem->model->d_model;
@@ -179,10 +189,11 @@ static void normed_hidden(evaluation *e) {
         const float *h = l->hidden + (size_t)r * (size_t)d, *move = e->move + (size_t)r * (size_t)d;
         float *out = e->h + (size_t)r * (size_t)d;
         double sum = 0;
-        for (int i = 0; i < d; i++) {
+        for (int i = 0; i < d; i++)
             out[i] = h[i] + move[i];
+        if (l->problem->model->layer_norm) centre(out, d);
+        for (int i = 0; i < d; i++)
             sum += (double)out[i] * out[i];
-        }
         e->scale[r] = 1.0F / sqrtf((float)(sum / d) + eps);
         for (int i = 0; i < d; i++)
             out[i] *= e->scale[r];
@@ -250,6 +261,7 @@ static void norm_gradient(evaluation *e) {
         float along = cblas_sdot(d, hn, 1, g, 1) / (float)d;
         for (int i = 0; i < d; i++)
             out[i] = e->scale[r] * (g[i] - hn[i] * along);
+        if (e->l->problem->model->layer_norm) centre(out, d);
     }
 }
 
@@ -323,9 +335,10 @@ static mobiedit_status find_wanted(evaluation *e, mobiedit_error *err) {
     e->wanted = me_calloc((size_t)n * (size_t)(v->n_kept + 1), sizeof *e->wanted);
     const bool ok = normed && logits && e->wanted;
     for (int r = 0; r < n && ok; r++) {
-        const float *h = p->kept->prefix->hidden + (size_t)r * (size_t)d;
-        const float scale = 1 / sqrtf(cblas_sdot(d, h, 1, h, 1) / (float)d + p->model->norm_eps);
-        cblas_saxpy(d, scale, h, 1, normed + (size_t)r * (size_t)d, 1);
+        float *h = normed + (size_t)r * (size_t)d;
+        memcpy(h, p->kept->prefix->hidden + (size_t)r * (size_t)d, (size_t)d * sizeof *h);
+        if (p->model->layer_norm) centre(h, d);
+        cblas_sscal(d, 1 / sqrtf(cblas_sdot(d, h, 1, h, 1) / (float)d + p->model->norm_eps), h, 1);
     }
     if (ok)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, v->n_kept, d, 1.0F, normed, d, v->rows, d,

@@ -7,6 +7,7 @@
 #include "edit/problem.h"
 #include "edit/session.h"
 #include "edit/texts.h"
+#include "model/sites.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -26,6 +27,7 @@ void me_layer_trials_begin(const me_model *model, me_layer_trials *out) {
     for (int i = 0; i < ME_LAYER_CANDIDATES; i++) {
         const int layer = usual + (i - ME_LAYER_CANDIDATES / 2) * step;
         if (layer != usual && (layer < 0 || layer > model->n_layer - 2)) continue;
+        if (layer != usual && !me_site_is_there(model, layer)) continue;
         if (layer == usual) out->usual = out->n_layers;
         out->layers[out->n_layers++] = layer;
     }

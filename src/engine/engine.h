@@ -106,8 +106,8 @@ struct me_engine_ops {
 struct me_engine {
     const struct me_engine_ops *ops;
     const me_model *model;
-    float
-        least_step; /* shortest step of delta, in lengths of the value there, that `responses` measures well */
+    float logit_scale; /* factor of the logits before any cap; 0: 1 */
+    float least_step;  /* shortest step of delta, in lengths of the value, that `responses` measures well */
 };
 
 typedef struct {

@@ -29,6 +29,7 @@ mobiedit_status me_model_set_arch(me_model *model, const char *path, const char 
         if (strcmp(ARCHS[i].name, name) != 0) continue;
         model->arch = ARCHS[i].arch;
         model->arch_name = ARCHS[i].name;
+        model->output_norm_name = "output_norm.weight";
         model->activation = ARCHS[i].activation;
         return MOBIEDIT_OK;
     }

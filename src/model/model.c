@@ -73,23 +73,41 @@ static mobiedit_status check_alignment(const me_metadata *meta, mobiedit_error *
                    CPU_ALIGNMENT);
 }
 
-static mobiedit_status read_model(me_model *model, const struct gguf_context *gguf, mobiedit_error *err) {
+static mobiedit_status read_native(me_model *model, const me_metadata *meta, mobiedit_error *err) {
+    ME_TRY(me_model_set_arch(model, meta->path, meta->arch, err));
+    ME_TRY(me_model_read_hparams(model, meta, err));
+    return me_model_read_tensors(model, meta, err);
+}
+
+/* What has been read is dropped, but for the file and its name. */
+static mobiedit_status read_foreign(me_model *model, const me_metadata *meta, const mobiedit_error *why,
+                                    mobiedit_error *err) {
+    me_free(model->layers);
+    *model =
+        (me_model){.path = model->path, .name = model->name, .map = model->map, .map_size = model->map_size};
+    model->why_foreign = me_strdup(why->message);
+    if (!model->why_foreign) return me_fail_memory(err, "the model");
+    return me_model_read_foreign(model, meta, meta->arch, err);
+}
+
+static mobiedit_status read_model(me_model *model, const struct gguf_context *gguf, bool any,
+                                  mobiedit_error *err) {
     me_metadata meta = {.path = me_shown_path(model->path), .gguf = gguf};
     ME_TRY(check_kind(&meta, err));
     ME_TRY(check_alignment(&meta, err));
-    const char *arch = NULL;
-    ME_TRY(me_meta_string(&meta, "general.architecture", &arch, err));
-    if (!arch) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the metadata name no architecture", meta.path);
-    ME_TRY(me_model_set_arch(model, meta.path, arch, err));
-    meta.arch = model->arch_name;
+    ME_TRY(me_meta_string(&meta, "general.architecture", &meta.arch, err));
+    if (!meta.arch)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the metadata name no architecture", meta.path);
     const char *name = me_gguf_string(gguf, "general.name");
     model->name = me_strdup(name && *name ? name : me_base_name(model->path));
     if (!model->name) return me_fail_memory(err, "the model");
-    ME_TRY(me_model_read_hparams(model, &meta, err));
-    return me_model_read_tensors(model, &meta, err);
+    mobiedit_error why = {0};
+    const mobiedit_status status = read_native(model, &meta, &why);
+    if (status == MOBIEDIT_E_UNSUPPORTED && any) return read_foreign(model, &meta, &why, err);
+    return status == MOBIEDIT_OK ? status : me_fail(err, status, "%s", why.message);
 }
 
-static mobiedit_status read_file(me_model *model, mobiedit_error *err) {
+static mobiedit_status read_file(me_model *model, bool any, mobiedit_error *err) {
     ME_TRY(map_file(model, err));
     ME_TRY(check_header(model, err));
     me_llama_init();
@@ -99,16 +117,16 @@ static mobiedit_status read_file(me_model *model, mobiedit_error *err) {
     if (!gguf)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the GGUF header is truncated or damaged",
                        me_shown_path(model->path));
-    mobiedit_status status = read_model(model, gguf, err);
+    mobiedit_status status = read_model(model, gguf, any, err);
     gguf_free(gguf);
     return status;
 }
 
-mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *err) {
+static mobiedit_status open_model(const char *path, bool any, me_model **out, mobiedit_error *err) {
     me_model *model = me_calloc(1, sizeof *model);
     if (!model) return me_fail_memory(err, "the model");
     model->path = me_strdup(path);
-    mobiedit_status status = model->path ? read_file(model, err) : me_fail_memory(err, "the model");
+    mobiedit_status status = model->path ? read_file(model, any, err) : me_fail_memory(err, "the model");
     if (status != MOBIEDIT_OK) {
         me_model_close(model);
         return status;
@@ -117,25 +135,24 @@ mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *err) {
+    return open_model(path, false, out, err);
+}
+
+mobiedit_status me_model_open_any(const char *path, me_model **out, mobiedit_error *err) {
+    return open_model(path, true, out, err);
+}
+
 void me_model_close(me_model *model) {
     if (!model) return;
     if (model->map) (void)munmap((void *)model->map, model->map_size);
     me_free(model->layers);
     me_free(model->path);
     me_free(model->name);
+    me_free(model->why_foreign);
     me_free(model);
 }
 
 void me_model_release_pages(const me_model *model) {
     (void)madvise((void *)model->map, model->map_size, MADV_DONTNEED);
-}
-
-const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix) {
-    const me_layer *l = &model->layers[layer];
-    return matrix == ME_MLP_GATE ? &l->gate : matrix == ME_MLP_UP ? &l->up : &l->down;
-}
-
-void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]) {
-    static const char *const names[ME_MLP_MATRICES] = {"gate", "up", "down"};
-    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s.weight", layer, names[matrix]);
 }

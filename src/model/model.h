@@ -1,7 +1,8 @@
 /* A GGUF model file: hyperparameters, and tensors left where they lie in the mapped file.
  *
  * Everything read from the file is checked before use (counts, dimensions, types, offsets against the file's
- * size): the file is untrusted. Architectures: llama, qwen2, qwen3, gemma3; others are refused by name. */
+ * size): the file is untrusted. Our own engines run the architectures llama, qwen2, qwen3 and gemma3. Of others, and of
+ * variants of these, which only libllama runs, what an edit needs is read (sites.h). */
 #ifndef ME_MODEL_MODEL_H
 #define ME_MODEL_MODEL_H
 
@@ -10,7 +11,8 @@
 #include <ggml.h>
 #include <stdint.h>
 
-typedef enum { ME_ARCH_LLAMA, ME_ARCH_QWEN2, ME_ARCH_QWEN3, ME_ARCH_GEMMA3 } me_arch;
+/* ME_ARCH_FOREIGN: only libllama runs it. */
+typedef enum { ME_ARCH_LLAMA, ME_ARCH_QWEN2, ME_ARCH_QWEN3, ME_ARCH_GEMMA3, ME_ARCH_FOREIGN } me_arch;
 
 typedef enum { ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH } me_activation;
 
@@ -35,7 +37,17 @@ typedef struct {
     const float *freq_factors;
 } me_rope;
 
+/* Where in a layer an edit can take a neuron over: see sites.h. */
+typedef enum {
+    ME_SITE_DENSE,  /* an MLP of gate, up and down */
+    ME_SITE_FUSED,  /* the same, gate and up in one tensor, gate's rows first */
+    ME_SITE_SHARED, /* the expert that every token goes through */
+    ME_SITE_NONE,
+} me_site;
+
 typedef struct {
+    me_site site;
+    me_tensor gate_up;              /* of a fused one: the tensor whose rows gate and up are */
     me_tensor attn_norm;            /* [d_model] */
     me_tensor wq, wk, wv, wo;       /* wq: n_head*head_dim x d_model ... wo: d_model x n_head*head_dim */
     me_tensor bq, bk, bv, bo;       /* optional */
@@ -59,17 +71,25 @@ typedef struct me_model {
     float embedding_scale; /* multiplies token embeddings; 1 or sqrt(d_model) */
     float attn_scale;      /* multiplies q.k */
     float logit_softcap;   /* 0 = none, else cap * tanh(logit / cap) */
+    bool layer_norm;       /* the final norm takes the mean off first */
+    char *why_foreign;     /* why our own engines do not run it, one line; NULL: they do */
     me_activation activation;
-    me_tensor tok_embd;    /* n_vocab x d_model */
-    me_tensor output_norm; /* [d_model] */
-    me_tensor output;      /* n_vocab x d_model; tok_embd where tied */
-    me_layer *layers;      /* [n_layer] */
-    const void *map;       /* the mapped file, read-only */
+    me_tensor tok_embd;           /* n_vocab x d_model */
+    me_tensor output_norm;        /* [d_model] */
+    const char *output_norm_name; /* in the file */
+    me_tensor output;             /* n_vocab x d_model; tok_embd where tied */
+    me_layer *layers;             /* [n_layer] */
+    const void *map;              /* the mapped file, read-only */
     size_t map_size;
 } me_model;
 
-/* Maps and checks the file. *out is closed by the caller; it owns the mapping and every tensor. */
+/* Maps and checks the file. *out is closed by the caller; it owns the mapping and every tensor. E_UNSUPPORTED
+ * where our own engines do not run the model. */
 mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *err);
+
+/* The same, also where only libllama runs it. Of a foreign model's tensors those of its sites are known, the
+ * ends, and those of the attention that have the usual form. */
+mobiedit_status me_model_open_any(const char *path, me_model **out, mobiedit_error *err);
 void me_model_close(me_model *model);
 
 /* Tells the system that the mapped pages are not needed for now (they are read again from the file on use),
@@ -90,10 +110,11 @@ float me_activate(me_activation activation, float gate);
 typedef enum { ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN } me_mlp_matrix;
 enum { ME_MLP_MATRICES = 3 };
 
+/* As they are in the file: where gate and up are fused, up is both, and gate has no data. */
 const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix);
 
 /* The matrix's name in the model's file, e.g. "blk.3.ffn_gate.weight". */
-void me_mlp_tensor_name(int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]);
+void me_mlp_tensor_name(const me_model *model, int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]);
 
 /* Row `row` of a tensor as n_in floats. The row must exist; every tensor of an open model has a type that
  * ggml can convert. */

@@ -21,4 +21,12 @@ mobiedit_status me_model_read_token_list(me_model *model, const me_metadata *met
  * not known. */
 mobiedit_status me_model_read_tensors(me_model *model, const me_metadata *meta, mobiedit_error *err);
 
+/* Points *out at the tensor's bytes in the mapped file: E_FORMAT where they are not in it. */
+mobiedit_status me_tensor_place(const me_model *model, const me_metadata *meta, int64_t id, me_tensor *out,
+                                mobiedit_error *err);
+
+/* Instead of the two steps above: what is needed of a model of architecture `arch` that only libllama runs. */
+mobiedit_status me_model_read_foreign(me_model *model, const me_metadata *meta, const char *arch,
+                                      mobiedit_error *err);
+
 #endif

@@ -113,18 +113,18 @@ static mobiedit_status check_form(const reader *r, int64_t id, int64_t n_in, int
     return MOBIEDIT_OK;
 }
 
-/* Points *out at the tensor's bytes in the mapped file. */
-static mobiedit_status place(const reader *r, int64_t id, me_tensor *out) {
-    const struct gguf_context *gguf = r->meta->gguf;
+mobiedit_status me_tensor_place(const me_model *model, const me_metadata *meta, int64_t id, me_tensor *out,
+                                mobiedit_error *err) {
+    const struct gguf_context *gguf = meta->gguf;
     const char *name = gguf_get_tensor_name(gguf, id);
     size_t begin, end;
     if (!me_add_size(gguf_get_data_offset(gguf), gguf_get_tensor_offset(gguf, id), &begin) ||
-        !me_add_size(begin, gguf_get_tensor_size(gguf, id), &end) || end > r->model->map_size)
-        return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: the file is truncated: tensor %s lies beyond its end",
-                       r->meta->path, name);
-    const char *data = (const char *)r->model->map + begin;
+        !me_add_size(begin, gguf_get_tensor_size(gguf, id), &end) || end > model->map_size)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file is truncated: tensor %s lies beyond its end",
+                       meta->path, name);
+    const char *data = (const char *)model->map + begin;
     if ((uintptr_t)data % sizeof(float) != 0)
-        return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: tensor %s is not aligned", r->meta->path, name);
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: tensor %s is not aligned", meta->path, name);
     const int64_t *ne = gguf_get_tensor_ne(gguf, id);
     enum ggml_type type = gguf_get_tensor_type(gguf, id);
     *out = (me_tensor){
@@ -143,7 +143,7 @@ static mobiedit_status read_tensor(reader *r, const char *name, int64_t n_in, in
     }
     r->known[id] = true;
     ME_TRY(check_form(r, id, n_in, n_out));
-    return place(r, id, out);
+    return me_tensor_place(r->model, r->meta, id, out, r->err);
 }
 
 static mobiedit_status read_layers(reader *r) {

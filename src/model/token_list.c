@@ -34,7 +34,7 @@ static mobiedit_status find_twin(const me_metadata *meta, int64_t id, uint32_t *
     return MOBIEDIT_OK;
 }
 
-/* SentencePiece ("llama") and byte-pair encoding ("gpt2"). libllama ends the process at spaces in a text that
+/* SentencePiece ("llama") and byte-pair encoding ("gpt2", "gemma4"). libllama ends the process at spaces in a text that
  * is cut by the pre-tokenizer "whitespace", and knows kinds of vocabularies that need tokens of their own. */
 static mobiedit_status check_tokenizer(const me_metadata *meta, mobiedit_error *err) {
     const char *kind = NULL, *pre = "";
@@ -42,10 +42,10 @@ static mobiedit_status check_tokenizer(const me_metadata *meta, mobiedit_error *
     ME_TRY(me_meta_string(meta, "tokenizer.ggml.pre", &pre, err));
     if (!kind)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the metadata has no tokenizer.ggml.model", meta->path);
-    if (strcmp(kind, "llama") != 0 && strcmp(kind, "gpt2") != 0)
+    if (strcmp(kind, "llama") != 0 && strcmp(kind, "gpt2") != 0 && strcmp(kind, "gemma4") != 0)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "%s: a tokenizer of kind %.40s is not supported (llama and gpt2 are)", meta->path,
-                       kind);
+                       "%s: a tokenizer of kind %.40s is not supported (llama, gpt2 and gemma4 are)",
+                       meta->path, kind);
     if (strcmp(pre, "whitespace") == 0)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: the pre-tokenizer %s is not supported", meta->path,
                        pre);

@@ -7,6 +7,7 @@
 #include "base/pending.h"
 #include "model/llama_init.h"
 #include "model/metadata.h"
+#include "model/sites.h"
 
 #include <gguf.h>
 #include <math.h>
@@ -20,8 +21,9 @@ static const char SUFFIX_A[] = ".lora_a", SUFFIX_B[] = ".lora_b";
 /* ---- the matrices ------------------------------------------------------------------------------------ */
 
 /* The name of one half of a part's pair. */
-static void half_name(const me_adapter_part *part, const char *suffix, char name[GGML_MAX_NAME]) {
-    me_mlp_tensor_name(part->layer, part->matrix, name);
+static void half_name(const me_model *model, const me_adapter_part *part, const char *suffix,
+                      char name[GGML_MAX_NAME]) {
+    me_mlp_tensor_name(model, part->layer, part->matrix, name);
     const size_t n = strlen(name);
     (void)snprintf(name + n, GGML_MAX_NAME - n, "%s", suffix);
 }
@@ -95,11 +97,9 @@ static bool set_metadata(struct gguf_context *gguf, const me_model *model, const
     return true;
 }
 
-static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, const me_adapter_part *part,
-                       const char *suffix, int64_t ne0, int64_t ne1) {
-    char name[GGML_MAX_NAME];
+static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, const char *name, int64_t ne0,
+                       int64_t ne1) {
     struct ggml_tensor *t = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, ne0, ne1);
-    half_name(part, suffix, name);
     (void)ggml_set_name(t, name);
     gguf_add_tensor(gguf, t);
 }
@@ -116,8 +116,11 @@ static struct gguf_context *describe(const me_model *model, const me_adapter *ad
     for (int i = 0; i < adapter->n_parts && has_metadata; i++) {
         const me_adapter_part *part = &adapter->parts[i];
         const me_tensor *matrix = me_mlp_tensor(model, part->layer, part->matrix);
-        add_tensor(gguf, tensors, part, SUFFIX_A, matrix->n_in, part->rank);
-        add_tensor(gguf, tensors, part, SUFFIX_B, part->rank, matrix->n_out);
+        char name[GGML_MAX_NAME];
+        half_name(model, part, SUFFIX_A, name);
+        add_tensor(gguf, tensors, name, matrix->n_in, part->rank);
+        half_name(model, part, SUFFIX_B, name);
+        add_tensor(gguf, tensors, name, part->rank, matrix->n_out);
     }
     ggml_free(tensors);
     me_free(memory);
@@ -183,7 +186,10 @@ mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapte
 
 mobiedit_status me_adapter_write_nothing(const me_model *model, const char *path, me_pending_file *out,
                                          mobiedit_error *err) {
-    me_adapter_part part = {.layer = model->n_layer - 1, .matrix = ME_MLP_DOWN, .rank = 1};
+    const int last = model->n_layer - 1;
+    me_adapter_part part = {.layer = me_site_is_there(model, last) ? last : me_site_near(model, last),
+                            .matrix = ME_MLP_DOWN,
+                            .rank = 1};
     float *zeros = me_calloc(count_a(model, &part) + count_b(model, &part), sizeof *zeros);
     if (!zeros) return me_fail_memory(err, "the adapter");
     part.a = part.b = zeros;
@@ -211,19 +217,33 @@ static mobiedit_status check_metadata(const struct gguf_context *gguf, const me_
     return MOBIEDIT_OK;
 }
 
+static bool is_named(const char *name, size_t n_name, const char *wanted) {
+    return strlen(wanted) == n_name && memcmp(wanted, name, n_name) == 0;
+}
+
+/* The layer's matrix that libllama calls `name`; NULL where there is none. */
+static const me_tensor *find_in_layer(const me_model *model, int layer, const char *name, size_t n_name) {
+    char wanted[GGML_MAX_NAME];
+    const bool has_site = me_site_is_there(model, layer);
+    for (int i = 0; i < ME_MLP_MATRICES && has_site; i++) {
+        me_mlp_tensor_name(model, layer, (me_mlp_matrix)i, wanted);
+        if (is_named(name, n_name, wanted)) return me_mlp_tensor(model, layer, (me_mlp_matrix)i);
+    }
+    for (int i = 0; i < ME_LAYER_MATRICES - ME_MLP_MATRICES; i++) {
+        (void)snprintf(wanted, sizeof wanted, "blk.%d.%s", layer, me_layer_matrix_name(i));
+        if (is_named(name, n_name, wanted)) return me_layer_matrix(&model->layers[layer], i);
+    }
+    return NULL;
+}
+
 /* The matrix of the model that libllama calls `name`; NULL where there is none. */
 static const me_tensor *find_matrix(const me_model *model, const char *name, size_t n_name) {
-    char wanted[GGML_MAX_NAME];
-    for (int i = 0; i < model->n_layer; i++)
-        for (int j = 0; j < ME_LAYER_MATRICES; j++) {
-            (void)snprintf(wanted, sizeof wanted, "blk.%d.%s", i, me_layer_matrix_name(j));
-            if (strlen(wanted) != n_name || memcmp(wanted, name, n_name) != 0) continue;
-            const me_tensor *t = me_layer_matrix(&model->layers[i], j);
-            return t->data ? t : NULL;
-        }
+    for (int i = 0; i < model->n_layer; i++) {
+        const me_tensor *t = find_in_layer(model, i, name, n_name);
+        if (t) return t->data ? t : NULL;
+    }
     bool tied = model->output.data == model->tok_embd.data;
-    if (n_name == 13 && memcmp(name, "output.weight", n_name) == 0 && !tied) return &model->output;
-    return NULL;
+    return is_named(name, n_name, "output.weight") && !tied ? &model->output : NULL;
 }
 
 static bool ends_with(const char *name, const char *suffix) {
@@ -322,9 +342,10 @@ static mobiedit_status open_file(const me_model *model, const char *path, adapte
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
-static int64_t find_half(const struct gguf_context *gguf, const me_adapter_part *part, const char *suffix) {
+static int64_t find_half(const struct gguf_context *gguf, const me_model *model, const me_adapter_part *part,
+                         const char *suffix) {
     char name[GGML_MAX_NAME];
-    half_name(part, suffix, name);
+    half_name(model, part, suffix, name);
     return gguf_find_tensor(gguf, name);
 }
 
@@ -332,11 +353,12 @@ static int64_t find_half(const struct gguf_context *gguf, const me_adapter_part 
 static mobiedit_status read_part_shape(const adapter_file *f, const me_model *model, const char *path,
                                        me_adapter_part part, me_adapter_data *out, size_t *n_values,
                                        mobiedit_error *err) {
-    const int64_t id = find_half(f->gguf, &part, SUFFIX_A);
+    const int64_t id = find_half(f->gguf, model, &part, SUFFIX_A);
     if (id < 0) return MOBIEDIT_OK;
     const int64_t rank = gguf_get_tensor_ne(f->gguf, id)[1];
     size_t n;
-    if (rank > model->d_ff || !me_mul_size((size_t)rank, (size_t)(model->d_ff + model->d_model), &n) ||
+    const me_tensor *matrix = me_mlp_tensor(model, part.layer, part.matrix);
+    if (rank > model->d_ff || !me_mul_size((size_t)rank, (size_t)(matrix->n_in + matrix->n_out), &n) ||
         !me_add_size(*n_values, n, n_values))
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: an adapter of rank %lld", path, (long long)rank);
     part.rank = (int)rank;
@@ -418,10 +440,10 @@ static mobiedit_status read_part(const adapter_file *f, const me_model *model, c
     const size_t rank = (size_t)part->rank;
     const size_t n_out = (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out;
     float *half = NULL;
-    ME_TRY(read_tensor(f, find_half(f->gguf, part, SUFFIX_A), path, &half, err));
+    ME_TRY(read_tensor(f, find_half(f->gguf, model, part, SUFFIX_A), path, &half, err));
     memcpy(a, half, count_a(model, part) * sizeof *a);
     me_free(half);
-    ME_TRY(read_tensor(f, find_half(f->gguf, part, SUFFIX_B), path, &half, err));
+    ME_TRY(read_tensor(f, find_half(f->gguf, model, part, SUFFIX_B), path, &half, err));
     const float scale = factor(f->gguf, part->rank);
     for (size_t i = 0; i < rank; i++)
         for (size_t j = 0; j < n_out; j++)

@@ -32,7 +32,7 @@ mobiedit_status me_adapter_write(const me_model *model, const me_adapter *adapte
                                  me_pending_file *out, mobiedit_error *err);
 
 /* The same of an adapter that does nothing, for a file that must not go on to do what it did: it adds zeros
- * to a matrix of the last layer. */
+ * to a matrix of the last layer that can be edited. */
 mobiedit_status me_adapter_write_nothing(const me_model *model, const char *path, me_pending_file *out,
                                          mobiedit_error *err);
 

@@ -264,7 +264,7 @@ mobiedit_status me_fold(const me_model *model, const me_adapter_part *edit, enum
     fold_close(&f, n_threads);
     if (!overflow) return MOBIEDIT_OK;
     char name[GGML_MAX_NAME];
-    me_mlp_tensor_name(edit->layer, edit->matrix, name);
+    me_mlp_tensor_name(model, edit->layer, edit->matrix, name);
     return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "the edit of %s does not fit the type %s", name,
                    ggml_type_name(type));
 }

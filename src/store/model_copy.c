@@ -47,7 +47,7 @@ static mobiedit_status describe(writer *w, const char *note, mobiedit_error *err
     if (!w->source || !w->target) return me_fail_memory(err, "the metadata");
     ME_TRY(add_note(w->target, note, err));
     for (int i = 0; i < w->n_folded; i++) {
-        me_mlp_tensor_name(w->folded[i].layer, w->folded[i].matrix, name);
+        me_mlp_tensor_name(w->model, w->folded[i].layer, w->folded[i].matrix, name);
         gguf_set_tensor_type(w->target, name, w->folded[i].type);
     }
     return MOBIEDIT_OK;
@@ -68,7 +68,7 @@ static mobiedit_status write_metadata(writer *w, mobiedit_error *err) {
 static const me_folded *find_folded(const writer *w, const char *name) {
     char wanted[GGML_MAX_NAME];
     for (int i = 0; i < w->n_folded; i++) {
-        me_mlp_tensor_name(w->folded[i].layer, w->folded[i].matrix, wanted);
+        me_mlp_tensor_name(w->model, w->folded[i].layer, w->folded[i].matrix, wanted);
         if (strcmp(wanted, name) == 0) return &w->folded[i];
     }
     return NULL;

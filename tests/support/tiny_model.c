@@ -290,6 +290,14 @@ static size_t tensors_bytes(const tiny_model_options *o) {
     return values * sizeof(float) + ((size_t)o->n_layer * 24 + 8) * (ggml_tensor_overhead() + 64);
 }
 
+int tiny_vocab_write(struct gguf_context *gguf, bool sentencepiece) {
+    writer w = {.gguf = gguf};
+    token_list *list = me_calloc(1, sizeof *list);
+    const int n = !list ? 0 : sentencepiece ? write_sentencepiece(&w, list) : write_byte_pair(&w, list);
+    me_free(list);
+    return n;
+}
+
 bool tiny_model_write(const char *path, const char *arch, const tiny_model_options *options) {
     writer w = {.arch = arch};
     if (options) w.o = *options;

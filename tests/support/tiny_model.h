@@ -37,6 +37,9 @@ typedef struct {
 enum { TINY_CONTEXT = 512 };
 
 /* Writes a model of architecture `arch` to `path`; `options` may be NULL. False where that fails. */
+/* Writes the vocabulary of such a model; its number of tokens, 0: out of memory. */
+int tiny_vocab_write(struct gguf_context *gguf, bool sentencepiece);
+
 bool tiny_model_write(const char *path, const char *arch, const tiny_model_options *options);
 
 #endif

@@ -3,11 +3,12 @@
 
 #include "base/memory.h"
 #include "model/llama_init.h"
+#include "model/sites.h"
 
 #include <string.h>
 
 /* LEARN: tokens of the pass from which the graph is learnt. */
-enum { LEAST_CELLS = 1024, MOST_CELLS = 1 << 17, LEARN = 3 };
+enum { LEAST_CELLS = 1024, LEARN = 3 };
 
 /* ---- model and context --------------------------------------------------------------------------------- */
 
@@ -91,20 +92,53 @@ static mobiedit_status run_whole(me_llama *engine, mobiedit_error *err) {
                      : me_fail(err, MOBIEDIT_E_RUNTIME, "libllama failed to evaluate tokens (code %d)", code);
 }
 
+/* Whether t, an MLP's activations, is the gate's activation times up. */
+static bool is_gated(const struct ggml_tensor *t, me_activation activation) {
+    const bool swapped = t->op_params[1] != 0;
+    return t->op == GGML_OP_GLU && !swapped &&
+           ggml_get_glu_op(t) == (activation == ME_ACTIVATION_SILU ? GGML_GLU_OP_SWIGLU : GGML_GLU_OP_GEGLU);
+}
+
+/* Whether what goes into the layer's down projection has the form that an edit's neuron counts on. */
+static bool has_sound_mlp(const me_llama *engine, int layer) {
+    char wanted[GGML_MAX_NAME], name[GGML_MAX_NAME];
+    me_mlp_tensor_name(engine->base.model, layer, ME_MLP_DOWN, wanted);
+    for (size_t i = 0; i < engine->hook.n_asked; i++) {
+        const struct ggml_tensor *t = engine->hook.asked[i];
+        if (t->op != GGML_OP_MUL_MAT) continue;
+        me_weight_name(t->src[0], name);
+        if (strcmp(name, wanted) == 0) return is_gated(t->src[1], engine->base.model->activation);
+    }
+    return false;
+}
+
+static mobiedit_status check_activations(const me_llama *engine, mobiedit_error *err) {
+    const me_model *model = engine->base.model;
+    for (int i = 0; i < model->n_layer; i++)
+        if (me_site_is_there(model, i) && !has_sound_mlp(engine, i))
+            return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                           "%s: libllama's MLP of layer %d has another form than an edit needs", model->path,
+                           i);
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status learn(me_llama *engine, mobiedit_error *err) {
     engine->hook.active = false;
     ME_TRY(run_whole(engine, err));
     for (size_t i = 0; i < engine->hook.n_asked; i++) {
-        const struct ggml_tensor *hidden = me_final_hidden(engine->hook.asked[i]);
+        const struct ggml_tensor *hidden = me_final_hidden(engine->base.model, engine->hook.asked[i]);
         for (size_t j = 0; hidden && j < i; j++)
             if (engine->hook.asked[j] == hidden) engine->hook.hidden_at = j;
     }
-    return me_head_learn(&engine->head, &engine->hook, LEARN, err);
+    ME_TRY(check_activations(engine, err));
+    ME_TRY(me_head_learn(&engine->head, &engine->hook, LEARN, err));
+    engine->base.logit_scale = me_head_scale(&engine->head);
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status me_llama_ready(me_llama *engine, int cells, mobiedit_error *err) {
     if (engine->context && cells <= engine->n_cells) return MOBIEDIT_OK;
-    if (cells > MOST_CELLS)
+    if (cells > ME_LLAMA_CELLS)
         return me_fail(err, MOBIEDIT_E_MEMORY, "texts of %d tokens together are too many", cells);
     if (!engine->model) ME_TRY(open_model(engine, err));
     close_context(engine);

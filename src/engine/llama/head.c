@@ -21,49 +21,66 @@ static bool can_repeat(const struct ggml_tensor *t) {
     }
 }
 
-/* The operand's number among the nodes: -1 a weight, -2 the hidden vectors, -3 neither. */
-static int operand(const me_llama_head *head, struct ggml_tensor *const *originals,
-                   const struct ggml_tensor *hidden, const struct ggml_tensor *src) {
-    if (src == hidden) return -2;
-    for (int i = 0; i < head->n_nodes; i++)
-        if (originals[i] == src) return i;
-    return src->op == GGML_OP_NONE && src->data && src->buffer &&
-                   ggml_backend_buffer_get_usage(src->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS
-               ? -1
-               : -3;
+/* The operations that are known so far, and the nodes that they are. */
+typedef struct {
+    const struct ggml_tensor *hidden;
+    const struct ggml_tensor *operations[2 * ME_HEAD_NODES];
+    int nodes[2 * ME_HEAD_NODES];
+    int n;
+} known_operations;
+
+enum { WEIGHT = -1, HIDDEN = -2, UNKNOWN = -3 };
+
+static bool is_weight(const struct ggml_tensor *t) {
+    return t->op == GGML_OP_NONE && t->data && t->buffer &&
+           ggml_backend_buffer_get_usage(t->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
 }
 
-/* Adds t if all its operands are known. */
-static bool add_node(me_llama_head *head, struct ggml_tensor **originals, const struct ggml_tensor *hidden,
-                     struct ggml_tensor *t) {
+static int operand(const known_operations *known, const struct ggml_tensor *src) {
+    if (src == known->hidden) return HIDDEN;
+    for (int i = 0; i < known->n; i++)
+        if (known->operations[i] == src) return known->nodes[i];
+    return is_weight(src) ? WEIGHT : UNKNOWN;
+}
+
+static void remember(known_operations *known, const struct ggml_tensor *t, int node) {
+    if (known->n == 2 * ME_HEAD_NODES) return;
+    known->operations[known->n] = t;
+    known->nodes[known->n++] = node;
+}
+
+/* Adds t if all its operands are known. Here every row is an output: to choose the outputs is to do nothing. */
+static void add_node(me_llama_head *head, known_operations *known, const struct ggml_tensor *t) {
     me_head_node node = {.tensor = *t};
     bool follows = false;
-    for (int i = 0; i < GGML_MAX_SRC && t->src[i]; i++) {
-        node.src[i] = operand(head, originals, hidden, t->src[i]);
-        if (node.src[i] == -3) return false;
-        follows = follows || node.src[i] != -1;
+    if (t->op == GGML_OP_GET_ROWS && operand(known, t->src[0]) != UNKNOWN && !is_weight(t->src[0])) {
+        remember(known, t, operand(known, t->src[0]));
+        return;
     }
-    if (!follows || !can_repeat(t) || head->n_nodes == ME_HEAD_NODES) return false;
-    originals[head->n_nodes] = t;
+    for (int i = 0; i < GGML_MAX_SRC && t->src[i]; i++) {
+        node.src[i] = operand(known, t->src[i]);
+        if (node.src[i] == UNKNOWN) return;
+        follows = follows || node.src[i] != WEIGHT;
+    }
+    if (!follows || !can_repeat(t) || head->n_nodes == ME_HEAD_NODES) return;
+    remember(known, t, head->n_nodes);
     head->nodes[head->n_nodes++] = node;
-    return true;
 }
 
 mobiedit_status me_head_learn(me_llama_head *head, const me_llama_hook *hook, int n_rows,
                               mobiedit_error *err) {
-    const struct ggml_tensor *hidden = NULL;
-    struct ggml_tensor *originals[ME_HEAD_NODES];
+    known_operations known = {0};
     head->n_nodes = 0;
-    for (size_t i = 0; i < hook->n_asked && !hidden; i++)
-        hidden = me_final_hidden(hook->asked[i]);
-    if (!hidden)
+    for (size_t i = 0; i < hook->n_asked && !known.hidden; i++)
+        known.hidden = me_final_hidden(hook->model, hook->asked[i]);
+    if (!known.hidden)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: libllama's graph has no final norm with a weight",
                        hook->model->path);
     for (size_t i = hook->hidden_at + 1; i < hook->n_asked; i++)
-        (void)add_node(head, originals, hidden, hook->asked[i]);
+        add_node(head, &known, hook->asked[i]);
     const struct ggml_tensor *last = hook->asked[hook->n_asked - 1];
-    if (head->n_nodes == 0 || originals[head->n_nodes - 1] != last || last->ne[0] != hook->model->n_vocab ||
-        last->ne[1] != n_rows || hidden->ne[0] != hook->model->d_model) {
+    if (operand(&known, last) != head->n_nodes - 1 || last->ne[0] != hook->model->n_vocab ||
+        last->ne[1] != n_rows || known.hidden->ne[0] != hook->model->d_model) {
         head->n_nodes = 0;
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
                        "%s: how libllama makes logits of final hidden vectors is not known (%s, %s)",
@@ -72,6 +89,17 @@ mobiedit_status me_head_learn(me_llama_head *head, const me_llama_hook *hook, in
     for (int i = 0; i < head->n_nodes; i++)
         if (head->nodes[i].tensor.ne[1] == n_rows) head->nodes[i].tensor.ne[1] = 0; /* as many as there are */
     return MOBIEDIT_OK;
+}
+
+float me_head_scale(const me_llama_head *head) {
+    float scale = 1;
+    for (int i = 0; i < head->n_nodes; i++) {
+        float factor = 1;
+        if (head->nodes[i].tensor.op == GGML_OP_SCALE)
+            memcpy(&factor, head->nodes[i].tensor.op_params, sizeof factor);
+        scale *= factor; /* those around a cap cancel out */
+    }
+    return scale;
 }
 
 static void drop_graph(me_llama_head *head) {
@@ -101,9 +129,9 @@ static void build(me_llama_head *head, int n) {
         made[i]->op = node->tensor.op;
         memcpy(made[i]->op_params, node->tensor.op_params, sizeof made[i]->op_params);
         for (int j = 0; j < GGML_MAX_SRC && node->tensor.src[j]; j++)
-            made[i]->src[j] = node->src[j] == -2   ? head->in
-                              : node->src[j] == -1 ? node->tensor.src[j]
-                                                   : made[node->src[j]];
+            made[i]->src[j] = node->src[j] == HIDDEN   ? head->in
+                              : node->src[j] == WEIGHT ? node->tensor.src[j]
+                                                       : made[node->src[j]];
     }
     head->out = made[head->n_nodes - 1];
     ggml_set_output(head->out);

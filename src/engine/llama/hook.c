@@ -27,11 +27,11 @@ static bool is_weight(const struct ggml_tensor *tensor, const char *wanted) {
 
 /* A product with the weight of that name. */
 static bool multiplies(const struct ggml_tensor *t, const char *wanted) {
-    return t->op == GGML_OP_MUL_MAT && is_weight(t->src[0], wanted);
+    return *wanted && t->op == GGML_OP_MUL_MAT && is_weight(t->src[0], wanted);
 }
 
-struct ggml_tensor *me_final_hidden(const struct ggml_tensor *t) {
-    if (t->op != GGML_OP_MUL || !is_weight(t->src[1], "output_norm.weight")) return NULL;
+struct ggml_tensor *me_final_hidden(const me_model *model, const struct ggml_tensor *t) {
+    if (t->op != GGML_OP_MUL || !is_weight(t->src[1], model->output_norm_name)) return NULL;
     const struct ggml_tensor *norm = t->src[0];
     if (!norm || (norm->op != GGML_OP_RMS_NORM && norm->op != GGML_OP_NORM)) return NULL;
     return norm->src[0];
@@ -192,7 +192,7 @@ static bool is_needed(me_llama_hook *hook, struct ggml_tensor *t) {
         hook->hidden = t;
         return true;
     }
-    const struct ggml_tensor *hidden = hook->read == ME_LLAMA_HIDDEN ? me_final_hidden(t) : NULL;
+    const struct ggml_tensor *hidden = hook->read == ME_LLAMA_HIDDEN ? me_final_hidden(hook->model, t) : NULL;
     if (hidden) confirm_hidden(hook, hidden);
     return hidden != NULL;
 }

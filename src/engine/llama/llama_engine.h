@@ -16,7 +16,8 @@
 enum {
     ME_LLAMA_SEQUENCES = 64, /* stems, and as many items of a batch, in the context at once */
     ME_LLAMA_STATES = 16,    /* the same where a sequence has a recurrent state, which may be large */
-    ME_LLAMA_BATCH = 512     /* tokens, at most */
+    ME_LLAMA_BATCH = 512,    /* tokens of a batch, at most */
+    ME_LLAMA_CELLS = 4096    /* of the context: libllama scales some models' rope by the context's size */
 };
 
 /* ---- context.c: tokens whose state is kept ------------------------------------------------------------- */
@@ -106,7 +107,7 @@ bool me_hook_call(struct ggml_tensor *t, bool ask, void *user);
 /* The name of an operation's weight without the device that it is on, into name; "" where it has none. */
 void me_weight_name(const struct ggml_tensor *weight, char name[GGML_MAX_NAME]);
 /* Whether t multiplies by the final norm's weight; the operation whose result goes into that norm. */
-struct ggml_tensor *me_final_hidden(const struct ggml_tensor *t);
+struct ggml_tensor *me_final_hidden(const me_model *model, const struct ggml_tensor *t);
 
 /* ---- head.c: from final hidden vectors to logits ------------------------------------------------------- */
 
@@ -134,6 +135,8 @@ typedef struct {
 mobiedit_status me_head_learn(me_llama_head *head, const me_llama_hook *hook, int n_rows,
                               mobiedit_error *err);
 void me_head_close(me_llama_head *head);
+/* The factor of the logits before any cap. */
+float me_head_scale(const me_llama_head *head);
 mobiedit_status me_head_run(me_llama_head *head, const float *hidden, int n, float *logits,
                             mobiedit_error *err);
 

@@ -30,12 +30,14 @@ static mobiedit_status fail_size(const me_llama *engine, const me_llama_item *it
 /* How many of the items fit into a batch. */
 static mobiedit_status count_items(const me_llama *engine, const me_llama_job *job,
                                    const me_llama_item *items, int n, int *taken, mobiedit_error *err) {
-    int tokens = 0, outputs = 0, count = 0;
+    int tokens = 0, outputs = 0, stems = 0, count = 0;
     while (count < n && count < engine->n_sequences) {
         const me_llama_item *item = &items[count];
         tokens += item->n_columns;
         outputs += count_outputs(engine, job, item);
+        if (count == 0 || item->stem != items[count - 1].stem) stems += item_position(item);
         if (tokens > engine->n_batch || outputs > engine->n_outputs) break;
+        if (count > 0 && tokens + stems > ME_LLAMA_CELLS) break;
         /* Else libllama would put their tokens into another order. */
         if (engine->recurrent && item->n_columns != items->n_columns) break;
         count++;
@@ -102,8 +104,10 @@ static void fill_batch(me_llama *engine, const me_llama_job *job, const me_llama
     hook->layer = job->layer;
     hook->focus = job->focus;
     hook->active = true;
-    me_mlp_tensor_name(job->layer, ME_MLP_DOWN, hook->down);
-    me_mlp_tensor_name(job->layer, ME_MLP_UP, hook->input);
+    hook->down[0] = hook->input[0] = '\0';
+    if (job->layer < 0) return;
+    me_mlp_tensor_name(engine->base.model, job->layer, ME_MLP_DOWN, hook->down);
+    me_mlp_tensor_name(engine->base.model, job->layer, ME_MLP_UP, hook->input);
 }
 
 static mobiedit_status decode(me_llama *engine, mobiedit_error *err) {

@@ -1,0 +1,143 @@
+/* Where an edit lives, by architecture. */
+#include "model/sites.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SILU ME_ACTIVATION_SILU
+#define GELU ME_ACTIVATION_GELU_TANH
+
+static const char no_gate[] = "the neurons of its MLPs have no gate",
+                  only_experts[] = "its MLPs are experts only",
+                  no_mlp[] = "its layers have no MLP of gate, up and down",
+                  no_decoder[] = "it does not generate text token by token";
+
+/* Which layers have a site, and of what form, is seen from their tensors. Of the names that libllama knows,
+ * those that are in neither list have not been looked at. */
+static const me_site_arch ARCHS[] = {
+    {"llama", SILU, NULL},
+    {"llama4", SILU, NULL},
+    {"qwen2", SILU, NULL},
+    {"qwen2moe", SILU, NULL},
+    {"qwen2vl", SILU, NULL},
+    {"qwen3", SILU, NULL},
+    {"qwen3vl", SILU, NULL},
+    {"qwen3next", SILU, NULL},
+    {"qwen35", SILU, NULL},
+    {"qwen35moe", SILU, NULL},
+    {"gemma", GELU, NULL},
+    {"gemma2", GELU, NULL},
+    {"gemma3", GELU, NULL},
+    {"gemma4", GELU, NULL},
+    {"phi3", SILU, NULL},
+    {"mistral3", SILU, NULL},
+    {"granite", SILU, NULL},
+    {"granitemoe", SILU, NULL},
+    {"granitehybrid", SILU, NULL},
+    {"smollm3", SILU, NULL},
+    {"olmo2", SILU, NULL},
+    {"lfm2", SILU, NULL},
+    {"lfm2moe", SILU, NULL},
+    {"falcon-h1", SILU, NULL},
+    {"chatglm", SILU, NULL},
+    {"glm4", SILU, NULL},
+    {"glm4moe", SILU, NULL},
+    {"deepseek", SILU, NULL},
+    {"deepseek2", SILU, NULL},
+    {"dots1", SILU, NULL},
+    {"bailingmoe", SILU, NULL},
+    {"bailingmoe2", SILU, NULL},
+    {"stablelm", SILU, NULL},
+    {"exaone", SILU, NULL},
+    {"exaone4", SILU, NULL},
+    {"hunyuan-dense", SILU, NULL},
+    {"hunyuan-moe", SILU, NULL},
+    {"internlm2", SILU, NULL},
+    {"baichuan", SILU, NULL},
+    {"xverse", SILU, NULL},
+    {"minicpm", SILU, NULL},
+    {"minicpm3", SILU, NULL},
+    {"orion", SILU, NULL},
+    {"command-r", SILU, NULL},
+    {"cohere2", SILU, NULL},
+    {"seed_oss", SILU, NULL},
+    {"ernie4_5", SILU, NULL},
+    {"ernie4_5-moe", SILU, NULL},
+    {"jamba", SILU, NULL},
+    {"arctic", SILU, NULL},
+    {"pangu-embedded", SILU, NULL},
+    {"plamo", SILU, NULL},
+    {"qwen3moe", SILU, only_experts},
+    {"qwen3vlmoe", SILU, only_experts},
+    {"gpt-oss", SILU, only_experts},
+    {"olmoe", SILU, only_experts},
+    {"dbrx", SILU, only_experts},
+    {"phimoe", SILU, only_experts},
+    {"minimax-m2", SILU, only_experts},
+    {"smallthinker", SILU, only_experts},
+    {"grovemoe", SILU, only_experts},
+    {"phi2", GELU, no_gate},
+    {"starcoder", GELU, no_gate},
+    {"starcoder2", GELU, no_gate},
+    {"gpt2", GELU, no_gate},
+    {"gptneox", GELU, no_gate},
+    {"falcon", GELU, no_gate},
+    {"bloom", GELU, no_gate},
+    {"mpt", GELU, no_gate},
+    {"codeshell", GELU, no_gate},
+    {"nemotron", SILU, no_gate},
+    {"nemotron_h", SILU, no_gate},
+    {"nemotron_h_moe", SILU, no_gate},
+    {"arcee", SILU, no_gate},
+    {"plm", SILU, no_gate},
+    {"jais2", SILU, no_gate},
+    {"gemma3n", GELU, "its residual is four streams, of which an MLP sees one"},
+    {"mamba", SILU, no_mlp},
+    {"mamba2", SILU, no_mlp},
+    {"rwkv6", SILU, no_mlp},
+    {"rwkv7", SILU, no_mlp},
+    {"bert", GELU, no_decoder},
+    {"modern-bert", GELU, no_decoder},
+    {"nomic-bert", GELU, no_decoder},
+    {"gemma-embedding", GELU, no_decoder},
+    {"t5", GELU, no_decoder},
+    {"t5encoder", GELU, no_decoder},
+    {"llada", SILU, no_decoder},
+    {"dream", SILU, no_decoder},
+};
+
+const me_site_arch *me_site_arch_find(const char *name) {
+    for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++)
+        if (strcmp(ARCHS[i].name, name) == 0) return &ARCHS[i];
+    return NULL;
+}
+
+const me_site_arch *me_site_archs(size_t *n) {
+    *n = sizeof ARCHS / sizeof *ARCHS;
+    return ARCHS;
+}
+
+bool me_site_is_there(const me_model *model, int layer) {
+    return model->layers[layer].site != ME_SITE_NONE;
+}
+
+int me_site_near(const me_model *model, int layer) {
+    for (int step = 0; step < model->n_layer; step++) {
+        if (layer + step <= model->n_layer - 2 && me_site_is_there(model, layer + step)) return layer + step;
+        if (layer - step >= 0 && me_site_is_there(model, layer - step)) return layer - step;
+    }
+    return layer;
+}
+
+void me_mlp_tensor_name(const me_model *model, int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]) {
+    static const char *const names[ME_MLP_MATRICES] = {"gate", "up", "down"};
+    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s%s.weight", layer, names[matrix],
+                   model->layers[layer].site == ME_SITE_SHARED ? "_shexp" : "");
+}
+
+const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix) {
+    static const me_tensor none = {0};
+    const me_layer *l = &model->layers[layer];
+    if (l->site == ME_SITE_FUSED && matrix != ME_MLP_DOWN) return matrix == ME_MLP_UP ? &l->gate_up : &none;
+    return matrix == ME_MLP_GATE ? &l->gate : matrix == ME_MLP_UP ? &l->up : &l->down;
+}
