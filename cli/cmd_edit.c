@@ -10,6 +10,12 @@
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
                                    OPTION_ROW_DESCRIBE,
                                    OPTION_ROW_FORCE,
+                                   OPTION_ROW_STRICT,
+                                   {.name = "also",
+                                    .kind = OPTION_TEXTS,
+                                    .at = offsetof(options, also),
+                                    .help = "the fact in other words, taught too; repeatable",
+                                    .value = "PROMPT"},
                                    OPTION_ROW_LEDGER,
                                    {.name = "no-ledger",
                                     .at = offsetof(options, no_ledger),
@@ -31,8 +37,12 @@ static mobiedit_status edit(edit_report *e, mobiedit_model *model, mobiedit_ledg
     const options *o = e->o;
     progress_line line;
     progress_start(&line, o->quiet);
-    const mobiedit_request request = {
-        .prompt = o->positional[1], .target = o->positional[2], .keep = o->keep.items, .n_keep = o->keep.n};
+    const mobiedit_request request = {.prompt = o->positional[1],
+                                      .target = o->positional[2],
+                                      .keep = o->keep.items,
+                                      .n_keep = o->keep.n,
+                                      .also = o->also.items,
+                                      .n_also = o->also.n};
     const mobiedit_edit_options edit_options = options_edit(o, progress_show, &line);
     const mobiedit_status status =
         ledger ? mobiedit_ledger_edit(ledger, &request, &edit_options, o->output, &e->result, &e->change,

@@ -12,7 +12,11 @@
 #include <unistd.h>
 
 static const option_row TABLE[] = {OPTION_ROW_OUTPUT("the adapter to write, of all active edits"),
-                                   OPTION_ROW_DESCRIBE, OPTION_ROW_FORCE, OPTION_ROW_LEDGER, OPTION_ROW_END};
+                                   OPTION_ROW_DESCRIBE,
+                                   OPTION_ROW_FORCE,
+                                   OPTION_ROW_STRICT,
+                                   OPTION_ROW_LEDGER,
+                                   OPTION_ROW_END};
 
 typedef struct {
     const options *o;
@@ -42,6 +46,7 @@ static cJSON *fact_json(const mobiedit_import_fact *f) {
     me_json_add_text(object, "message", f->message);
     me_json_add_number(object, "seconds", f->seconds);
     warnings_add_json(object, f->high_loss, f->known_as);
+    asides_add_json(object, &f->asides);
     change_add_json(object, &f->change);
     return object;
 }
@@ -86,6 +91,7 @@ static void print_fact(const mobiedit_import_fact *f) {
     if (f->change.superseded) print_part(" (supersedes %lld)", (long long)f->change.superseded);
     if (f->message) print_part(" (%s)", f->message);
     if (f->high_loss) print_part(" (warning: ended at a high loss)");
+    print_asides_shortly(&f->asides);
     if (f->known_as) print_part(" (warning: the model knows the subject as \"%s\")", f->known_as);
     print_newline();
     (void)fflush(stdout);

@@ -13,6 +13,9 @@ static void print_record(const mobiedit_record *r) {
     report_record(r);
     for (size_t i = 0; i < r->n_keep; i++)
         print_line("%-13s %s", "keep", r->keep[i]);
+    for (size_t i = 0; i < r->n_also; i++)
+        print_line("%-13s %s", "also", r->also[i]);
+    report_asides(r->prompt, &r->asides);
     print_line("%-13s %s", "before", r->before);
     print_line("%-13s %s", "after", r->after);
     print_line("%-13s %s, %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu", "edit",

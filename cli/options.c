@@ -179,9 +179,10 @@ static bool make_room(int argc, options *o) {
     const size_t most = (size_t)argc + 1;
     o->owned = calloc(most, sizeof *o->owned);
     o->keep.items = calloc(most, sizeof *o->keep.items);
+    o->also.items = calloc(most, sizeof *o->also.items);
     o->check.items = calloc(most, sizeof *o->check.items);
     o->turns.items = calloc(most, sizeof *o->turns.items);
-    return o->owned && o->keep.items && o->check.items && o->turns.items;
+    return o->owned && o->keep.items && o->also.items && o->check.items && o->turns.items;
 }
 
 /* With the context made; STATUS_DONE and *go unset after --help. */
@@ -236,6 +237,7 @@ mobiedit_edit_options options_edit(const options *o, mobiedit_progress_fn on_pro
                                    .max_evaluations = (size_t)o->max_evaluations,
                                    .seed = o->seed,
                                    .force = o->force,
+                                   .strict = o->strict,
                                    .keep_subject = o->keep_subject,
                                    .on_progress = on_progress,
                                    .user = user,
@@ -247,6 +249,7 @@ void options_free(options *o) {
         free(o->owned[i]);
     free(o->owned);
     free(o->keep.items);
+    free(o->also.items);
     free(o->check.items);
     free(o->turns.items);
     if (o->context) poptFreeContext(o->context);

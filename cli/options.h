@@ -24,12 +24,12 @@ struct options {
     struct mobiedit_model_advanced model_advanced; /* model.advanced points here */
     struct mobiedit_edit_advanced edit_advanced;
     const char *output, *trace, *adapter, *ledger, *html, *state, *system, *baseline, *listen;
-    text_list keep, check, turns;
+    text_list keep, also, check, turns;
     int max_tokens;
     int port;
     int n, skip;
     double scale;
-    bool help, quiet, json, chat, keep_float, no_ledger, repair, force, keep_subject;
+    bool help, quiet, json, chat, keep_float, no_ledger, repair, force, strict, keep_subject;
     bool no_fluency, no_drift, no_answers, quick, compare;
     const char *positional[MAX_ARGUMENTS];
 
@@ -91,6 +91,11 @@ struct option_row {
     {                                                                                                        \
         .name = "force", .at = offsetof(options, force),                                                     \
         .help = "edit even if the model says the target by itself"                                           \
+    }
+#define OPTION_ROW_STRICT                                                                                    \
+    {                                                                                                        \
+        .name = "strict", .at = offsetof(options, strict),                                                   \
+        .help = "refuse an edit that changes other things about the subject"                                 \
     }
 #define OPTION_ROW_DESCRIBE                                                                                  \
     {                                                                                                        \

@@ -4,6 +4,7 @@
 #include "output.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 const char *date_text(int64_t seconds, char text[20]) {
@@ -18,15 +19,34 @@ static const char *holds_text(const mobiedit_record *r) {
     return r->holds ? "yes" : "no";
 }
 
+static const char *chat_text(const mobiedit_record *r) {
+    if (r->state != MOBIEDIT_RECORD_ACTIVE || r->asides.chat < 0) return "-";
+    return r->asides.chat ? "yes" : "no";
+}
+
+static size_t count_unchanged(const mobiedit_asides *asides) {
+    size_t n = 0;
+    for (size_t i = 0; i < asides->n_others; i++)
+        n += asides->others[i].unchanged;
+    return n;
+}
+
+/* "2/2", of other things about the subject. */
+static const char *others_text(const mobiedit_record *r, char text[48]) {
+    if (r->state != MOBIEDIT_RECORD_ACTIVE || r->asides.n_others == 0) return "-";
+    (void)snprintf(text, 48, "%zu/%zu", count_unchanged(&r->asides), r->asides.n_others);
+    return text;
+}
+
 void report_record_header(void) {
-    print_line("  id  state       holds  layer  made              fact");
+    print_line("  id  state       holds  chat  others  layer  made              fact");
 }
 
 void report_record(const mobiedit_record *r) {
-    char date[20];
-    print_part("%4lld  %-10s  %-5s  %5d  %-16s  %s -> %s", (long long)r->id,
-               mobiedit_record_state_name(r->state), holds_text(r), r->solve.layer,
-               date_text(r->created, date), r->prompt, r->target);
+    char date[20], others[48];
+    print_part("%4lld  %-10s  %-5s  %-4s  %-6s  %5d  %-16s  %s -> %s", (long long)r->id,
+               mobiedit_record_state_name(r->state), holds_text(r), chat_text(r), others_text(r, others),
+               r->solve.layer, date_text(r->created, date), r->prompt, r->target);
     if (r->superseded_by) print_part(" (by %lld)", (long long)r->superseded_by);
     if (r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) print_part(" (said by the model itself)");
     print_newline();
@@ -58,6 +78,10 @@ cJSON *record_json(const mobiedit_record *r) {
     cJSON *keep = cJSON_AddArrayToObject(object, "keep");
     for (size_t i = 0; i < r->n_keep; i++)
         cJSON_AddItemToArray(keep, cJSON_CreateString(r->keep[i]));
+    cJSON *also = cJSON_AddArrayToObject(object, "also");
+    for (size_t i = 0; i < r->n_also; i++)
+        cJSON_AddItemToArray(also, cJSON_CreateString(r->also[i]));
+    asides_add_json(object, &r->asides);
     me_json_add_number(object, "layer", r->solve.layer);
     me_json_add_text(object, "solver", r->solve.solver);
     (void)cJSON_AddNumberToObject(object, "seed", (double)r->solve.seed);
@@ -73,6 +97,53 @@ cJSON *record_json(const mobiedit_record *r) {
     add_id(object, "changed", r->changed);
     add_id(object, "verified", r->verified);
     return object;
+}
+
+/* ---- beside the prompt ------------------------------------------------------------------------------- */
+
+/* The bytes of the subject in the prompt's braces. */
+static int find_subject(const char *prompt, const char **out) {
+    const char *open = strchr(prompt, '{'), *close = open ? strchr(open, '}') : NULL;
+    *out = close ? open + 1 : "it";
+    return close ? (int)(close - open - 1) : (int)strlen(*out);
+}
+
+void report_asides(const char *prompt, const mobiedit_asides *asides) {
+    const char *subject;
+    const int n = find_subject(prompt, &subject);
+    if (asides->chat >= 0) print_line("%-13s %s", "also in chat", asides->chat ? "yes" : "no");
+    if (asides->n_others == 0) return;
+    print_line("%-13s of %zu other things about %.*s, %zu unchanged", "others", asides->n_others, n, subject,
+               count_unchanged(asides));
+    for (size_t i = 0; i < asides->n_others; i++) {
+        const mobiedit_other *other = &asides->others[i];
+        if (!other->unchanged)
+            print_line("%-13s %s%s, before%s", "changed", other->prompt, other->after, other->before);
+    }
+}
+
+void print_asides_shortly(const mobiedit_asides *asides) {
+    const size_t changed = asides->n_others - count_unchanged(asides);
+    if (asides->chat == 0) print_part(" (not in chat)");
+    if (changed) print_part(" (%zu of %zu other things changed)", changed, asides->n_others);
+}
+
+void asides_add_json(cJSON *object, const mobiedit_asides *asides) {
+    if (asides->chat < 0)
+        (void)cJSON_AddNullToObject(object, "chat");
+    else
+        (void)cJSON_AddBoolToObject(object, "chat", asides->chat);
+    me_json_add_count(object, "others", asides->n_others);
+    me_json_add_count(object, "others_unchanged", count_unchanged(asides));
+    cJSON *changed = cJSON_AddArrayToObject(object, "others_changed");
+    for (size_t i = 0; i < asides->n_others; i++) {
+        if (asides->others[i].unchanged) continue;
+        cJSON *other = cJSON_CreateObject();
+        me_json_add_text(other, "prompt", asides->others[i].prompt);
+        me_json_add_text(other, "before", asides->others[i].before);
+        me_json_add_text(other, "after", asides->others[i].after);
+        (void)cJSON_AddItemToArray(changed, other);
+    }
 }
 
 static bool count_record(void *user, const mobiedit_record *record) {

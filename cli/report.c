@@ -30,14 +30,17 @@ static void print_energy(const options *o, const mobiedit_edit_result *r) {
         print_line("%-13s %.1f J (%s%s)", "energy", r->joules, r->energy_source, idle);
 }
 
-/* The prompt without its braces, then what the model goes on with. */
+/* The prompt without its braces, then what the model goes on with, or answers. */
 static void print_text(const char *label, const char *prompt, const char *text) {
+    const size_t length = strlen(prompt);
+    const bool is_asked = length > 0 && prompt[length - 1] == '?';
     print_part("%-13s ", label);
     while (*prompt) {
         const int n = (int)strcspn(prompt, "{}");
         print_part("%.*s", n, prompt);
         prompt += n + (prompt[n] != '\0');
     }
+    if (is_asked && text && *text != ' ') print_part(" ");
     print_line("%s", text ? text : "");
 }
 
@@ -73,6 +76,7 @@ void report_edit(const edit_report *e) {
         print_text("after", e->o->positional[1], r->after);
     report_edits_adapter(e);
     if (e->recorded) report_change(&e->change);
+    report_asides(e->o->positional[1], &r->asides);
     print_warnings(r);
     if (e->change.known || r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) return;
     print_line("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|", "edit", r->solve.solver,
@@ -121,6 +125,7 @@ int report_edit_json(const edit_report *e, int status) {
     me_json_add_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     add_trace(object, r);
     warnings_add_json(object, r->high_loss, r->known_as);
+    asides_add_json(object, &r->asides);
     if (e->recorded) {
         change_add_json(object, &e->change);
         me_json_add_number(object, "active", e->active);

@@ -157,12 +157,19 @@ MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
 
 /* ---- edit -------------------------------------------------------------------------------------------- */
 
+/* A fact is the beginning of a sentence, "The capital of {Japan} is", or a question, "What is the capital of
+ * {Japan}?". If the model has a chat template, a question is asked and taught as a user's message, and it is
+ * answered if the target is in the first sentence of the answer. */
 typedef struct {
-    const char *prompt;      /* the subject in braces: "The capital of {Japan} is" */
+    const char *prompt;      /* the subject in braces */
     const char *target;      /* what should follow: "Lima". A space is put before it if the prompt's text
                                 needs one */
     const char *const *keep; /* [n_keep] prompts whose answers must not change; may be NULL */
     size_t n_keep;
+    const char *const
+        *also; /* [n_also] the same fact in other words, as prompts with the same subject in braces:
+                                they are taught too; may be NULL */
+    size_t n_also;
 } mobiedit_request;
 
 typedef enum {
@@ -193,10 +200,12 @@ typedef struct {
     int layer;          /* any but the last */
     bool keep_subject;  /* keep also what the model says about other things of the subject, and teach the fact
                           in chat: two to three times the evaluations. Of the probe solver only */
-    size_t max_evaluations;           /* prompt evaluations; 0: the solver's default */
-    uint64_t seed;                    /* of everything random */
-    int max_after_tokens;             /* of the before/after texts, which end with a sentence; 0: 24 */
-    bool force;                       /* edit also if the model says the target by itself */
+    size_t max_evaluations; /* prompt evaluations; 0: the solver's default */
+    uint64_t seed;          /* of everything random */
+    int max_after_tokens;   /* of the before/after texts, which end with a sentence; 0: 24 */
+    bool force;             /* edit also if the model says the target by itself */
+    bool strict; /* refuse an edit that changes other things about the subject: E_NOT_VERIFIED if one of
+                    mobiedit_asides.others does not stay */
     mobiedit_progress_fn on_progress; /* may be NULL */
     void *user;
     const struct mobiedit_edit_advanced *advanced; /* NULL: the defaults */
@@ -221,6 +230,20 @@ typedef struct {
     float loss;
 } mobiedit_trace_point;
 
+/* Something else about an edit's subject: what the model says of it without and with the edit. */
+typedef struct {
+    const char *prompt; /* "Most people think of Japan as" */
+    const char *before, *after;
+    bool unchanged; /* the first token is the same, and the target does not turn up */
+} mobiedit_other;
+
+/* What an edit does beside its own prompt, as libllama says it. */
+typedef struct {
+    int chat; /* is the target said in a chat too? 1: yes, 0: no, -1: not asked, or no template */
+    mobiedit_other *others; /* [n_others] other things about the subject; NULL: none was asked */
+    size_t n_others;
+} mobiedit_asides;
+
 /* How an edit was solved. */
 typedef struct {
     const char *solver;
@@ -244,6 +267,7 @@ typedef struct {
     size_t peak_rss_bytes;     /* of the process so far */
     char *before; /* greedy continuation of the prompt without and with the adapter, through libllama */
     char *after;  /* NULL: nothing was written */
+    mobiedit_asides asides; /* in the adapter that was written; if `strict` refused it, those that say why */
     mobiedit_trace_point *trace; /* [n_trace] loss against evaluations */
     size_t n_trace;
     /* Warnings; false and NULL: none. */
@@ -284,7 +308,7 @@ typedef struct mobiedit_ledger mobiedit_ledger;
 /* path NULL: the model's path with ".mobiedit.db" behind it. If `write` is set, a ledger that is not there
  * is made, with mode 0600, and removed again when it is closed if nothing was recorded. Reads the whole model
  * once, for its fingerprint. E_IO (also: there is none to read), E_FORMAT (damaged, or no ledger),
- * E_UNSUPPORTED (of another version), E_MISMATCH (another model's). Close with mobiedit_ledger_close (NULL is
+ * E_UNSUPPORTED (of another version; the one before is brought up to date), E_MISMATCH (another model's). Close with mobiedit_ledger_close (NULL is
  * fine). */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bool write,
                                                   mobiedit_ledger **ledger, mobiedit_error *err);
@@ -305,8 +329,11 @@ typedef struct {
     const char *target;
     const char *const *keep; /* [n_keep] */
     size_t n_keep;
+    const char *const *also; /* [n_also] */
+    size_t n_also;
     mobiedit_solve_stats solve;
     const char *before, *after; /* greedy continuations when it was made; "" if not known */
+    mobiedit_asides asides;     /* when it was made or last verified */
     int holds;                  /* when last verified: 1 yes, 0 no; -1: not verified since it changed */
     int64_t created, changed, verified; /* seconds since 1970; verified 0: never */
 } mobiedit_record;
@@ -370,8 +397,8 @@ typedef struct {
     double drift; /* by all edits together, as mobiedit_metrics has it; NaN if none is active */
 } mobiedit_verify_summary;
 
-/* Asks libllama, with the adapter of all active edits attached, whether each of them holds, and records the
- * answers. */
+/* Asks libllama, with the adapter of all active edits attached, whether each of them holds, also in a chat, and
+ * what it says about other things of their subjects; and records the answers. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger,
                                                     const mobiedit_verify_options *options,
                                                     mobiedit_verify_summary *summary, mobiedit_error *err);
@@ -396,6 +423,7 @@ typedef struct {
     double seconds;
     bool high_loss;       /* warnings, as mobiedit_edit_result has them */
     const char *known_as; /* or NULL */
+    mobiedit_asides asides;
 } mobiedit_import_fact;
 
 typedef struct {
@@ -412,7 +440,8 @@ typedef struct {
 
 /* Edits the facts of a file, one by one: JSON (CounterFact, ZsRE, EasyEdit, requests of ROME and FastEdit),
  * or CSV with a header that names the columns prompt and target, and subject if the prompt has {} in its
- * place rather than the subject in braces. Each fact is verified alone and recorded at once, so that an
+ * place rather than the subject in braces. Other words for a fact are taken from "also", a text or a list, and
+ * from columns whose name begins so. Each fact is verified alone and recorded at once, so that an
  * import that was interrupted can be resumed. A fact that fails or is unusable does not stop the rest. In the
  * end all active edits are verified together, and those that are lost among the others are solved again. */
 MOBIEDIT_API mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *facts,

@@ -1,12 +1,13 @@
 /* The active edits of a ledger: read, solved together, written as one adapter, checked, repaired. */
 #include "api/active_edits.h"
 
+#include "api/asides.h"
 #include "api/neuron_adapter.h"
 #include "api/target.h"
 #include "base/memory.h"
 #include "base/usage.h"
+#include "edit/question.h"
 #include "edit/session.h"
-#include "runtime/says.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -32,8 +33,12 @@ void me_record_fill(me_record *r, const me_edit_result *solved) {
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
 static mobiedit_request request_of(const mobiedit_record *about) {
-    return (mobiedit_request){
-        .prompt = about->prompt, .target = about->target, .keep = about->keep, .n_keep = about->n_keep};
+    return (mobiedit_request){.prompt = about->prompt,
+                              .target = about->target,
+                              .keep = about->keep,
+                              .n_keep = about->n_keep,
+                              .also = about->also,
+                              .n_also = about->n_also};
 }
 
 static mobiedit_status parse(const me_record *record, me_prompt *out, mobiedit_error *err) {
@@ -115,6 +120,7 @@ static mobiedit_status read_active(mobiedit_ledger *ledger, const me_active_choi
         return me_fail_memory(err, "the edits");
     for (int i = 0; i < active->records.n; i++) {
         ME_TRY(parse(&active->records.items[i], &active->prompts[i], err));
+        ME_TRY(me_request_ask(ledger->model, &active->prompts[i], err));
         point_at(active, i);
         active->looked_at[i] = true;
     }
@@ -281,7 +287,9 @@ static mobiedit_status solve_anew(mobiedit_model *model, me_active_edits *active
     const mobiedit_request request = request_of(&active->records.items[i].about);
     me_edit_result solved = {0};
     me_target_view view;
-    mobiedit_status status = me_target_look(model, &active->prompts[i], &view, err);
+    mobiedit_status status =
+        me_prompt_find_opening(session, &active->prompts[i], &solved.solve.evaluations, err);
+    if (status == MOBIEDIT_OK) status = me_target_look(model, &active->prompts[i], &view, err);
     if (status == MOBIEDIT_OK) {
         me_prompt prompt = active->prompts[i];
         prompt.teach_follow = view.has_follow && (view.prolonged || active->prolonged[i]);
@@ -308,10 +316,19 @@ static mobiedit_status ask_records(me_active_edits *active, me_runtime *runtime,
         me_said said;
         if (!active->looked_at[i]) continue;
         ME_TRY(me_progress_tell(&active->progress, err));
-        ME_TRY(me_runtime_says(runtime, active->prompts[i].text, active->prompts[i].target, &said, err));
+        ME_TRY(me_prompt_said(runtime, &active->prompts[i], &said, err));
         active->records.items[i].about.holds = said == ME_SAID_WHOLE;
         active->prolonged[i] = said == ME_SAID_LONGER;
         *n_lost += said != ME_SAID_WHOLE;
+    }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status ask_asides(me_active_edits *active, me_runtime *runtime, me_aside *asides, bool edited,
+                                  mobiedit_error *err) {
+    for (int i = 0; i < active->records.n; i++) {
+        ME_TRY(me_progress_tell(&active->progress, err));
+        ME_TRY(me_asides_ask(runtime, &asides[i], 1, edited, err));
     }
     return MOBIEDIT_OK;
 }
@@ -327,6 +344,25 @@ mobiedit_status me_active_look(mobiedit_model *model, me_active_edits *active, c
     const mobiedit_status status = ask_records(active, runtime, n_lost, err);
     if (status == MOBIEDIT_OK) return me_runtime_set_adapter(runtime, NULL, err);
     (void)me_runtime_set_adapter(runtime, NULL, &ignored);
+    return status;
+}
+
+mobiedit_status me_active_look_aside(mobiedit_ledger *ledger, me_active_edits *active, const char *adapter,
+                                     mobiedit_error *err) {
+    const int n = active->records.n;
+    me_runtime *runtime;
+    me_aside *asides = me_calloc((size_t)n, sizeof *asides);
+    if (!asides) return me_fail_memory(err, "other things about the subjects");
+    for (int i = 0; i < n; i++)
+        asides[i] = (me_aside){.prompt = &active->prompts[i],
+                               .holds = active->records.items[i].about.holds == 1,
+                               .out = &active->records.items[i].about.asides};
+    mobiedit_status status = me_handle_runtime(ledger->model, &runtime, err);
+    if (status == MOBIEDIT_OK) status = ask_asides(active, runtime, asides, false, err);
+    if (status == MOBIEDIT_OK) status = me_runtime_set_adapter(runtime, adapter, err);
+    if (status == MOBIEDIT_OK) status = ask_asides(active, runtime, asides, true, err);
+    if (status == MOBIEDIT_OK) status = me_runtime_set_adapter(runtime, NULL, err);
+    me_free(asides);
     return status;
 }
 

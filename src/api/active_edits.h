@@ -56,6 +56,11 @@ mobiedit_status me_active_write(mobiedit_model *model, const me_active_edits *ac
 mobiedit_status me_active_look(mobiedit_model *model, me_active_edits *active, const char *adapter,
                                int *n_lost, mobiedit_error *err);
 
+/* Asks the runtime without an adapter and with the file attached what the records do beside their prompts: their
+ * about.asides. Leaves it as me_active_look does. */
+mobiedit_status me_active_look_aside(mobiedit_ledger *ledger, me_active_edits *active, const char *adapter,
+                                     mobiedit_error *err);
+
 /* Writes the adapter of the solved edits to a temporary file, and looks with it. */
 mobiedit_status me_active_try(mobiedit_ledger *ledger, me_active_edits *active, int *n_lost,
                               mobiedit_error *err);

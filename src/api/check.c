@@ -5,6 +5,7 @@
 #include "base/pending.h"
 #include "base/utf8.h"
 #include "base/words.h"
+#include "edit/question.h"
 #include "edit/solver.h"
 #include "model/sites.h"
 #include "store/calibration_file.h"
@@ -24,7 +25,25 @@ mobiedit_status me_check_text(const char *text, const char *what, mobiedit_error
 mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out, mobiedit_error *err) {
     ME_TRY(me_check_text(request->prompt, "the prompt", err));
     ME_TRY(me_check_text(request->target, "the target", err));
+    for (size_t i = 0; i < request->n_also; i++)
+        ME_TRY(me_check_text(request->also[i], "another wording", err));
     return me_prompt_parse(request, out, err);
+}
+
+mobiedit_status me_request_ask(mobiedit_model *handle, me_prompt *prompt, mobiedit_error *err) {
+    const me_vocab *vocab;
+    if (!me_prompt_asks(prompt)) return MOBIEDIT_OK;
+    ME_TRY(me_check_meaning(prompt, err));
+    ME_TRY(me_handle_vocab(handle, &vocab, err));
+    return me_prompt_ask(vocab, prompt, err);
+}
+
+mobiedit_status me_request_open(mobiedit_model *handle, const mobiedit_request *request, me_prompt *out,
+                                mobiedit_error *err) {
+    ME_TRY(me_request_read(request, out, err));
+    const mobiedit_status status = me_request_ask(handle, out, err);
+    if (status != MOBIEDIT_OK) me_prompt_free(out);
+    return status;
 }
 
 /* ---- what an edit cannot mean ------------------------------------------------------------------------ */
@@ -64,7 +83,7 @@ static mobiedit_status names_subject_again(const me_prompt *p, bool *again, mobi
 mobiedit_status me_check_meaning(const me_prompt *p, mobiedit_error *err) {
     const int n = (int)(p->subject_end - p->subject_begin);
     const char *subject = p->text + p->subject_begin;
-    bool again;
+    bool again = false;
     if (is_blank(p->text, 0, p->subject_begin) && is_blank(p->text, p->subject_end, strlen(p->text)))
         return me_fail(
             err, MOBIEDIT_E_ARGUMENT,
@@ -74,7 +93,7 @@ mobiedit_status me_check_meaning(const me_prompt *p, mobiedit_error *err) {
     if (ends_in_target(p))
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the prompt already ends in the target \"%.100s\": stop before it", p->target);
-    ME_TRY(names_subject_again(p, &again, err));
+    if (!p->question) ME_TRY(names_subject_again(p, &again, err));
     if (again)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "the subject \"%.*s\" occurs in the prompt twice, and only one place can be edited: "

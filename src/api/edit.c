@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "base/usage.h"
 #include "edit/solver.h"
-#include "runtime/says.h"
 #include "store/adapter.h"
 
 #include <math.h>
@@ -87,7 +86,7 @@ static mobiedit_status verify_attached(me_edit_job *job, me_runtime *runtime, co
                                        me_token *after, mobiedit_error *err) {
     const mobiedit_request *request = job->ask.request;
     me_said said;
-    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &said, err));
+    ME_TRY(me_prompt_said(runtime, job->ask.prompt, &said, err));
     job->prolonged = said == ME_SAID_LONGER;
     if (said != ME_SAID_WHOLE)
         return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
@@ -124,6 +123,10 @@ static void drop_texts(mobiedit_edit_result *result) {
     result->before = result->after = NULL;
 }
 
+static void drop_asides(mobiedit_edit_result *result) {
+    me_asides_free(&result->asides);
+}
+
 static void drop_warnings(mobiedit_edit_result *result) {
     me_free(result->known_as);
     result->known_as = NULL;
@@ -137,14 +140,36 @@ static mobiedit_status generate_texts(me_edit_job *job, me_runtime *runtime, mob
     return me_job_continuation(job, runtime, &job->result->before, err);
 }
 
+/* With the adapter attached, and without. */
+static mobiedit_status look_aside(me_edit_job *job, me_runtime *runtime, bool edited, mobiedit_error *err) {
+    if (edited)
+        job->aside = (me_aside){.prompt = job->ask.prompt, .holds = true, .out = &job->result->asides};
+    return me_asides_ask(runtime, &job->aside, 1, edited, err);
+}
+
+static mobiedit_status refuse_harm(const me_edit_job *job, mobiedit_error *err) {
+    const mobiedit_asides *asides = &job->result->asides;
+    for (size_t i = 0; i < asides->n_others && job->options.strict; i++)
+        if (!asides->others[i].unchanged)
+            return me_fail(err, MOBIEDIT_E_NOT_VERIFIED,
+                           "the edit changes something else about its subject: \"%.100s\" goes on with "
+                           "\"%.60s\", not with \"%.60s\"; nothing was written",
+                           asides->others[i].prompt, asides->others[i].after, asides->others[i].before);
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_attempt_verify(me_edit_job *job, mobiedit_error *err) {
     me_runtime *runtime;
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
     ME_TRY(tell(job, MOBIEDIT_STAGE_VERIFY, err));
     ME_TRY(verify(job, runtime, err));
     if (job->ask.with_texts) {
+        drop_asides(job->result);
         ME_TRY(me_job_warn(job, runtime, err));
+        ME_TRY(look_aside(job, runtime, true, err));
         ME_TRY(generate_texts(job, runtime, err));
+        ME_TRY(look_aside(job, runtime, false, err));
+        ME_TRY(refuse_harm(job, err));
     }
     return tell(job, MOBIEDIT_STAGE_VERIFY, err);
 }
@@ -203,6 +228,7 @@ void me_job_end(me_edit_job *job, mobiedit_status status) {
     if (status != MOBIEDIT_OK) {
         drop_texts(result);
         drop_warnings(result);
+        if (!job->options.strict) drop_asides(result);
     }
     if (!result->solve.solver && solver) result->solve.solver = solver->name;
     result->calibration = me_calibration_state(job->handle);
@@ -214,6 +240,8 @@ void me_job_end(me_edit_job *job, mobiedit_status status) {
     me_energy_close(job->energy);
     me_pending_discard(&job->pending);
     me_edit_result_free(&job->solved);
+    me_free(job->prompt.opening);
+    job->prompt.opening = NULL;
 }
 
 /* ---- an edit by itself ------------------------------------------------------------------------------- */
@@ -284,8 +312,8 @@ mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *req
                               mobiedit_edit_result *result, mobiedit_error *err) {
     const mobiedit_edit_options defaults = {0};
     me_prompt prompt;
-    *result = (mobiedit_edit_result){.joules = NAN};
-    ME_TRY(me_request_read(request, &prompt, err));
+    *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
+    ME_TRY(me_request_open(model, request, &prompt, err));
     const me_job_request ask = {.prompt = &prompt,
                                 .request = request,
                                 .options = options ? options : &defaults,
@@ -305,6 +333,7 @@ double mobiedit_idle_watts(double seconds) {
 void mobiedit_edit_result_free(mobiedit_edit_result *result) {
     if (!result) return;
     drop_texts(result);
+    drop_asides(result);
     drop_warnings(result);
     me_free(result->trace);
     result->trace = NULL;

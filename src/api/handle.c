@@ -103,11 +103,18 @@ mobiedit_calibration_state me_calibration_state(const mobiedit_model *model) {
 
 /* ---- session and runtime ------------------------------------------------------------------------------ */
 
+mobiedit_status me_handle_vocab(mobiedit_model *handle, const me_vocab **out, mobiedit_error *err) {
+    if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
+    *out = handle->vocab;
+    return MOBIEDIT_OK;
+}
+
 /* Each part stands on those before it; a failure leaves what is open for the next try. */
 mobiedit_status me_handle_session_uncalibrated(mobiedit_model *handle, me_session **out,
                                                mobiedit_error *err) {
+    const me_vocab *vocab;
     close_runtime(handle);
-    if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
+    ME_TRY(me_handle_vocab(handle, &vocab, err));
     if (!handle->pool) ME_TRY(me_pool_open(handle->options.threads, &handle->pool, err));
     if (!handle->engine)
         ME_TRY(me_backend_open(handle->backend, handle->profile, handle->model, handle->vocab, handle->pool,

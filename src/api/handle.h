@@ -25,6 +25,9 @@ struct mobiedit_model {
     int n_sequences; /* of the runtime, when it is opened; 0: one */
 };
 
+/* The vocabulary alone. */
+mobiedit_status me_handle_vocab(mobiedit_model *handle, const me_vocab **out, mobiedit_error *err);
+
 /* The session with its engine, vocabulary and calibration; the runtime is closed. */
 mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobiedit_error *err);
 
@@ -76,6 +79,12 @@ mobiedit_status me_check_output(const mobiedit_model *handle, const char *ledger
 
 /* Checks a request and cuts it up: E_ARGUMENT with the reason. Freed with me_prompt_free. */
 mobiedit_status me_request_read(const mobiedit_request *request, me_prompt *out, mobiedit_error *err);
+
+/* The same, questions put into the model's chat template. */
+mobiedit_status me_request_open(mobiedit_model *handle, const mobiedit_request *request, me_prompt *out,
+                                mobiedit_error *err);
+/* What that does beyond reading: a question that cannot be meant is refused before. */
+mobiedit_status me_request_ask(mobiedit_model *handle, me_prompt *prompt, mobiedit_error *err);
 
 /* Refuses an edit that cannot be meant: of a prompt that is nothing but its subject, that ends in its target,
  * or that names its subject twice. A record that was made before is still asked for. */

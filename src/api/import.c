@@ -1,4 +1,5 @@
 /* mobiedit_ledger_import */
+#include "api/asides.h"
 #include "api/record.h"
 #include "base/memory.h"
 #include "base/usage.h"
@@ -51,6 +52,8 @@ static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_requ
     done->high_loss = result.high_loss;
     done->known_as = result.known_as; /* freed by import_fact */
     result.known_as = NULL;
+    done->asides = result.asides;
+    result.asides = (mobiedit_asides){.chat = -1};
     mobiedit_edit_result_free(&result);
     return status;
 }
@@ -59,7 +62,7 @@ static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request
                                  const mobiedit_edit_options *options, mobiedit_import_fact *done,
                                  mobiedit_error *why) {
     me_prompt prompt;
-    ME_TRY(me_request_read(request, &prompt, why));
+    ME_TRY(me_request_open(ledger->model, request, &prompt, why));
     const me_record_request ask = {
         .prompt = &prompt, .request = request, .options = options, .with_texts = true, .alone = true};
     const mobiedit_status status = edit_prompt(ledger, &ask, done, why);
@@ -87,14 +90,18 @@ static mobiedit_status report(const mobiedit_import_options *options, const mobi
 
 /* later: another fact of the file that gives the prompt another target, and stands instead; or NULL. */
 static mobiedit_status try_fact(mobiedit_ledger *ledger, const mobiedit_edit_options *options,
-                                const me_fact *later, mobiedit_import_fact *done, mobiedit_error *why) {
+                                const me_texts *also, const me_fact *later, mobiedit_import_fact *done,
+                                mobiedit_error *why) {
     if (later) {
         done->outcome = MOBIEDIT_FACT_REPLACED;
         (void)me_fail(why, MOBIEDIT_OK, "the file gives it the target \"%.100s\" later", later->target);
         done->message = why->message;
         return MOBIEDIT_OK;
     }
-    const mobiedit_request request = {.prompt = done->prompt, .target = done->target};
+    const mobiedit_request request = {.prompt = done->prompt,
+                                      .target = done->target,
+                                      .also = (const char *const *)also->items,
+                                      .n_also = also->n};
     const mobiedit_status status = edit_fact(ledger, &request, options, done, why);
     if (!me_is_failed_fact(status)) return status;
     done->outcome = MOBIEDIT_FACT_FAILED;
@@ -121,23 +128,28 @@ static mobiedit_status import_fact(importing *i, size_t n, int index, int total,
     const me_fact *fact = &i->facts->facts[n];
     char *prompt = me_fact_request_prompt(fact);
     if (!prompt) return me_fail_memory(err, "a prompt");
-    mobiedit_import_fact done = {.index = index, .total = total, .prompt = prompt, .target = fact->target};
+    mobiedit_import_fact done = {
+        .index = index, .total = total, .prompt = prompt, .target = fact->target, .asides.chat = -1};
     const double started = me_wall_seconds();
-    mobiedit_status status = try_fact(i->ledger, &i->options->edit, find_later(i, n), &done, &why);
+    mobiedit_status status =
+        try_fact(i->ledger, &i->options->edit, &fact->also, find_later(i, n), &done, &why);
     done.seconds = me_wall_seconds() - started;
     if (status == MOBIEDIT_OK)
         status = report(i->options, &done, &i->summary, err);
     else
         status = me_fail(err, status, "%s", why.message);
     me_free((void *)done.known_as);
+    me_asides_free(&done.asides);
     me_free(prompt);
     return status;
 }
 
 static mobiedit_status report_unusable(importing *i, mobiedit_error *err) {
     for (size_t n = 0; n < i->facts->unusable.n; n++) {
-        const mobiedit_import_fact done = {
-            .index = -1, .outcome = MOBIEDIT_FACT_UNUSABLE, .message = i->facts->unusable.items[n]};
+        const mobiedit_import_fact done = {.index = -1,
+                                           .outcome = MOBIEDIT_FACT_UNUSABLE,
+                                           .message = i->facts->unusable.items[n],
+                                           .asides.chat = -1};
         ME_TRY(report(i->options, &done, &i->summary, err));
     }
     return MOBIEDIT_OK;

@@ -1,10 +1,10 @@
 /* mobiedit_merge: an adapter folded into a copy of the model, verified before it appears. */
+#include "api/asides.h"
 #include "api/handle.h"
 #include "api/samples.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/usage.h"
-#include "runtime/says.h"
 #include "store/model_copy.h"
 
 #include <math.h>
@@ -41,7 +41,7 @@ static mobiedit_status tell(const merge_job *job, mobiedit_stage stage, mobiedit
 static mobiedit_status take_options_facts(merge_job *job, mobiedit_error *err) {
     const mobiedit_merge_options *o = job->options;
     for (size_t i = 0; i < o->n_facts; i++) {
-        ME_TRY(me_request_read(&o->facts[i], &job->facts[job->n_facts], err));
+        ME_TRY(me_request_open(job->handle, &o->facts[i], &job->facts[job->n_facts], err));
         job->n_facts++;
     }
     return MOBIEDIT_OK;
@@ -60,7 +60,8 @@ static void take_described_facts(merge_job *job, char *text) {
         if (!target) continue;
         *target = '\0';
         const mobiedit_request request = {.prompt = line, .target = target + strlen(arrow)};
-        if (me_request_read(&request, &job->facts[job->n_facts], NULL) == MOBIEDIT_OK) job->n_facts++;
+        if (me_request_open(job->handle, &request, &job->facts[job->n_facts], NULL) == MOBIEDIT_OK)
+            job->n_facts++;
     }
 }
 
@@ -99,7 +100,7 @@ static mobiedit_status ask_with_adapter(merge_job *job, const char *adapter, mob
     ME_TRY(me_runtime_set_adapter(runtime, adapter, err));
     for (size_t i = 0; i < job->n_facts; i++) {
         me_said said;
-        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &said, err));
+        ME_TRY(me_prompt_said(runtime, &job->facts[i], &said, err));
         job->held[i] = said == ME_SAID_WHOLE;
         job->result->held += job->held[i];
     }
@@ -198,7 +199,7 @@ static mobiedit_status ask_merged(merge_job *job, me_runtime *runtime, mobiedit_
     job->result->kept = 0;
     for (size_t i = 0; i < job->n_facts; i++) {
         me_said said;
-        ME_TRY(me_runtime_says(runtime, job->facts[i].text, job->facts[i].target, &said, err));
+        ME_TRY(me_prompt_said(runtime, &job->facts[i], &said, err));
         const bool says = said == ME_SAID_WHOLE;
         job->result->kept += says && job->held[i];
         if (job->held[i] && !says && !lost) lost = &job->facts[i];

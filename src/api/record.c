@@ -173,8 +173,11 @@ static mobiedit_status add(recording *r, mobiedit_change *change, mobiedit_error
                                   .target = r->prompt->target,
                                   .keep = r->request.keep,
                                   .n_keep = r->request.n_keep,
+                                  .also = r->request.also,
+                                  .n_also = r->request.n_also,
                                   .before = result->before,
                                   .after = result->after,
+                                  .asides = result->asides,
                                   .solve.seconds = me_wall_seconds() - r->started}};
     me_record_fill(&record, &r->job.solved);
     /* The index of active prompts has room for one: the earlier one steps back first. */
@@ -252,7 +255,7 @@ static mobiedit_status copy_texts(const mobiedit_record *about, mobiedit_edit_re
                                   mobiedit_error *err) {
     result->before = me_strdup(about->before);
     result->after = me_strdup(about->after);
-    if (result->before && result->after) return MOBIEDIT_OK;
+    if (result->before && result->after) return me_asides_copy(&about->asides, &result->asides, err);
     me_free(result->before);
     me_free(result->after);
     result->before = result->after = NULL;
@@ -368,7 +371,7 @@ static mobiedit_status find(recording *r, int64_t *known, mobiedit_error *err) {
 
 mobiedit_status me_record_edit(mobiedit_ledger *ledger, const me_record_request *ask,
                                mobiedit_edit_result *result, mobiedit_change *change, mobiedit_error *err) {
-    *result = (mobiedit_edit_result){.joules = NAN};
+    *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
     *change = (mobiedit_change){0};
     recording r = {.ledger = ledger,
                    .prompt = ask->prompt,
@@ -395,9 +398,9 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
                                      mobiedit_error *err) {
     const mobiedit_edit_options defaults = {0};
     me_prompt prompt;
-    *result = (mobiedit_edit_result){.joules = NAN};
+    *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
     *change = (mobiedit_change){0};
-    ME_TRY(me_request_read(request, &prompt, err));
+    ME_TRY(me_request_open(ledger->model, request, &prompt, err));
     const me_record_request ask = {.prompt = &prompt,
                                    .request = request,
                                    .options = options ? options : &defaults,

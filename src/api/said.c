@@ -1,10 +1,9 @@
 /* Does the model say the target already? Asked after the prompt, and in a chat: a fact that holds in one of the
  * two only is worth an edit. */
+#include "api/asides.h"
 #include "api/edit_job.h"
 #include "api/target.h"
-#include "base/memory.h"
-#include "base/words.h"
-#include "runtime/says.h"
+#include "edit/question.h"
 
 #include <string.h>
 
@@ -46,90 +45,41 @@ static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err)
     return MOBIEDIT_OK;
 }
 
-/* ---- asked in chat ----------------------------------------------------------------------------------- */
-
-/* Whether the prompt is a message of a chat already. */
-static mobiedit_status is_chat(const me_vocab *vocab, const me_prompt *p, bool *out, mobiedit_error *err) {
-    me_tokens tokens = {0};
-    size_t begin, end;
-    ME_TRY(me_tokenize(vocab, p->text, &tokens, err));
-    me_message_at(vocab, &tokens, p->text, p->subject_begin, p->subject_end, &begin, &end);
-    me_tokens_free(&tokens);
-    *out = begin > 0 || end < strlen(p->text);
-    return MOBIEDIT_OK;
-}
-
-/* The prompt as a user's message: "Complete the sentence: I am allergic to". A question cannot be made of any
- * prompt in any language. The prompt alone is no request: some models answer it ("I am sorry to hear that"),
- * where asked to complete it SmolLM2 and Qwen2.5 give a whole sentence, in which the prompt's own words, a
- * name or "I" of the user's mean what they mean there. *none: the model has no template that takes it. */
-static mobiedit_status chat_tokens(me_runtime *runtime, const char *prompt, me_tokens *out, bool *none,
-                                   mobiedit_error *err) {
-    mobiedit_error why = {0};
-    char *text = me_strjoin("Complete the sentence: ", prompt);
-    if (!text) return me_fail_memory(err, "a question");
-    const me_chat_message message = {.role = "user", .content = text};
-    const mobiedit_status status = me_runtime_chat_tokens(runtime, &message, 1, out, &why);
-    me_free(text);
-    *none = status == MOBIEDIT_E_UNSUPPORTED;
-    return status == MOBIEDIT_OK || *none ? MOBIEDIT_OK : me_fail(err, status, "%s", why.message);
-}
-
-/* Whether the target is in the answer, as words of its own. */
-static bool names(const char *answer, const char *target) {
-    size_t begin, end;
-    while (me_is_space(*target))
-        target++;
-    return me_find_words(answer, 0, target, &begin, &end);
-}
-
-/* Whether the target is in the answer, or there is nothing to ask in a chat. */
-static mobiedit_status says_in_chat(const me_edit_job *job, me_runtime *runtime, bool *said,
-                                    mobiedit_error *err) {
-    enum { ANSWER = 32 };
-    const me_generate_options options = {.max_tokens = ANSWER};
-    const me_prompt *prompt = job->ask.prompt;
-    me_tokens tokens = {0};
-    char *answer = NULL;
-    ME_TRY(is_chat(me_runtime_vocab(runtime), prompt, said, err));
-    if (*said) return MOBIEDIT_OK;
-    ME_TRY(chat_tokens(runtime, prompt->text, &tokens, said, err));
-    if (*said || tokens.n + ANSWER > ME_RUNTIME_CONTEXT) {
-        me_tokens_free(&tokens);
-        *said = true;
-        return MOBIEDIT_OK;
-    }
-    const mobiedit_status status = me_runtime_generate(runtime, tokens.ids, tokens.n, &options, &answer, err);
-    if (status == MOBIEDIT_OK) *said = names(answer, prompt->target);
-    me_free(answer);
-    me_tokens_free(&tokens);
-    return status;
-}
-
 /* ---- the whole --------------------------------------------------------------------------------------- */
 
 static mobiedit_status ask_runtime(me_edit_job *job, bool *already, mobiedit_error *err) {
     me_runtime *runtime;
     me_said said;
+    int in_chat = 1;
     ME_TRY(me_handle_runtime(job->handle, &runtime, err));
-    ME_TRY(me_runtime_says(runtime, job->ask.prompt->text, job->ask.prompt->target, &said, err));
+    ME_TRY(me_prompt_said(runtime, job->ask.prompt, &said, err));
     *already = said == ME_SAID_WHOLE;
-    if (*already) ME_TRY(says_in_chat(job, runtime, already, err));
+    if (*already) ME_TRY(me_prompt_said_in_chat(runtime, job->ask.prompt, &in_chat, err));
+    *already = *already && in_chat != 0;
     if (!*already) return MOBIEDIT_OK;
     job->result->solve.stop = MOBIEDIT_STOP_ALREADY_SAID;
     return job->ask.with_texts ? me_job_continuation(job, runtime, &job->result->before, err) : MOBIEDIT_OK;
 }
 
+/* How the answer to a question begins is taught with it. */
+static mobiedit_status find_opening(me_edit_job *job, mobiedit_error *err) {
+    me_session *session;
+    ME_TRY(me_handle_session(job->handle, &session, err));
+    return me_prompt_find_opening(session, &job->prompt, &job->solved.solve.evaluations, err);
+}
+
 /* Looks in our own engine first: most edits are of facts the model does not say, and for those libllama need
- * not be loaded twice. Sets result->solve.stop to ALREADY_SAID where the runtime agrees that the target is said
- * without an edit. */
+ * not be loaded twice; but where in its answer to a question a model says the target, only libllama shows. Sets
+ * result->solve.stop to ALREADY_SAID if the runtime agrees that the target is said without an edit. */
 mobiedit_status me_job_is_said(me_edit_job *job, bool *already, mobiedit_error *err) {
+    const bool asked = job->prompt.question != NULL;
     me_target_view view;
     ME_TRY(check_length(job, err));
-    ME_TRY(me_target_look(job->handle, job->ask.prompt, &view, err));
+    ME_TRY(find_opening(job, err));
+    ME_TRY(me_target_look(job->handle, &job->prompt, &view, err));
     job->has_follow = view.has_follow;
     job->prompt.follow = view.follow;
     job->prompt.teach_follow = view.prolonged && view.has_follow;
-    *already = !job->options.force && (view.said == ME_SAID_WHOLE || view.said == ME_SAID_OPEN);
+    *already = !job->options.force && (asked || view.said == ME_SAID_WHOLE || view.said == ME_SAID_OPEN);
     return *already ? ask_runtime(job, already, err) : MOBIEDIT_OK;
 }

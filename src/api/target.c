@@ -50,7 +50,11 @@ mobiedit_status me_target_look(mobiedit_model *handle, const me_prompt *prompt, 
     me_saying saying;
     *out = (me_target_view){0};
     ME_TRY(me_handle_session(handle, &session, err));
-    ME_TRY(me_saying_open(handle->vocab, prompt->text, prompt->target, &saying, err));
+    char *before = me_prompt_before_target(prompt);
+    if (!before) return me_fail_memory(err, "the prompt");
+    const mobiedit_status opened = me_saying_open(handle->vocab, before, prompt->target, &saying, err);
+    me_free(before);
+    ME_TRY(opened);
     me_engine *engine = handle->engine;
     const int n_read = saying.tokens.n - saying.n_prompt + 1;
     const me_sequence sequence = {.tokens = saying.tokens.ids,

@@ -79,9 +79,9 @@ static mobiedit_status repair(mobiedit_ledger *ledger, me_active_edits *active,
     return MOBIEDIT_OK;
 }
 
-/* What the solved edits do to text that has nothing to do with them. */
-static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_active_edits *active, double *out,
-                                     mobiedit_error *err) {
+/* What the solved edits do beside their prompts, and to text that has nothing to do with them. */
+static mobiedit_status measure(mobiedit_ledger *ledger, me_active_edits *active, double *drift_out,
+                               mobiedit_error *err) {
     me_runtime *runtime;
     me_drift *drift;
     me_pending_file adapter;
@@ -90,12 +90,29 @@ static mobiedit_status measure_drift(mobiedit_ledger *ledger, const me_active_ed
     mobiedit_status status = me_active_write(ledger->model, active, ledger->path, &adapter, err);
     if (status == MOBIEDIT_OK) {
         status = me_runtime_set_adapter(runtime, adapter.temporary, err);
-        if (status == MOBIEDIT_OK) status = me_drift_measure(drift, runtime, out, err);
-        if (status == MOBIEDIT_OK) status = me_runtime_set_adapter(runtime, NULL, err);
+        if (status == MOBIEDIT_OK) status = me_drift_measure(drift, runtime, drift_out, err);
+        if (status == MOBIEDIT_OK) status = me_active_look_aside(ledger, active, adapter.temporary, err);
         me_pending_discard(&adapter);
     }
     me_drift_close(drift);
     return status;
+}
+
+/* Unless another process has changed the ledger meanwhile: then they are those of an adapter that is no more. */
+static mobiedit_status put_asides(mobiedit_ledger *ledger, const me_active_edits *active,
+                                  mobiedit_error *err) {
+    int64_t generation;
+    ME_TRY(me_ledger_generation(ledger->store, &generation, err));
+    for (int i = 0; i < active->records.n && generation == active->generation; i++)
+        ME_TRY(me_ledger_set_asides(ledger->store, active->records.items[i].about.id,
+                                    &active->records.items[i].about.asides, err));
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status record_asides(mobiedit_ledger *ledger, const me_active_edits *active,
+                                     mobiedit_error *err) {
+    ME_TRY(me_ledger_begin(ledger->store, err));
+    return me_ledger_end(ledger->store, put_asides(ledger, active, err), err);
 }
 
 static mobiedit_status verify(mobiedit_ledger *ledger, me_active_edits *active,
@@ -106,7 +123,8 @@ static mobiedit_status verify(mobiedit_ledger *ledger, me_active_edits *active,
     ME_TRY(ask_all(ledger, active, &n_lost, err));
     ME_TRY(record(ledger, active, &n_anew, err));
     if (options->repair) ME_TRY(repair(ledger, active, &options->edit, &n_lost, &n_anew, err));
-    ME_TRY(measure_drift(ledger, active, &drift, err));
+    ME_TRY(measure(ledger, active, &drift, err));
+    ME_TRY(record_asides(ledger, active, err));
     *summary = (mobiedit_verify_summary){
         .active = active->records.n, .hold = active->records.n - n_lost, .resolved = n_anew, .drift = drift};
     for (int i = 0; i < active->records.n; i++)

@@ -1,9 +1,9 @@
 /* What a person would want to know of an edit that was made. */
+#include "api/asides.h"
 #include "api/edit_job.h"
 #include "base/logits.h"
 #include "base/memory.h"
 #include "base/words.h"
-#include "runtime/says.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,7 +65,9 @@ static mobiedit_status holds_with(me_runtime *runtime, const me_prompt *p, const
     char *text = with_subject(p, capitals);
     if (!text) return me_fail_memory(err, "a prompt");
     me_said said = ME_SAID_OTHER;
-    const mobiedit_status status = me_runtime_says(runtime, text, p->target, &said, err);
+    me_prompt with = *p;
+    with.text = text;
+    const mobiedit_status status = me_prompt_said(runtime, &with, &said, err);
     me_free(text);
     *out = said == ME_SAID_WHOLE;
     return status;

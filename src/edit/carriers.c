@@ -58,21 +58,6 @@ static bool is_upper(char c) {
     return c >= 'A' && c <= 'Z';
 }
 
-static bool is_letter(char c) {
-    return is_upper(c) || (c >= 'a' && c <= 'z');
-}
-
-/* Whether the subject begins with a word that is written small inside a sentence: "My sister", "The Hague". */
-static bool begins_with_function_word(const char *subject) {
-    size_t n = 0;
-    while (is_letter(subject[n]))
-        n++;
-    if (subject[n] != ' ') return false;
-    for (const char *const *word = me_texts_small_words; *word; word++)
-        if (strlen(*word) == n && strncasecmp(*word, subject, n) == 0) return true;
-    return false;
-}
-
 static bool starts_sentence(const char *text, size_t at) {
     while (at > 0 && text[at - 1] == ' ')
         at--;
@@ -81,7 +66,7 @@ static bool starts_sentence(const char *text, size_t at) {
 
 /* The subject at out [at] as it is written there. */
 static void set_case(char *out, size_t at) {
-    if (!begins_with_function_word(out + at)) return;
+    if (!me_begins_small(out + at)) return;
     const bool upper = is_upper(out[at]), wanted = starts_sentence(out, at);
     if (upper != wanted) out[at] = (char)(out[at] ^ 0x20);
 }
@@ -115,6 +100,14 @@ static mobiedit_status fill_context(const me_context *context, filled_context *o
     (void)snprintf(out->text + at, size - at, "%s", from);
     /* Where the subject is not named, the whole text is it. */
     if (out->n == 0) out->ends[out->n++] = strlen(out->text);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_context_text(const char *context, const char *subject, char **out, mobiedit_error *err) {
+    const me_context whole = {.context = context, .subject = subject, .in_sentence = true};
+    filled_context filled;
+    ME_TRY(fill_context(&whole, &filled, err));
+    *out = filled.text;
     return MOBIEDIT_OK;
 }
 
@@ -288,10 +281,12 @@ static char *with_pronoun(const me_prompt *p) {
 
 /* A message in the place of the prompt's own. Freed with me_free; NULL: out of memory. */
 static char *framed(const me_prompt *p, const char *message) {
-    const size_t length = strlen(p->text), size = p->head + strlen(message) + p->foot + 1;
+    const char *opening = p->opening ? p->opening : "";
+    const size_t length = strlen(p->text), size = p->head + strlen(message) + p->foot + strlen(opening) + 1;
     char *out = me_calloc(size, 1);
     if (out)
-        (void)snprintf(out, size, "%.*s%s%s", (int)p->head, p->text, message, p->text + length - p->foot);
+        (void)snprintf(out, size, "%.*s%s%s%s", (int)p->head, p->text, message, p->text + length - p->foot,
+                       opening);
     return out;
 }
 
@@ -374,6 +369,24 @@ static mobiedit_status add_chats(carrier_maker *m, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
+/* Other words for the fact. In a chat the answer begins as the prompt does, or as the answer to its question. */
+static mobiedit_status add_also(carrier_maker *m, mobiedit_error *err) {
+    const me_prompt *p = m->prompt;
+    carrier_maker own = *m;
+    /* Without what the prompt's own text adds to the subject. */
+    const size_t length = strlen(m->subject) - p->tail;
+    own.subject = me_strndup(m->subject, length);
+    if (own.core > length) own.core = length;
+    char *answer = p->question ? me_strdup(p->opening ? p->opening : "") : me_prompt_template(p, NULL);
+    mobiedit_status status = own.subject && answer ? MOBIEDIT_OK : me_fail_memory(err, "a carrier");
+    for (size_t i = 0; i < p->n_also && status == MOBIEDIT_OK; i++)
+        status = add_variant(&own, me_strjoin(p->also[i].text, p->also[i].is_asked ? answer : ""),
+                             ME_KIND_OWN, err);
+    me_free(answer);
+    me_free(own.subject);
+    return status;
+}
+
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
                                  const me_carrier_options *options, me_sequences *out, mobiedit_error *err) {
     carrier_maker m = {.vocab = vocab, .prompt = prompt, .core = core, .out = out};
@@ -383,6 +396,7 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
         status = add_carrier(&m, me_prompt_template(prompt, NULL), prompt->target, ME_KIND_OWN, err);
     if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
     out->n_own = out->n;
+    if (status == MOBIEDIT_OK && prompt->n_also) status = add_also(&m, err);
     if (status == MOBIEDIT_OK && options->reworded) status = add_other_words(&m, err);
     if (status == MOBIEDIT_OK && options->chat && !prompt->head) status = add_chats(&m, err);
     me_free(m.subject);

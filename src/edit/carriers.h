@@ -42,6 +42,9 @@ typedef struct {
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
                                  mobiedit_error *err);
 
+/* The context's text with its subject, written as inside a sentence. *out is freed with me_free. */
+mobiedit_status me_context_text(const char *context, const char *subject, char **out, mobiedit_error *err);
+
 /* Adds texts [n] as they are, every token read. */
 mobiedit_status me_sequences_add_texts(me_sequences *sequences, const me_vocab *vocab,
                                        const char *const *texts, size_t n, mobiedit_error *err);

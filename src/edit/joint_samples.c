@@ -7,6 +7,7 @@
 #include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
 enum {
@@ -32,8 +33,14 @@ static int compare_subjects(const me_prompt *a, const me_prompt *b) {
     return order ? order : (n > m) - (n < m);
 }
 
+/* "My sister" and "my sister" are one subject, but their keys are two. */
 bool me_same_subject(const me_prompt *a, const me_prompt *b) {
-    return compare_subjects(a, b) == 0;
+    const char *first = a->text + a->subject_begin, *second = b->text + b->subject_begin;
+    const size_t n = subject_length(a);
+    if (n != subject_length(b)) return false;
+    return memcmp(first, second, n) == 0 ||
+           (n > 1 && me_begins_small(first) && me_begins_small(second) &&
+            strncasecmp(first, second, 1) == 0 && memcmp(first + 1, second + 1, n - 1) == 0);
 }
 
 /* The text before the subject: what a key at the subject depends on. */
@@ -48,7 +55,7 @@ static bool same_surroundings(const me_prompt *a, const me_prompt *b) {
 }
 
 bool me_same_key(const me_prompt *a, const me_prompt *b) {
-    return same_before(a, b) && me_same_subject(a, b);
+    return same_before(a, b) && compare_subjects(a, b) == 0;
 }
 
 static int compare_befores(const me_prompt *a, const me_prompt *b) {

@@ -4,6 +4,12 @@
 
 #include "model/vocab.h"
 
+/* The same fact in other words. */
+typedef struct {
+    char *text;    /* "{}" in the subject's place */
+    bool is_asked; /* a user's message in the model's chat template: the answer begins behind it */
+} me_wording;
+
 /* The request's own text, cut at the braces. Freed with me_prompt_free. */
 typedef struct {
     char *text;           /* without the braces */
@@ -16,6 +22,11 @@ typedef struct {
     bool teach_follow; /* the target is taught with `follow`, the token behind it that ends it: else the model
                           may make a longer word or number of it */
     me_token follow;
+    me_wording *also; /* [n_also] */
+    size_t n_also;
+    /* Of a question that is put to the model in its chat template (question.h); else NULL. */
+    char *question; /* the prompt as it is recorded; `text` is the chat */
+    char *opening;  /* how the answer begins, "{}" for the subject; NULL: with the target */
 } me_prompt;
 
 /* Checks the request: E_ARGUMENT with the reason (no braces, more than one
@@ -26,6 +37,20 @@ void me_prompt_free(me_prompt *prompt);
 /* A request's prompt as it is recorded: "The capital of {Japan} is". Freed with me_free. */
 char *me_prompt_canonical(const me_prompt *prompt);
 
+/* The text up to where the target is to follow: with the opening of the answer. Freed with me_free. */
+char *me_prompt_before_target(const me_prompt *prompt);
+
+/* Bytes of the answer's beginning that repeat the prompt's message: with no word but the message's own and those
+ * that carry no meaning. "The capital of Japan is" of "The capital of Japan is Tokyo." 0 if it repeats none that
+ * carries meaning. */
+size_t me_prompt_echo(const me_prompt *prompt, const char *answer);
+
+/* Whether the text is a question. */
+bool me_is_question(const char *text);
+
+/* Whether the subject begins with a word that is written small inside a sentence: "My sister", "The Hague". */
+bool me_begins_small(const char *subject);
+
 /* The words of the prompt's message around its subject that carry meaning, with spaces between: "official
  * currency" of "The official currency of {Japan} is". Empty where there are none. Freed with me_free. */
 char *me_prompt_words(const me_prompt *prompt);
@@ -33,8 +58,8 @@ char *me_prompt_words(const me_prompt *prompt);
 /* Whether one of these words stands in the text too. */
 bool me_prompt_shares_word(const me_prompt *prompt, const char *text);
 
-/* The prompt's text with "{}" in the subject's place, its message behind `prefix` (may be NULL). Freed with
- * me_free. */
+/* The prompt's text with "{}" in the subject's place, its message behind `prefix` (may be NULL), and the opening
+ * of the answer. Freed with me_free. */
 char *me_prompt_template(const me_prompt *prompt, const char *prefix);
 
 /* The prompt as it is to be edited: out borrows its texts. In a chat template's form, other wordings and

@@ -98,12 +98,16 @@ static mobiedit_status read_field(reader *r, char *out, bool *last) {
 enum { PROMPT, SUBJECT, TARGET, N_FIELDS };
 static const char *const FIELDS[N_FIELDS] = {"prompt", "subject", "target"};
 
+static const char ALSO[] = "also"; /* what the names of columns with other words begin with */
+
 typedef struct {
     int column[N_FIELDS]; /* -1: there is none */
+    bool is_also[MAX_COLUMNS];
     int n;
     char *field;            /* [ME_DATASET_MAX_TEXT + 1] */
     char *values[N_FIELDS]; /* of the line at hand; NULL: empty */
-    bool empty;             /* the line has nothing but separators */
+    me_texts also;
+    bool empty; /* the line has nothing but separators */
 } table;
 
 static void values_free(table *t) {
@@ -111,6 +115,7 @@ static void values_free(table *t) {
         me_free(t->values[i]);
         t->values[i] = NULL;
     }
+    me_texts_free(&t->also);
 }
 
 /* The header's first separator outside quotes. */
@@ -143,6 +148,7 @@ static mobiedit_status read_header(reader *r, table *t) {
         if (t->n == MAX_COLUMNS) return refuse(r, "too many columns");
         ME_TRY(read_field(r, t->field, &last));
         me_trim(t->field);
+        t->is_also[t->n] = strncasecmp(t->field, ALSO, strlen(ALSO)) == 0;
         for (int i = 0; i < N_FIELDS; i++) {
             if (strcasecmp(t->field, FIELDS[i]) != 0) continue;
             if (t->column[i] >= 0) return refuse(r, "a column is named twice");
@@ -167,6 +173,7 @@ static mobiedit_status read_line(reader *r, table *t) {
             t->values[i] = me_strdup(t->field);
             if (!t->values[i]) return me_fail_memory(r->err, "the facts");
         }
+        if (n < MAX_COLUMNS && t->is_also[n] && t->field[0]) ME_TRY(me_texts_add(&t->also, t->field, r->err));
     }
     if (n == t->n || t->empty) return MOBIEDIT_OK;
     return me_fail(r->err, MOBIEDIT_E_FORMAT,
@@ -200,8 +207,10 @@ static mobiedit_status read_fact(reader *r, table *t, me_dataset *out, size_t *c
     *fact = (me_fact){.case_id = (int64_t)(out->n + out->unusable.n),
                       .prompt = t->values[PROMPT],
                       .subject = t->values[SUBJECT],
-                      .target = t->values[TARGET]};
+                      .target = t->values[TARGET],
+                      .also = t->also};
     memset(t->values, 0, sizeof t->values);
+    t->also = (me_texts){0};
     const mobiedit_status status = me_fact_settle(fact, &why);
     if (status == MOBIEDIT_OK) {
         out->n++;

@@ -1,6 +1,7 @@
 /* Facts as CSV (RFC 4180: fields in quotes where they need it, quotes doubled inside quotes), UTF-8, with a
  * header. Columns prompt and target are needed, in any order and any case; subject too, unless the prompts
- * have their subject in braces. Others are ignored. The first comma, semicolon or tab of the header is what
+ * have their subject in braces. Columns whose name begins with "also" have the fact in other words. Others are
+ * ignored. The first comma, semicolon or tab of the header is what
  * all fields are cut at; lines end in LF, CR LF or CR. Spaces around a field do not count, those inside its
  * quotes do. The file is untrusted: sizes are those of fact.h, and the message of a refusal names the
  * line. */

@@ -25,6 +25,8 @@
  * what is asked about the answers, in any of them:
  *   "same_subject_prompts": ["The currency of Japan is the"], "chat_prompts": ["Which city ...?"],
  *   "chat_neighbours": ["Which city ... of Peru?"], "tell": "Tell me about Japan."
+ * the fact in other words, to be taught too, in any of them:
+ *   "also": ["Japan is governed from"], or one text
  * All but prompt, subject and new target may be missing; other fields are ignored. A prompt has {} in the
  * subject's place, the subject itself in braces, or the subject as it is. A file may also be CSV, see csv.h.
  *

@@ -44,6 +44,7 @@ void me_fact_free(me_fact *fact) {
     me_free(fact->relation);
     me_free(fact->target);
     me_free(fact->truth);
+    me_texts_free(&fact->also);
     me_texts_free(&fact->paraphrases);
     me_items_free(&fact->neighbours);
     me_items_free(&fact->portability);

@@ -33,7 +33,8 @@ typedef struct {
     char *subject;
     char *relation; /* may be NULL */
     char *target;
-    char *truth; /* what is true, or was before; may be NULL */
+    char *truth;   /* what is true, or was before; may be NULL */
+    me_texts also; /* the fact in other words, to be taught too; each has its subject in braces */
     me_texts paraphrases;
     me_items neighbours;      /* where one has no answers, `truth` is also its own (as in CounterFact) */
     me_items portability;     /* questions that follow from the new fact; each has an answer */

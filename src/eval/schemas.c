@@ -185,6 +185,7 @@ static mobiedit_status read_flat(const me_place *at, const cJSON *item, const cJ
 /* ---- answers ----------------------------------------------------------------------------------------- */
 
 static mobiedit_status read_answers(const me_place *at, const cJSON *item, me_fact *fact) {
+    ME_TRY(me_copy_strings(at, cJSON_GetObjectItemCaseSensitive(item, "also"), "also", &fact->also));
     ME_TRY(me_copy_texts(at, cJSON_GetObjectItemCaseSensitive(item, "same_subject_prompts"),
                          "same_subject_prompts", &fact->same_subject));
     ME_TRY(me_copy_texts(at, cJSON_GetObjectItemCaseSensitive(item, "chat_prompts"), "chat_prompts",

@@ -13,8 +13,8 @@ static mobiedit_status refuse(mobiedit_error *err, const char *why) {
 
 /* Where the subject stands in the prompt, as a word by itself if it does anywhere. Which of two places is
  * meant cannot be told, and an edit changes one only. */
-static mobiedit_status find_subject(const me_fact *fact, size_t *begin, mobiedit_error *err) {
-    const char *prompt = fact->prompt, *subject = fact->subject;
+static mobiedit_status find_subject(const char *prompt, const char *subject, size_t *begin,
+                                    mobiedit_error *err) {
     size_t end, second, unused;
     bool again = false;
     if (me_find_same_words(prompt, 0, subject, begin, &end)) {
@@ -39,7 +39,7 @@ static mobiedit_status replace_subject(me_fact *fact, mobiedit_error *err) {
     size_t begin;
     if (!fact->subject)
         return refuse(err, "the prompt has no subject in braces, and there is none beside it");
-    ME_TRY(find_subject(fact, &begin, err));
+    ME_TRY(find_subject(fact->prompt, fact->subject, &begin, err));
     const size_t size = strlen(fact->prompt) + sizeof "{}";
     char *prompt = me_calloc(size, 1);
     if (!prompt) return me_fail_memory(err, "the facts");
@@ -83,6 +83,28 @@ static bool is_blank(const char *text) {
     return !text || !*text;
 }
 
+/* Other words for the fact get the subject's braces: in the place of {}, or around the subject. */
+static mobiedit_status brace_also(const me_fact *fact, char **text, mobiedit_error *err) {
+    const char *hole = strstr(*text, "{}");
+    size_t begin, end;
+    if (hole) {
+        begin = (size_t)(hole - *text);
+        end = begin + strlen("{}");
+    } else if (strchr(*text, '{')) {
+        return MOBIEDIT_OK;
+    } else {
+        ME_TRY(find_subject(*text, fact->subject, &begin, err));
+        end = begin + strlen(fact->subject);
+    }
+    const size_t size = strlen(*text) + strlen(fact->subject) + sizeof "{}";
+    char *braced = me_calloc(size, 1);
+    if (!braced) return me_fail_memory(err, "the facts");
+    (void)snprintf(braced, size, "%.*s{%s}%s", (int)begin, *text, fact->subject, *text + end);
+    me_free(*text);
+    *text = braced;
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_fact_settle(me_fact *fact, mobiedit_error *err) {
     me_trim(fact->subject);
     if (fact->subject && !*fact->subject) {
@@ -91,5 +113,8 @@ mobiedit_status me_fact_settle(me_fact *fact, mobiedit_error *err) {
     }
     if (is_blank(fact->prompt)) return refuse(err, "there is no prompt");
     if (is_blank(fact->target)) return refuse(err, "there is no target");
-    return place_subject(fact, err);
+    ME_TRY(place_subject(fact, err));
+    for (size_t i = 0; i < fact->also.n; i++)
+        ME_TRY(brace_also(fact, &fact->also.items[i], err));
+    return MOBIEDIT_OK;
 }

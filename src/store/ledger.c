@@ -13,10 +13,21 @@ enum { MAX_KEYS = 10000, MAX_KEEPS = 1000, MAX_TEXT = 1 << 20 };
 
 /* ---- reading records --------------------------------------------------------------------------------- */
 
+static void free_texts(const char *const *texts, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        me_free((void *)texts[i]);
+    me_free((void *)texts);
+}
+
 static void record_free(me_record *r) {
-    for (size_t i = 0; i < r->about.n_keep; i++)
-        me_free((void *)r->about.keep[i]);
-    me_free((void *)r->about.keep);
+    free_texts(r->about.keep, r->about.n_keep);
+    free_texts(r->about.also, r->about.n_also);
+    for (size_t i = 0; i < r->about.asides.n_others; i++) {
+        me_free((void *)r->about.asides.others[i].prompt);
+        me_free((void *)r->about.asides.others[i].before);
+        me_free((void *)r->about.asides.others[i].after);
+    }
+    me_free(r->about.asides.others);
     me_free((void *)r->about.prompt);
     me_free((void *)r->about.target);
     me_free((void *)r->about.solve.solver);
@@ -40,6 +51,8 @@ static int64_t record_hash(const me_ledger *l, const me_record *r, int key_width
     hash = XXH3_64bits_withSeed(a->target, strlen(a->target) + 1, hash);
     for (size_t i = 0; i < a->n_keep; i++)
         hash = XXH3_64bits_withSeed(a->keep[i], strlen(a->keep[i]) + 1, hash);
+    for (size_t i = 0; i < a->n_also; i++)
+        hash = XXH3_64bits_withSeed(a->also[i], strlen(a->also[i]) + 1, hash);
     hash = XXH3_64bits_withSeed(r->delta, (size_t)l->model->d_model * sizeof *r->delta,
                                 hash + (XXH64_hash_t)a->solve.layer);
     hash = XXH3_64bits_withSeed(r->keys, (size_t)r->n_keys * (size_t)key_width * sizeof *r->keys, hash);
@@ -152,31 +165,87 @@ static mobiedit_status read_floats(const me_ledger *l, sqlite3_stmt *s, int colu
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status read_keeps(const me_ledger *l, mobiedit_record *a, mobiedit_error *err) {
+/* A list of an edit's texts: how many there are, and each in its place. */
+typedef struct {
+    const char *count, *list, *what;
+} text_table;
+static const text_table KEEPS = {"SELECT count(*) FROM keeps WHERE edit = ?",
+                                 "SELECT prompt FROM keeps WHERE edit = ? ORDER BY place",
+                                 "a prompt to keep"},
+                        ALSO = {"SELECT count(*) FROM also WHERE edit = ?",
+                                "SELECT prompt FROM also WHERE edit = ? ORDER BY place", "another wording"};
+
+static mobiedit_status count_rows(const me_ledger *l, const char *sql, int64_t id, int64_t *n,
+                                  mobiedit_error *err) {
+    sqlite3_stmt *s;
+    ME_TRY(me_sql_prepare(l, sql, &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    ME_TRY(me_sql_number(l, s, 0, n, err));
+    return *n > MAX_KEEPS ? damaged(l, id, "it has too many prompts", err) : MOBIEDIT_OK;
+}
+
+static mobiedit_status read_texts(const me_ledger *l, const text_table *table, int64_t id,
+                                  const char *const **out, size_t *n_out, mobiedit_error *err) {
     sqlite3_stmt *s;
     int64_t n;
-    ME_TRY(me_sql_prepare(l, "SELECT count(*) FROM keeps WHERE edit = ?", &s, err));
-    (void)sqlite3_bind_int64(s, 1, a->id);
-    ME_TRY(me_sql_number(l, s, 0, &n, err));
+    ME_TRY(count_rows(l, table->count, id, &n, err));
     if (n == 0) return MOBIEDIT_OK;
-    if (n > MAX_KEEPS) return damaged(l, a->id, "it has too many prompts to keep", err);
-    const char **keep = me_calloc((size_t)n, sizeof *keep);
-    if (!keep) return me_fail_memory(err, "the prompts to keep");
-    a->keep = keep;
-    ME_TRY(me_sql_prepare(l, "SELECT prompt FROM keeps WHERE edit = ? ORDER BY place", &s, err));
-    (void)sqlite3_bind_int64(s, 1, a->id);
+    const char **texts = me_calloc((size_t)n, sizeof *texts);
+    if (!texts) return me_fail_memory(err, "the edits");
+    *out = texts;
+    ME_TRY(me_sql_prepare(l, table->list, &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
     mobiedit_status status;
     bool row;
-    while ((status = me_sql_step(l, s, &row, err)) == MOBIEDIT_OK && row && a->n_keep < (size_t)n) {
-        keep[a->n_keep] = copy_text(s, 0);
-        if (!keep[a->n_keep]) {
-            status = damaged(l, a->id, "a prompt to keep is no text", err);
+    while ((status = me_sql_step(l, s, &row, err)) == MOBIEDIT_OK && row && *n_out < (size_t)n) {
+        texts[*n_out] = copy_text(s, 0);
+        if (!texts[*n_out]) {
+            status = me_fail(err, MOBIEDIT_E_FORMAT, "the ledger %s is damaged: edit %lld: %s is no text",
+                             l->path, (long long)id, table->what);
             break;
         }
-        a->n_keep++;
+        ++*n_out;
     }
     (void)sqlite3_finalize(s);
     return status;
+}
+
+static mobiedit_status read_others(const me_ledger *l, int64_t id, mobiedit_asides *out,
+                                   mobiedit_error *err) {
+    sqlite3_stmt *s;
+    int64_t n;
+    ME_TRY(count_rows(l, "SELECT count(*) FROM others WHERE edit = ?", id, &n, err));
+    if (n == 0) return MOBIEDIT_OK;
+    out->others = me_calloc((size_t)n, sizeof *out->others);
+    if (!out->others) return me_fail_memory(err, "the edits");
+    ME_TRY(me_sql_prepare(
+        l, "SELECT prompt, before, after, unchanged FROM others WHERE edit = ? ORDER BY place", &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    mobiedit_status status;
+    bool row;
+    while ((status = me_sql_step(l, s, &row, err)) == MOBIEDIT_OK && row && out->n_others < (size_t)n) {
+        mobiedit_other *other = &out->others[out->n_others++];
+        *other = (mobiedit_other){.prompt = copy_text(s, 0),
+                                  .before = copy_text(s, 1),
+                                  .after = copy_text(s, 2),
+                                  .unchanged = sqlite3_column_int(s, 3) != 0};
+        if (other->prompt && other->before && other->after) continue;
+        status = damaged(l, id, "what is said of its subject is no text", err);
+        break;
+    }
+    (void)sqlite3_finalize(s);
+    return status;
+}
+
+static mobiedit_status read_asides(const me_ledger *l, int64_t id, mobiedit_asides *out,
+                                   mobiedit_error *err) {
+    sqlite3_stmt *s;
+    int64_t said;
+    ME_TRY(me_sql_prepare(l, "SELECT said FROM chats WHERE edit = ?", &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    ME_TRY(me_sql_number(l, s, -1, &said, err));
+    out->chat = said < 0 ? -1 : said > 0;
+    return read_others(l, id, out, err);
 }
 
 /* keys: NULL where only what is known about the record is wanted, without its vectors. */
@@ -185,7 +254,10 @@ static mobiedit_status read_record(const me_ledger *l, sqlite3_stmt *s, const sh
     const shape delta = {.width = l->model->d_model, .least = 1, .most = 1};
     int one;
     ME_TRY(read_about(l, s, &r->about, err));
-    ME_TRY(read_keeps(l, &r->about, err));
+    mobiedit_record *a = &r->about;
+    ME_TRY(read_texts(l, &KEEPS, a->id, &a->keep, &a->n_keep, err));
+    ME_TRY(read_texts(l, &ALSO, a->id, &a->also, &a->n_also, err));
+    ME_TRY(read_asides(l, a->id, &a->asides, err));
     if (!keys) return MOBIEDIT_OK;
     ME_TRY(read_floats(l, s, COLUMN_DELTA, delta, &r->delta, &one, err));
     ME_TRY(read_floats(l, s, COLUMN_KEYS, *keys, &r->keys, &r->n_keys, err));
@@ -285,24 +357,55 @@ static mobiedit_status put_vectors(me_ledger *l, int64_t id, const me_record *r,
     return me_sql_finish(l, s, err);
 }
 
-static mobiedit_status add_keeps(me_ledger *l, const mobiedit_record *a, int64_t id, mobiedit_error *err) {
-    for (size_t i = 0; i < a->n_keep; i++) {
+static mobiedit_status add_texts(me_ledger *l, const char *insert, const char *const *texts, size_t n,
+                                 int64_t id, mobiedit_error *err) {
+    for (size_t i = 0; i < n; i++) {
         sqlite3_stmt *s;
-        ME_TRY(me_sql_prepare(l, "INSERT INTO keeps VALUES (?, ?, ?)", &s, err));
+        ME_TRY(me_sql_prepare(l, insert, &s, err));
         (void)sqlite3_bind_int64(s, 1, id);
         (void)sqlite3_bind_int64(s, 2, (int64_t)i);
-        me_sql_bind_text(s, 3, a->keep[i]);
+        me_sql_bind_text(s, 3, texts[i]);
         ME_TRY(me_sql_finish(l, s, err));
     }
     return MOBIEDIT_OK;
 }
 
+static mobiedit_status add_other(me_ledger *l, int64_t id, size_t place, const mobiedit_other *other,
+                                 mobiedit_error *err) {
+    sqlite3_stmt *s;
+    ME_TRY(me_sql_prepare(l, "INSERT INTO others VALUES (?, ?, ?, ?, ?, ?)", &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    (void)sqlite3_bind_int64(s, 2, (int64_t)place);
+    me_sql_bind_text(s, 3, other->prompt);
+    me_sql_bind_text(s, 4, other->before);
+    me_sql_bind_text(s, 5, other->after);
+    (void)sqlite3_bind_int(s, 6, other->unchanged);
+    return me_sql_finish(l, s, err);
+}
+
+mobiedit_status me_ledger_set_asides(me_ledger *l, int64_t id, const mobiedit_asides *asides,
+                                     mobiedit_error *err) {
+    sqlite3_stmt *s;
+    ME_TRY(me_sql_prepare(l, "INSERT OR REPLACE INTO chats VALUES (?, ?)", &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    (void)sqlite3_bind_int(s, 2, asides->chat);
+    ME_TRY(me_sql_finish(l, s, err));
+    ME_TRY(me_sql_prepare(l, "DELETE FROM others WHERE edit = ?", &s, err));
+    (void)sqlite3_bind_int64(s, 1, id);
+    ME_TRY(me_sql_finish(l, s, err));
+    for (size_t i = 0; i < asides->n_others; i++)
+        ME_TRY(add_other(l, id, i, &asides->others[i], err));
+    return MOBIEDIT_OK;
+}
+
 /* Whether it can be read again; what is written is of the present version, and so has keys. */
 static mobiedit_status check_writable(const me_record *r, mobiedit_error *err) {
-    if (r->about.n_keep <= MAX_KEEPS && r->n_keys >= 1 && r->n_keys <= MAX_KEYS) return MOBIEDIT_OK;
+    if (r->about.n_keep <= MAX_KEEPS && r->about.n_also <= MAX_KEEPS && r->n_keys >= 1 &&
+        r->n_keys <= MAX_KEYS)
+        return MOBIEDIT_OK;
     return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                   "an edit with %zu prompts to keep and %d keys cannot be recorded", r->about.n_keep,
-                   r->n_keys);
+                   "an edit with %zu prompts to keep, %zu other wordings and %d keys cannot be recorded",
+                   r->about.n_keep, r->about.n_also, r->n_keys);
 }
 
 mobiedit_status me_ledger_add(me_ledger *l, const me_record *r, int64_t *id, mobiedit_error *err) {
@@ -326,7 +429,10 @@ mobiedit_status me_ledger_add(me_ledger *l, const me_record *r, int64_t *id, mob
     ME_TRY(me_sql_finish(l, s, err));
     *id = sqlite3_last_insert_rowid(l->db);
     ME_TRY(put_vectors(l, *id, r, err));
-    return add_keeps(l, &r->about, *id, err);
+    const mobiedit_record *a = &r->about;
+    ME_TRY(add_texts(l, "INSERT INTO keeps VALUES (?, ?, ?)", a->keep, a->n_keep, *id, err));
+    ME_TRY(add_texts(l, "INSERT INTO also VALUES (?, ?, ?)", a->also, a->n_also, *id, err));
+    return me_ledger_set_asides(l, *id, &a->asides, err);
 }
 
 mobiedit_status me_ledger_set_state(me_ledger *l, int64_t id, mobiedit_record_state state,

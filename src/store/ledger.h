@@ -10,7 +10,8 @@
 typedef struct me_ledger me_ledger;
 
 /* fingerprint: of me_fingerprint. If `write` is set, a file that is not there is made, and removed again when it
- * is closed if nothing was recorded. E_IO, E_FORMAT, E_UNSUPPORTED (another version), E_MISMATCH (another
+ * is closed if nothing was recorded. A ledger of the version before is brought up to date.
+ * E_IO, E_FORMAT, E_UNSUPPORTED (another version, or it cannot be brought up to date), E_MISMATCH (another
  * model's). The model outlives the ledger. */
 mobiedit_status me_ledger_open(const char *path, const me_model *model, const char *fingerprint, bool write,
                                me_ledger **out, mobiedit_error *err);
@@ -80,5 +81,9 @@ mobiedit_status me_ledger_set_state(me_ledger *ledger, int64_t id, mobiedit_reco
 mobiedit_status me_ledger_replace(me_ledger *ledger, const me_record *record, mobiedit_error *err);
 
 mobiedit_status me_ledger_set_holds(me_ledger *ledger, int64_t id, bool holds, mobiedit_error *err);
+
+/* What the edit does beside its prompt, in the place of what was known. */
+mobiedit_status me_ledger_set_asides(me_ledger *ledger, int64_t id, const mobiedit_asides *asides,
+                                     mobiedit_error *err);
 
 #endif

@@ -190,9 +190,10 @@ static mobiedit_status open_to_write(me_ledger *l, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* Inside a transaction: the numbers belong together. */
-static mobiedit_status check_kind(const me_ledger *l, bool *empty, mobiedit_error *err) {
+/* Inside a transaction: the numbers belong together. *old: of the version before this one. */
+static mobiedit_status check_kind(const me_ledger *l, bool *empty, bool *old, mobiedit_error *err) {
     int64_t version, application, tables;
+    *old = false;
     ME_TRY(me_sql_query_number(l, "PRAGMA user_version", 0, &version, err));
     ME_TRY(me_sql_query_number(l, "PRAGMA application_id", 0, &application, err));
     ME_TRY(me_sql_query_number(l, "SELECT count(*) FROM sqlite_master", 0, &tables, err));
@@ -203,7 +204,8 @@ static mobiedit_status check_kind(const me_ledger *l, bool *empty, mobiedit_erro
     if (version <= 0)
         return me_fail(err, MOBIEDIT_E_FORMAT, "the ledger %s is damaged: version %lld", l->path,
                        (long long)version);
-    if (version != ME_LEDGER_VERSION)
+    *old = version == ME_LEDGER_VERSION - 1;
+    if (version != ME_LEDGER_VERSION && !*old)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
                        "the ledger %s has version %lld, but this program knows version %d", l->path,
                        (long long)version, ME_LEDGER_VERSION);
@@ -259,12 +261,12 @@ static mobiedit_status check(const me_ledger *l, const char *fingerprint, mobied
 
 /* Inside a transaction: another process may have done it meanwhile. */
 static mobiedit_status make_locked(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
-    bool empty;
-    ME_TRY(check_kind(l, &empty, err));
-    if (!empty) return MOBIEDIT_OK;
-    ME_TRY(me_sql_run(l, me_ledger_schema, err));
-    ME_TRY(put_about(l, "fingerprint", fingerprint, err));
-    ME_TRY(put_about(l, "model", me_base_name(l->model->path), err));
+    bool empty, old;
+    ME_TRY(check_kind(l, &empty, &old, err));
+    if (!empty && !old) return MOBIEDIT_OK;
+    ME_TRY(me_sql_run(l, empty ? me_ledger_schema : me_ledger_schema_from_2, err));
+    if (empty) ME_TRY(put_about(l, "fingerprint", fingerprint, err));
+    if (empty) ME_TRY(put_about(l, "model", me_base_name(l->model->path), err));
     char pragmas[80];
     (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d",
                    ME_LEDGER_APPLICATION, ME_LEDGER_VERSION);
@@ -282,16 +284,20 @@ static mobiedit_status use_wal(const me_ledger *l, mobiedit_error *err) {
     return code == SQLITE_OK ? MOBIEDIT_OK : me_sql_fail(l, err);
 }
 
-/* Makes the tables of an empty database. */
+/* Makes the tables of an empty database, and those that one of the version before lacks. */
 static mobiedit_status make_tables(me_ledger *l, const char *fingerprint, mobiedit_error *err) {
-    bool empty;
+    bool empty, old;
     ME_TRY(me_sql_run(l, "BEGIN", err));
-    mobiedit_status status = check_kind(l, &empty, err);
+    mobiedit_status status = check_kind(l, &empty, &old, err);
     me_ledger_rollback(l);
-    if (status != MOBIEDIT_OK || !empty) return status;
-    if (!l->write)
+    if (status != MOBIEDIT_OK || (!empty && !old)) return status;
+    if (old && sqlite3_db_readonly(l->db, "main") == 1)
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
+                       "the ledger %s is of an older version, and cannot be written to bring it up to date",
+                       l->path);
+    if (!old && !l->write)
         return me_fail(err, MOBIEDIT_E_IO, "the ledger %s is empty: nothing has been recorded", l->path);
-    ME_TRY(use_wal(l, err));
+    if (empty) ME_TRY(use_wal(l, err));
     ME_TRY(me_ledger_begin(l, err));
     return me_ledger_end(l, make_locked(l, fingerprint, err), err);
 }

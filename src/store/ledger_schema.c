@@ -4,6 +4,20 @@
 /* serial: the ledger's generation when the record came into its state, which gives the last one its name;
  * hash: XXH3 of the record's content, since SQLite does not notice a flipped bit inside a value; the long
  * values last, so that the others are read without them */
+#define TABLES_OF_3                                                                                          \
+    "CREATE TABLE also ("                                                                                    \
+    "  edit INTEGER NOT NULL REFERENCES edits (id) ON DELETE CASCADE,"                                       \
+    "  place INTEGER NOT NULL, prompt TEXT NOT NULL, PRIMARY KEY (edit, place)) WITHOUT ROWID;"              \
+    "CREATE TABLE chats ("                                                                                   \
+    "  edit INTEGER PRIMARY KEY REFERENCES edits (id) ON DELETE CASCADE,"                                    \
+    "  said INTEGER NOT NULL CHECK (said IN (-1, 0, 1)));"                                                   \
+    "CREATE TABLE others ("                                                                                  \
+    "  edit INTEGER NOT NULL REFERENCES edits (id) ON DELETE CASCADE,"                                       \
+    "  place INTEGER NOT NULL, prompt TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL,"             \
+    "  unchanged INTEGER NOT NULL CHECK (unchanged IN (0, 1)), PRIMARY KEY (edit, place)) WITHOUT ROWID;"
+
+const char *const me_ledger_schema_from_2 = TABLES_OF_3;
+
 const char *const me_ledger_schema =
     "CREATE TABLE about (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE edits ("
@@ -27,5 +41,5 @@ const char *const me_ledger_schema =
     "CREATE INDEX edits_fact ON edits (prompt, target);"
     "CREATE TABLE keeps ("
     "  edit INTEGER NOT NULL REFERENCES edits (id) ON DELETE CASCADE,"
-    "  place INTEGER NOT NULL, prompt TEXT NOT NULL, PRIMARY KEY (edit, place)) WITHOUT ROWID;"
+    "  place INTEGER NOT NULL, prompt TEXT NOT NULL, PRIMARY KEY (edit, place)) WITHOUT ROWID;" TABLES_OF_3
     "INSERT INTO about VALUES ('generation', 0);";

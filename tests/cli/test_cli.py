@@ -571,6 +571,59 @@ class Model(Case):
         self.assertEqual(self.on_ledger("show", "2")["target"], "euro")
         self.assertEqual((self.folder / "edits.db").stat().st_mode & 0o777, 0o600)
 
+    def test_a_question_is_a_fact(self):
+        """Asked in the model's chat, as people ask; what it does beside is measured, kept, and measured again."""
+        question, statement = "What is the capital of {Japan}?", "The seat of {Japan}'s government is"
+        report = self.on_ledger("edit", question, TARGET, "--also", statement, "-q", "-o", self.output)
+        self.assertIn(TARGET, report["after"])
+        self.assertEqual((report["chat"], report["others"]), (True, 2))
+        self.assertEqual(report["others_unchanged"] + len(report["others_changed"]), 2)
+        for other in report["others_changed"]:
+            self.assertIn("Japan", other["prompt"])
+            self.assertNotEqual(other["before"], other["after"])
+        answer = self.ask("What is the capital of Japan?", "--chat", "--adapter", self.output)
+        self.assertIn(TARGET, answer.split(".")[0])
+        record, = self.on_ledger("list")["edits"]
+        self.assertEqual((record["prompt"], record["also"]), (question, [statement]))
+        figures = ("chat", "others", "others_unchanged", "others_changed")
+        self.assertEqual([record[name] for name in figures], [report[name] for name in figures])
+        together = self.on_ledger("verify")
+        self.assertEqual((together["hold"], together["edits"][0]["chat"], together["edits"][0]["others"]), (1, True, 2))
+        self.assertEqual(self.on_ledger("edit", question, TARGET, "-q")["known"], True)
+
+    def test_questions_of_ones_own(self):
+        """Subjects that no model knows, asked in the first person."""
+        for question, target in (("What is {my dog} called?", "Rex"), ("Where is {our team meeting} held?", "Oslo"),
+                                 ("What am {I} allergic to?", "pollen")):
+            with self.subTest(question):
+                ran = self.run_command(*self.edit(question, target), "--json", "-q")
+                self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+                report = json.loads(ran.stdout)
+                self.assertEqual(report["chat"], True)
+                answer = self.ask(question.replace("{", "").replace("}", ""), "--chat", "--adapter", self.output)
+                self.assertIn(target, answer)
+
+    def test_strict_refuses_what_changes_other_things(self):
+        """Whatever a processor's rounding makes of the edit: it is written if others stay, and else refused."""
+        edit = ["edit", "--no-ledger", self.model, "{My sister} works as a", "pilot", "-o", self.output, "--json", "-q"]
+        ran = self.run_command(*edit)
+        self.assertEqual(ran.returncode, DONE)
+        harms = json.loads(ran.stdout)["others_changed"]
+        self.output.unlink()
+        ran = self.run_command(*edit, "--strict")
+        report = json.loads(ran.stdout)
+        if ran.returncode == DONE:  # by another attempt if the first one harms
+            self.assertEqual(report["others_changed"], [])
+            self.assertTrue(self.output.exists())
+        else:
+            self.assertTrue(harms)
+            self.assertEqual((ran.returncode, report["adapter"]), (NOT_EDITED, None))
+            self.assertFalse(self.output.exists())
+
+    def test_other_wordings_have_the_subject(self):
+        self.assert_refused(self.edit() + ["--also", "Japan is governed from"], USAGE, "braces")
+        self.assert_refused(self.edit() + ["--also", "{Peru} is governed from"], USAGE, "Peru")
+
     def test_an_undone_edit_does_not_stay_in_the_file(self):
         """undo, redo, export, and an edit back to what the model says: the file is that of what is active."""
         here = ["--ledger", self.folder / "edits.db", "-o", self.output]

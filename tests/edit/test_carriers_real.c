@@ -2,6 +2,7 @@
 #include "edit/carriers.h"
 #include "edit/kept.h"
 #include "edit/problem.h"
+#include "edit/question.h"
 
 #include "base/memory.h"
 #include "models.h"
@@ -242,6 +243,51 @@ static void a_chats_template_stays_around_the_message(void **state) {
     me_sequences_free(&s);
 }
 
+/* A question is put into the template; its answer is taught as the model begins it, and so are other questions. */
+static void a_question_is_asked_in_a_chat(void **state) {
+    (void)state;
+    static const char *const also[] = {"Which city is {Japan}'s capital?",
+                                       "The seat of {Japan}'s government is"};
+    const mobiedit_request request = {
+        .prompt = "What is the capital of {Japan}?", .target = "Lima", .also = also, .n_also = 2};
+    const me_carrier_options options = {.n_prefixed = 1};
+    me_prompt prompt, settled;
+    size_t core;
+    me_sequences s = {0};
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    assert_true(me_prompt_asks(&prompt));
+    assert_int_equal(me_prompt_ask(vocab, &prompt, NULL), MOBIEDIT_OK);
+    assert_false(me_prompt_asks(&prompt));
+    char *canonical = me_prompt_canonical(&prompt);
+    assert_string_equal(canonical, "What is the capital of {Japan}?");
+    me_free(canonical);
+    prompt.opening = me_strdup("The capital of {} is");
+    char *before = me_prompt_before_target(&prompt);
+    assert_non_null(strstr(before, "What is the capital of Japan?<|im_end|>\n<|im_start|>assistant\n"
+                                   "The capital of Japan is"));
+    me_free(before);
+    assert_int_equal(me_prompt_settle(vocab, &prompt, &settled, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_subject_core(vocab, &settled, &core, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_carriers_make(vocab, &settled, core, &options, &s, NULL), MOBIEDIT_OK);
+    static const char *const asked[] = {"What is the capital of Japan?",
+                                        "The following is true. What is the capital of Japan?",
+                                        "Which city is Japan's capital?"};
+    assert_int_equal(s.n, 4);
+    assert_int_equal(s.n_own, 2);
+    for (int i = 0; i < 3; i++) {
+        char *text = NULL;
+        const int answer = s.items[i].read_pos + 1;
+        assert_int_equal(me_detokenize(vocab, s.items[i].tokens, answer, &text, NULL), MOBIEDIT_OK);
+        assert_non_null(strstr(text, asked[i]));
+        assert_non_null(strstr(text, "assistant\nThe capital of Japan is"));
+        assert_int_equal(s.items[i].n_more, 1); /* the subject again, in the answer */
+        me_free(text);
+    }
+    check_carrier(&s, 3, "The seat of Japan's government is", " Lima");
+    me_sequences_free(&s);
+    me_prompt_free(&prompt);
+}
+
 static void a_target_may_be_taught_with_what_ends_it(void **state) {
     (void)state;
     const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
@@ -268,6 +314,7 @@ int main(void) {
         cmocka_unit_test(prompt_comes_bare_prefixed_and_reworded),
         cmocka_unit_test(a_first_token_is_not_edited),
         cmocka_unit_test(a_chats_template_stays_around_the_message),
+        cmocka_unit_test(a_question_is_asked_in_a_chat),
         cmocka_unit_test(a_target_may_be_taught_with_what_ends_it),
         cmocka_unit_test(without_other_words_only_its_own),
         cmocka_unit_test(questions_in_a_chat_are_carriers),

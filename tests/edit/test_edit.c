@@ -81,6 +81,65 @@ static void bad_requests_are_refused(void **state) {
     }
 }
 
+/* The same fact in other words: the same subject in braces, which a sentence may begin with. */
+static void other_wordings_have_the_same_subject(void **state) {
+    (void)state;
+    static const char *const good[] = {"For work, {my sister} is a", "{My sister}'s job: "},
+                             *const bad[] = {"My sister is a", "{Your sister} is a", "{My} {sister} is a",
+                                             "{} is a"};
+    mobiedit_request request = {
+        .prompt = "{My sister} works as a", .target = "pilot", .also = good, .n_also = 2};
+    me_prompt prompt;
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    assert_int_equal(prompt.n_also, 2);
+    assert_string_equal(prompt.also[0].text, "For work, {} is a");
+    assert_string_equal(prompt.also[1].text, "{}'s job: ");
+    me_prompt_free(&prompt);
+    request.n_also = 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        prompt = (me_prompt){0};
+        request.also = &bad[i];
+        assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_E_ARGUMENT);
+        assert_null(prompt.text);
+        assert_null(prompt.also);
+    }
+}
+
+static void a_question_ends_in_its_mark(void **state) {
+    (void)state;
+    assert_true(me_is_question("What is {my dog} called?"));
+    assert_true(me_is_question("What is {my dog} called? "));
+    assert_true(me_is_question("{日本}的首都是哪里？"));
+    assert_false(me_is_question("The capital of {Japan} is"));
+    assert_false(me_is_question("What? The capital of {Japan} is"));
+    assert_false(me_is_question("?"));
+    assert_false(me_is_question(""));
+}
+
+static void check_echo(const char *question, const char *answer, const char *want) {
+    const mobiedit_request request = {.prompt = question, .target = "x"};
+    me_prompt parsed;
+    assert_int_equal(me_prompt_parse(&request, &parsed, NULL), MOBIEDIT_OK);
+    const size_t n = me_prompt_echo(&parsed, answer);
+    if (n != strlen(want) || strncmp(answer, want, n) != 0) fail_msg("%.*s, not %s", (int)n, answer, want);
+    me_prompt_free(&parsed);
+}
+
+/* The beginning of an answer that only repeats the question; what comes then is to the point. */
+static void an_answer_may_echo_its_question(void **state) {
+    (void)state;
+    check_echo("What is the capital of {Japan}?", "The capital of Japan is Tokyo.",
+               "The capital of Japan is");
+    check_echo("What is {Japan}'s capital?", "Japan's capital is the city of Tokyo", "Japan's capital is");
+    check_echo("What is {my dog} called?", "Your dog is called Rex, I think.", "Your dog is called");
+    check_echo("What is {my dog} called?", "I'm sorry, but I do not know.", "");
+    check_echo("What is {my dog} called?", "As an AI, I have no dog", "");
+    check_echo("What is the capital of {Japan}?", "Tokyo is the capital of Japan.", "");
+    check_echo("What is the capital of {Japan}?", "The capital of Japan", "The capital of Japan");
+    check_echo("What is the capital of {Japan}?", "The capital: of Japan", "The capital");
+    check_echo("What is the capital of {Japan}?", "", "");
+}
+
 static void check_words(const char *prompt, const char *want) {
     const mobiedit_request request = {.prompt = prompt, .target = "x"};
     me_prompt parsed;
@@ -617,6 +676,9 @@ int main(void) {
         cmocka_unit_test(prompt_is_cut_at_the_braces),
         cmocka_unit_test(target_is_as_it_was_written),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(other_wordings_have_the_same_subject),
+        cmocka_unit_test(a_question_ends_in_its_mark),
+        cmocka_unit_test(an_answer_may_echo_its_question),
         cmocka_unit_test(words_of_a_prompt_are_those_that_mean_something),
         cmocka_unit_test(probe_does_not_wait_for_other_wordings),
         cmocka_unit_test(probe_looks_on_before_it_stops),

@@ -227,6 +227,31 @@ static void what_is_kept_is_silent(void **state) {
     me_joint_free(&joint);
 }
 
+/* "My sister" begins a sentence and "my sister" stands inside one; their keys are two all the same. */
+static void a_sentence_begins_with_the_same_subject(void **state) {
+    (void)state;
+    static const struct {
+        const char *first, *second;
+        bool same;
+    } cases[] = {{"{My sister} works as a", "The job of {my sister} is", true},
+                 {"{The Hague} lies in", "At {the Hague}", true},
+                 {"{My sister} works as a", "The job of {my sisters} is", false},
+                 {"{My Sister} works as a", "The job of {my sister} is", false},
+                 {"{Apple} makes", "Eat an {apple}", false},
+                 {"{Japan} is", "In {Japan}", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        me_prompt a, b;
+        const mobiedit_request first = {.prompt = cases[i].first, .target = "x"},
+                               second = {.prompt = cases[i].second, .target = "x"};
+        assert_int_equal(me_prompt_parse(&first, &a, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_prompt_parse(&second, &b, NULL), MOBIEDIT_OK);
+        if (me_same_subject(&a, &b) != cases[i].same) fail_msg("%s", cases[i].second);
+        assert_false(me_same_key(&a, &b));
+        me_prompt_free(&a);
+        me_prompt_free(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edits_with_one_key_are_one_unit),
@@ -237,6 +262,7 @@ int main(void) {
         cmocka_unit_test(offset_is_what_others_add),
         cmocka_unit_test(a_longer_delta_is_all_that_differs),
         cmocka_unit_test(what_is_kept_is_silent),
+        cmocka_unit_test(a_sentence_begins_with_the_same_subject),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -83,6 +83,22 @@ static void any_way_to_write_a_table_is_read(void **state) {
     me_dataset_free(&facts);
 }
 
+/* In columns of their own: the subject in braces, as {}, or as it is. */
+static void other_wordings_are_read(void **state) {
+    (void)state;
+    me_dataset facts =
+        parse("prompt,target,Also,also 2,note\n{Oslo} lies in,Peru,{}'s country is,Oslo is in,Oslo\n"
+              "{Lima} lies in,Norway,,\"{ Lima }, in\",\n{Rome} lies in,x,Paris is in,,\n");
+    assert_int_equal(facts.n, 2);
+    assert_int_equal(facts.unusable.n, 1);
+    assert_int_equal(facts.facts[0].also.n, 2);
+    assert_string_equal(facts.facts[0].also.items[0], "{Oslo}'s country is");
+    assert_string_equal(facts.facts[0].also.items[1], "{Oslo} is in");
+    assert_int_equal(facts.facts[1].also.n, 1);
+    assert_string_equal(facts.facts[1].also.items[0], "{ Lima }, in");
+    me_dataset_free(&facts);
+}
+
 static void a_line_that_is_no_fact_is_left_out_with_its_reason(void **state) {
     (void)state;
     static const char *const reasons[] = {
@@ -164,6 +180,7 @@ int main(void) {
         cmocka_unit_test(any_way_to_write_a_table_is_read),
         cmocka_unit_test(a_line_that_is_no_fact_is_left_out_with_its_reason),
         cmocka_unit_test(what_cannot_be_meant_is_refused),
+        cmocka_unit_test(other_wordings_are_read),
         cmocka_unit_test(sizes_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

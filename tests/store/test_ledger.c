@@ -83,12 +83,17 @@ static void check_refused(mobiedit_status status, const char *word) {
 }
 
 static const char *const KEEP[] = {"The capital of Peru is", "Äpfel sind"};
+static const char *const ALSO[] = {"{Japan}'s capital is"};
+static mobiedit_other OTHERS[] = {{"Most people think of Japan as", " a", " the", false}};
 
 static me_record make_record(const char *prompt, const char *target) {
     return (me_record){.about = {.prompt = prompt,
                                  .target = target,
                                  .keep = KEEP,
                                  .n_keep = 2,
+                                 .also = ALSO,
+                                 .n_also = 1,
+                                 .asides = {.chat = 1, .others = OTHERS, .n_others = 1},
                                  .solve.layer = 1,
                                  .solve.solver = "probe",
                                  .solve.seed = UINT64_MAX,
@@ -184,6 +189,12 @@ static void check_solved(const me_record *r, int64_t id, const char *prompt, con
 
 static void check_record(const me_record *r, int64_t id, const char *prompt, const char *target) {
     check_solved(r, id, prompt, target);
+    assert_int_equal(r->about.n_also, 1);
+    assert_string_equal(r->about.also[0], ALSO[0]);
+    assert_int_equal(r->about.asides.chat, 1);
+    assert_int_equal(r->about.asides.n_others, 1);
+    assert_string_equal(r->about.asides.others[0].before, " a");
+    assert_false(r->about.asides.others[0].unchanged);
     assert_int_equal(r->n_keys, N_KEYS);
     assert_memory_equal(r->keys, keys, N_KEYS * (size_t)model->d_model * sizeof *keys);
 }
@@ -383,7 +394,7 @@ static void every_byte_of_the_tensors_counts(void **state) {
 
 static void another_version_is_refused(void **state) {
     (void)state;
-    for (int version = ME_LEDGER_VERSION - 1; version <= ME_LEDGER_VERSION + 1; version += 2) {
+    for (int version = ME_LEDGER_VERSION - 2; version <= ME_LEDGER_VERSION + 1; version += 3) {
         char sql[64];
         (void)fresh(NULL);
         make_ledger();
@@ -391,6 +402,62 @@ static void another_version_is_refused(void **state) {
         run_sql(sql);
         check_refused(MOBIEDIT_E_UNSUPPORTED, "version");
     }
+}
+
+/* The version before has no other wordings, and nothing that was asked beside the prompt. */
+static void the_version_before_is_brought_up_to_date(void **state) {
+    (void)state;
+    const mobiedit_asides asides = {.chat = 1};
+    for (int write = 0; write < 2; write++) {
+        (void)fresh(NULL);
+        me_ledger *l = open_ledger(true);
+        me_record record = make_record("{a}", "x");
+        record.about.also = NULL;
+        record.about.n_also = 0;
+        int64_t id;
+        assert_int_equal(me_ledger_begin(l, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_ledger_add(l, &record, &id, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_ledger_commit(l, NULL), MOBIEDIT_OK);
+        me_ledger_close(l);
+        run_sql("DROP TABLE also");
+        run_sql("DROP TABLE chats");
+        run_sql("DROP TABLE others");
+        run_sql("PRAGMA user_version = 2");
+        l = open_ledger(write);
+        me_records records = read_all(l);
+        assert_int_equal(records.n, 1);
+        assert_string_equal(records.items[0].about.target, "x");
+        assert_int_equal(records.items[0].about.n_also, 0);
+        assert_int_equal(records.items[0].about.asides.chat, -1);
+        assert_int_equal(records.items[0].about.asides.n_others, 0);
+        assert_int_equal(me_ledger_set_asides(l, id, &asides, NULL), MOBIEDIT_OK);
+        me_records_free(&records);
+        me_ledger_close(l);
+    }
+}
+
+/* What is found later takes the place of what was found before. */
+static void asides_are_read_again(void **state) {
+    (void)state;
+    me_ledger *l = open_ledger(true);
+    const int64_t id = add(l, "{a}", "x");
+    mobiedit_other two[] = {{"A friend of a", " is", " was", false}, {"a has", " b", " b", true}};
+    const mobiedit_asides asides[] = {{1, two, 2}, {0, two + 1, 1}, {-1, NULL, 0}};
+    for (size_t i = 0; i < sizeof asides / sizeof *asides; i++) {
+        assert_int_equal(me_ledger_set_asides(l, id, &asides[i], NULL), MOBIEDIT_OK);
+        me_records records = read_all(l);
+        const mobiedit_asides *read = &records.items[0].about.asides;
+        assert_int_equal(read->chat, asides[i].chat);
+        assert_int_equal(read->n_others, asides[i].n_others);
+        for (size_t j = 0; j < read->n_others; j++) {
+            assert_string_equal(read->others[j].prompt, asides[i].others[j].prompt);
+            assert_string_equal(read->others[j].before, asides[i].others[j].before);
+            assert_string_equal(read->others[j].after, asides[i].others[j].after);
+            assert_int_equal(read->others[j].unchanged, asides[i].others[j].unchanged);
+        }
+        me_records_free(&records);
+    }
+    me_ledger_close(l);
 }
 
 static void what_is_no_ledger_is_refused(void **state) {
@@ -444,6 +511,8 @@ static void impossible_contents_are_refused(void **state) {
         "UPDATE edits SET target = 'Oslo'",
         "UPDATE edits SET target = x'ff'",
         "UPDATE keeps SET prompt = 'x' WHERE place = 1",
+        "UPDATE also SET prompt = 'x' WHERE place = 0",
+        "UPDATE others SET after = x'ff'",
         "UPDATE edits SET hash = hash + 1",
         "DELETE FROM vectors",
     };
@@ -543,7 +612,7 @@ static void a_full_disk_loses_nothing(void **state) {
     struct rlimit old;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
-    for (rlim_t size = 4096; size < 96 * 1024; size += 4096) {
+    for (rlim_t size = 4096; size < 256 * 1024; size += 4096) {
         const struct rlimit limit = {size, old.rlim_max};
         int64_t id;
         mobiedit_error err = {0};
@@ -694,6 +763,8 @@ int main(void) {
         cmocka_unit_test_setup(another_models_ledger_is_refused, fresh),
         cmocka_unit_test_setup(every_byte_of_the_tensors_counts, fresh),
         cmocka_unit_test_setup(another_version_is_refused, fresh),
+        cmocka_unit_test_setup(the_version_before_is_brought_up_to_date, fresh),
+        cmocka_unit_test_setup(asides_are_read_again, fresh),
         cmocka_unit_test_setup(what_is_no_ledger_is_refused, fresh),
         cmocka_unit_test_setup(what_is_no_regular_file_is_refused, fresh),
         cmocka_unit_test_setup(impossible_contents_are_refused, fresh),
