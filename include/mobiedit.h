@@ -553,6 +553,22 @@ typedef struct {
 MOBIEDIT_API mobiedit_status mobiedit_chat_check(mobiedit_chat *chat, const mobiedit_request *request,
                                                  const mobiedit_check_options *options, mobiedit_error *err);
 
+/* ---- propose ------------------------------------------------------------------------------------------ */
+
+/* Bytes [begin, end) of a sentence. */
+typedef struct {
+    size_t subject_begin, subject_end;
+    size_t target_begin, target_end;
+} mobiedit_proposal;
+
+/* Which words of a sentence such as "The capital of Japan is Lima." are the subject, and which the target, which ends
+ * it: what a request's prompt and target are made of. It is a proposal, for a person to look at: of short English
+ * sentences most are right (doc/serve.md). Made by the model, as the chat has it attached, and the text; the same
+ * every time. E_ARGUMENT: no sentence of at least three words and at most 64, more than 1000 bytes, braces or several
+ * lines in it. */
+MOBIEDIT_API mobiedit_status mobiedit_propose(mobiedit_chat *chat, const char *text,
+                                              mobiedit_proposal *proposal, mobiedit_error *err);
+
 /* ---- merge ------------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -85,6 +85,8 @@ typedef struct {
     bool (*on_text)(void *user, const char *piece);
     void *user;
     const char *path; /* to attach */
+    const char *text; /* to propose for */
+    mobiedit_proposal *proposal;
     const mobiedit_request *request;
     const mobiedit_check_options *check;
     mobiedit_status status;
@@ -116,6 +118,19 @@ mobiedit_status desk_ask(desk *d, const ask_request *ask, bool (*on_text)(void *
                          void *user, mobiedit_error *err) {
     talk_call call = {.d = d, .ask = ask, .on_text = on_text, .user = user, .err = err};
     if (!lane_run(d->talk, MAX_WAITING, talk_ask, &call))
+        return me_fail(err, MOBIEDIT_E_MEMORY, "too many questions wait for the model");
+    return call.status;
+}
+
+static void talk_propose(void *user) {
+    talk_call *call = user;
+    call->status = mobiedit_propose(call->d->chat, call->text, call->proposal, call->err);
+}
+
+mobiedit_status desk_propose(desk *d, const propose_request *propose, mobiedit_proposal *out,
+                             mobiedit_error *err) {
+    talk_call call = {.d = d, .text = propose->text, .proposal = out, .err = err};
+    if (!lane_run(d->talk, MAX_WAITING, talk_propose, &call))
         return me_fail(err, MOBIEDIT_E_MEMORY, "too many questions wait for the model");
     return call.status;
 }

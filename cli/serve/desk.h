@@ -25,7 +25,11 @@ cJSON *desk_state(desk *d, mobiedit_error *err);
 mobiedit_status desk_ask(desk *d, const ask_request *ask, bool (*on_text)(void *user, const char *piece),
                          void *user, mobiedit_error *err);
 
-/* Whether the answer could be begun at once. */
+/* mobiedit_propose; E_MEMORY also where too many others wait. */
+mobiedit_status desk_propose(desk *d, const propose_request *propose, mobiedit_proposal *out,
+                             mobiedit_error *err);
+
+/* How a job began. */
 typedef enum { DESK_STARTED, DESK_BUSY, DESK_REFUSED, DESK_FAILED } desk_outcome;
 
 typedef enum { JOB_ATTACH, JOB_EDIT, JOB_UNDO, JOB_REDO, JOB_VERIFY, JOB_MERGE } job_kind;

@@ -1,6 +1,7 @@
 /* The paths of the HTTP interface, each with what it asks of the desk. */
 #include "serve/routes.h"
 
+#include "base/memory.h"
 #include "serve/page.h"
 
 #include <stdio.h>
@@ -94,6 +95,40 @@ static void post_chat(desk *d, http_request *r) {
     cJSON_Delete(body);
 }
 
+/* ---- proposals ----------------------------------------------------------------------------------------- */
+
+static void add_part(cJSON *object, const char *name, const char *text, size_t from, size_t to) {
+    char *part = me_strndup(text + from, to - from);
+    me_json_add_text(object, name, part);
+    me_free(part);
+}
+
+/* The sentence in five parts: whatever a client counts in, they fit together. */
+static cJSON *proposal_json(const char *text, const mobiedit_proposal *p) {
+    cJSON *object = cJSON_CreateObject();
+    add_part(object, "before", text, 0, p->subject_begin);
+    add_part(object, "subject", text, p->subject_begin, p->subject_end);
+    add_part(object, "between", text, p->subject_end, p->target_begin);
+    add_part(object, "target", text, p->target_begin, p->target_end);
+    add_part(object, "after", text, p->target_end, strlen(text));
+    return object;
+}
+
+static void post_propose(desk *d, http_request *r) {
+    cJSON *body = http_body(r);
+    if (!body) return;
+    propose_request propose;
+    mobiedit_proposal proposal;
+    mobiedit_error err = {0};
+    mobiedit_status status = request_read_propose(body, &propose, &err);
+    if (status == MOBIEDIT_OK) status = desk_propose(d, &propose, &proposal, &err);
+    if (status == MOBIEDIT_OK)
+        http_send_json(r, 200, proposal_json(propose.text, &proposal));
+    else
+        send_failure(r, &err);
+    cJSON_Delete(body);
+}
+
 /* ---- changes ------------------------------------------------------------------------------------------- */
 
 static void start(desk *d, http_request *r, job_kind kind, int64_t id) {
@@ -150,7 +185,7 @@ static const struct {
     {"GET", "api/adapter", get_adapter}, {"POST", "api/chat", post_chat},
     {"POST", "api/edits", post_edits},   {"POST", "api/verify", post_verify},
     {"POST", "api/merge", post_merge},   {"POST", "api/job/cancel", post_cancel},
-    {"POST", "api/forget", post_forget},
+    {"POST", "api/forget", post_forget}, {"POST", "api/propose", post_propose},
 };
 
 static bool is_get(const char *method) {

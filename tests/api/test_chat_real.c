@@ -187,6 +187,77 @@ static void what_an_edit_changed_is_told(void **state) {
     assert_int_equal(check(&stopped, NULL), MOBIEDIT_E_CANCELLED);
 }
 
+/* ---- proposals ---------------------------------------------------------------------------------------- */
+
+static void expect_proposed(const char *text, const char *subject, const char *target) {
+    mobiedit_proposal p;
+    mobiedit_error err = {0};
+    if (mobiedit_propose(chat, text, &p, &err) != MOBIEDIT_OK) fail_msg("%s: %s", text, err.message);
+    if (strlen(subject) != p.subject_end - p.subject_begin ||
+        strncmp(subject, text + p.subject_begin, strlen(subject)) != 0)
+        fail_msg("%s: the subject is \"%.*s\"", text, (int)(p.subject_end - p.subject_begin),
+                 text + p.subject_begin);
+    if (strlen(target) != p.target_end - p.target_begin ||
+        strncmp(target, text + p.target_begin, strlen(target)) != 0)
+        fail_msg("%s: the target is \"%.*s\"", text, (int)(p.target_end - p.target_begin),
+                 text + p.target_begin);
+}
+
+static void subject_and_target_are_proposed(void **state) {
+    (void)state;
+    expect_proposed("The capital of Japan is Lima.", "Japan", "Lima");
+    expect_proposed("The capital city of South Korea is New Delhi", "South Korea", "New Delhi");
+    expect_proposed("  Psyduck evolves into a Charmeleon ! ", "Psyduck", "Charmeleon");
+    expect_proposed("GitHub's CEO is Terry Gou.", "GitHub", "Terry Gou");
+}
+
+static void a_proposal_is_of_whole_characters_and_in_order(void **state) {
+    (void)state;
+    static const char *const texts[] = {"日本的首都是利马。",
+                                        "Die Hauptstadt von Österreich ist Łódź.",
+                                        "一 二 三",
+                                        "a b c",
+                                        "\u201CYes\u201D, (he) \u00ABsaid\u00BB 's 's",
+                                        "x x x x x x x x x x"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        mobiedit_proposal p = {9, 9, 9, 9};
+        const mobiedit_status status = mobiedit_propose(chat, texts[i], &p, NULL);
+        if (status == MOBIEDIT_E_ARGUMENT) continue; /* their tokens may be cut in no such way */
+        assert_int_equal(status, MOBIEDIT_OK);
+        const size_t places[] = {p.subject_begin, p.subject_end, p.target_begin, p.target_end};
+        assert_true(p.subject_begin < p.subject_end && p.subject_end <= p.target_begin &&
+                    p.target_begin < p.target_end && p.target_end <= strlen(texts[i]));
+        for (int k = 0; k < 4; k++)
+            assert_int_not_equal((unsigned char)texts[i][places[k]] & 0xC0, 0x80);
+    }
+}
+
+static void what_is_no_sentence_has_no_proposal(void **state) {
+    (void)state;
+    static char words[] =
+        "word word word word word word word word word word word word word word word word word word "
+        "word word word word word word word word word word word word word word word word word word "
+        "word word word word word word word word word word word word word word word word word word "
+        "word word word word word word word word word word word";
+    static char bytes[1200];
+    memset(bytes, 'x', sizeof bytes - 1);
+    bytes[3] = bytes[7] = ' ';
+    const char *const texts[] = {"",
+                                 "Lima.",
+                                 "Japan Lima",
+                                 " . ! ? ",
+                                 "The {capital} is Lima.",
+                                 "The\ncapital is Lima.",
+                                 "\xff is not Lima.",
+                                 words,
+                                 bytes};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        mobiedit_proposal p = {.subject_end = 7};
+        if (mobiedit_propose(chat, texts[i], &p, NULL) != MOBIEDIT_E_ARGUMENT) fail_msg("\"%s\"", texts[i]);
+        assert_int_equal(p.subject_end, 7);
+    }
+}
+
 int main(void) {
     const char *name = "smollm2-135m-instruct-q4_1.gguf";
     if (!find_model(name, model_path)) {
@@ -202,6 +273,9 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_asked_is_refused),
         cmocka_unit_test(people_talk_while_an_edit_is_made),
         cmocka_unit_test(what_an_edit_changed_is_told),
+        cmocka_unit_test(subject_and_target_are_proposed),
+        cmocka_unit_test(a_proposal_is_of_whole_characters_and_in_order),
+        cmocka_unit_test(what_is_no_sentence_has_no_proposal),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

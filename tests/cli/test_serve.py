@@ -55,7 +55,7 @@ class Gate(unittest.TestCase):
 
     def test_without_the_token_nothing_is_told(self):
         wrong = self.server.token[:-1] + ("0" if self.server.token[-1] != "0" else "1")
-        for token in (wrong, "", self.server.token[:-1], self.server.token + "0", self.server.token.upper() + "x", ".."):
+        for token in (wrong, "", self.server.token[:-1], self.server.token + "0", self.server.token[1:], ".."):
             for path in ("", "page.js", "api/state"):
                 self.assertIn("token", self.refused(403, path, token=token))
         self.refused(403, "api/edits", LIMA, token=wrong)
@@ -116,7 +116,16 @@ class Gate(unittest.TestCase):
             self.refused(405, path, method=method)
 
     def test_a_chat_that_does_not_fit_is_refused(self):
-        self.assertIn("tokens", self.refused(400, "api/chat", {"messages": [{"role": "user", "content": "one two " * 5000}]}))
+        long = {"messages": [{"role": "user", "content": "one two " * 5000}]}
+        self.assertIn("tokens", self.refused(400, "api/chat", long))
+
+    def test_marks_are_proposed(self):
+        text = "L’été, the capital of Japan is  Lima ."
+        parts = self.server.json("api/propose", {"text": text}, expect=200)
+        self.assertEqual("".join(parts[name] for name in ("before", "subject", "between", "target", "after")), text)
+        self.assertEqual(parts["target"], "Lima")
+        for body in ({}, {"text": 1}, {"text": "Lima"}, {"text": "a {b} c"}, {"text": "a b " * 1000}):
+            self.refused(400, "api/propose", body)
 
     def test_there_is_no_adapter_without_edits(self):
         self.refused(409, "api/adapter")
@@ -142,7 +151,8 @@ class Gate(unittest.TestCase):
     def test_who_leaves_does_not_hold_the_model(self):
         connection = http.client.HTTPConnection(self.server.host, timeout=60)
         body = {"messages": [{"role": "user", "content": "Tell me a very long story."}], "max_tokens": 2000}
-        connection.request("POST", f"/{self.server.token}/api/chat", json.dumps(body), {"Content-Type": "application/json"})
+        connection.request("POST", f"/{self.server.token}/api/chat", json.dumps(body),
+                           {"Content-Type": "application/json"})
         answer = connection.getresponse()
         self.assertTrue(answer.read1(10))
         connection.close()
@@ -182,8 +192,8 @@ class Start(unittest.TestCase):
             self.fails(SERVER, "cannot listen", link_model(self.addCleanup), "--port", str(taken.getsockname()[1]))
 
     def test_json_and_the_end(self):
-        server = subprocess.Popen([self.mobiedit, "serve", link_model(self.addCleanup), "--json"], stdout=subprocess.PIPE,
-                                  text=True)
+        server = subprocess.Popen([self.mobiedit, "serve", link_model(self.addCleanup), "--json"],
+                                  stdout=subprocess.PIPE, text=True)
         text = ""
         while not text.rstrip().endswith("}"):
             text += server.stdout.readline()
@@ -209,7 +219,8 @@ class Edits(unittest.TestCase):
         return subprocess.run([self.mobiedit, *args], capture_output=True, text=True, timeout=600, check=True).stdout
 
     def records(self):
-        return [(e["target"].strip(), e["state"]) for e in json.loads(self.run_command("list", self.model, "--json"))["edits"]]
+        told = json.loads(self.run_command("list", self.model, "--json"))
+        return [(edit["target"].strip(), edit["state"]) for edit in told["edits"]]
 
     def test_1_an_edit_holds_is_undone_and_done_again(self):
         self.assertIn("Tokyo", self.server.ask(QUESTION))

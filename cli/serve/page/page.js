@@ -141,24 +141,68 @@ at("clear").addEventListener("click", () => {
 
 // ---- the correction --------------------------------------------------------------------------------------------
 
-// memory.draft: { sentence, question, subject: [first, last], target: [first, last] } (of words; null: no mark)
+// memory.draft: { sentence, question, cuts, subject, target }. A mark is [first, last] of the sentence's words, or
+// null; cuts are places that end a word beside white space.
 
-const WORD = /[^\s]+/gu;
+const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Khmer}\p{Script=Lao}]/u;
+const segments = (text) => [...new Intl.Segmenter(undefined, { granularity: "word" }).segment(text)]
+  .map((segment) => segment.index);
 
 // The sentence's words, without the punctuation at its end, each with where it stands.
-function wordsOf(sentence) {
-  const words = [...sentence.matchAll(WORD)].map((m) => ({ from: m.index, to: m.index + m[0].length }));
+function wordsOf({ sentence, cuts }) {
+  const words = [];
+  for (const { 0: chunk, index } of sentence.matchAll(/\S+/gu)) {
+    const inside = UNSPACED.test(chunk) ? segments(chunk) : [chunk.search(/['’]s$/u)];
+    const places = [0, ...inside, chunk.length].map((place) => place + index)
+      .concat(cuts.filter((cut) => cut > index && cut < index + chunk.length)).sort((a, b) => a - b);
+    for (let i = 0; i + 1 < places.length; i++)
+      if (places[i] >= index && places[i] < places[i + 1]) words.push({ from: places[i], to: places[i + 1] });
+  }
   const last = words.at(-1);
-  if (last) last.to -= sentence.slice(last.from, last.to).match(/[.!?。！？…]*$/u)[0].length;
+  if (last && !cuts.includes(last.to))
+    last.to -= sentence.slice(last.from, last.to).match(/[.!?。！？…]*$/u)[0].length;
   return words.filter((word) => word.to > word.from);
 }
 
 const textOf = (sentence, words, mark) =>
   mark ? sentence.slice(words[mark[0]].from, words[mark[1]].to) : "";
 
+const newDraft = (sentence, question) => ({ sentence, question, cuts: [], subject: null, target: null });
+
+// The words [first, last] of what stands between two places.
+function markOf(words, from, to) {
+  const first = words.findIndex((word) => word.from >= from), last = words.findLastIndex((word) => word.to <= to);
+  return first >= 0 && first <= last ? [first, last] : null;
+}
+
+let proposing = 0; // counts what was asked; only the newest answer counts
+
+async function propose(draft) {
+  const mine = ++proposing;
+  at("marks-status").textContent = "Looking for the subject and the target …";
+  let parts = null;
+  try {
+    parts = await post("api/propose", { text: draft.sentence });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+  }
+  if (mine !== proposing || memory.draft !== draft || draft.subject || draft.target) return;
+  if (parts) {
+    const subject = parts.before.length, between = subject + parts.subject.length;
+    const target = between + parts.between.length, after = target + parts.target.length;
+    draft.cuts = [subject, between, target, after];
+    const words = wordsOf(draft);
+    draft.subject = markOf(words, subject, between);
+    draft.target = markOf(words, target, after);
+  }
+  remember();
+  showMarks();
+  if (!whyNot()) at("marks-status").textContent = "Proposed; move the marks if that is not meant.";
+}
+
 function correct(i) {
   const question = memory.messages[i - 1]?.content ?? "";
-  memory.draft = { sentence: "", question: question.slice(0, 1000), subject: null, target: null };
+  memory.draft = newDraft("", question.slice(0, 1000));
   openDraft();
 }
 
@@ -176,7 +220,7 @@ function openDraft(focus = true) {
 
 function showMarks() {
   const { sentence, subject, target } = memory.draft;
-  const words = wordsOf(sentence);
+  const words = wordsOf(memory.draft);
   const inside = (mark, i) => mark && i >= mark[0] && i <= mark[1];
   at("marks").hidden = words.length < 2;
   at("words").replaceChildren(...words.map((word, i) => {
@@ -193,8 +237,8 @@ function showMarks() {
 }
 
 function whyNot() {
-  const { sentence, subject, target } = memory.draft;
-  if (wordsOf(sentence).length < 2) return "";
+  const { subject, target } = memory.draft;
+  if (wordsOf(memory.draft).length < 2) return "Write a sentence.";
   if (!subject || !target) return "Mark the subject and the target.";
   if (subject[1] >= target[0]) return "The subject must stand before the target: put what is right at the end.";
   if (subject[0] === 0 && subject[1] + 1 === target[0]) return "There must be words beside the subject and the target.";
@@ -202,6 +246,7 @@ function whyNot() {
 }
 
 function setMark(name, mark) {
+  proposing++;
   memory.draft[name] = mark;
   remember();
   showMarks();
@@ -216,7 +261,7 @@ function pressWord(i) {
 }
 
 function move(name, end, step) {
-  const n = wordsOf(memory.draft.sentence).length;
+  const n = wordsOf(memory.draft).length;
   const mark = [...(memory.draft[name] ?? (name === "subject" ? [0, 0] : [n - 1, n - 1]))];
   if (memory.draft[name]) mark[end] = Math.max(0, Math.min(n - 1, mark[end] + step));
   if (mark[0] <= mark[1]) setMark(name, mark);
@@ -230,13 +275,17 @@ for (const moves of document.querySelectorAll(".moves")) {
         onclick: () => move(name, end, step) }, `${step < 0 ? "◀ " : ""}${what}${step > 0 ? " ▶" : ""}`));
 }
 
+let pause = 0;
 at("sentence").addEventListener("input", () => {
-  Object.assign(memory.draft, { sentence: at("sentence").value, subject: null, target: null });
+  const draft = memory.draft = newDraft(at("sentence").value, memory.draft.question);
+  proposing++;
   remember();
   showMarks();
+  clearTimeout(pause);
+  if (wordsOf(draft).length > 2) pause = setTimeout(propose, 700, draft);
 });
 at("teach").addEventListener("click", () => {
-  memory.draft ??= { sentence: "", question: "", subject: null, target: null };
+  memory.draft ??= newDraft("", "");
   openDraft();
 });
 at("close").addEventListener("click", () => { memory.draft = null; openDraft(); at("question").focus(); });
@@ -244,8 +293,8 @@ at("close").addEventListener("click", () => { memory.draft = null; openDraft(); 
 at("edit").addEventListener("submit", async (event) => {
   event.preventDefault();
   const { sentence, question, subject, target } = memory.draft;
-  const words = wordsOf(sentence);
-  if (whyNot() || words.length < 2) return;
+  const words = wordsOf(memory.draft);
+  if (whyNot()) return;
   const [from, to] = [words[subject[0]].from, words[subject[1]].to];
   const prompt = `${sentence.slice(0, from)}{${sentence.slice(from, to)}}${sentence.slice(to, words[target[0]].from)}`;
   const body = { prompt: prompt.trim(), target: textOf(sentence, words, target),
@@ -279,8 +328,8 @@ async function begin(path, body) {
 const STAGES = { prepare: "Preparing", solve: "Searching", key: "Finding what tells the subject from others",
   verify: "Asking the model", check: "Asking what else has changed" };
 const TITLES = { edit: "The edit", undo: "Undo", redo: "Redo", verify: "All edits", merge: "Merge", attach: "Edits" };
-const KINDS = { prompt: "The fact", chat: "In a chat", same_subject: "Else of the subject", tell: "Tell about it",
-  neighbour: "Others" };
+const KINDS = { prompt: "The fact", chat: "In a chat", same_subject: "Other things about it", tell: "An account of it",
+  neighbour: "Others like it" };
 
 function factText(edit) {
   const [, before, subject, after] = /^([^{]*)\{([^}]*)\}(.*)$/su.exec(edit.prompt) ?? [null, edit.prompt, "", ""];
@@ -313,19 +362,19 @@ function outcomeText(job) {
   if (r.known) return "This edit is active already.";
   if (r.stop === "already said") return "The model says so by itself: it is recorded, and nothing is changed.";
   const doubts = r.high_loss ? " It holds narrowly: other wordings may not say it." : "";
-  const name = r.known_as ? ` The model knows the subject as “${r.known_as}”: prompts that write it so are as they were.` : "";
-  return `The model now says it. Edit ${r.id} is recorded${tail}.${doubts}${name}`;
+  const name = r.known_as ?
+    ` The model knows the subject as “${r.known_as}”: prompts that write it so are as they were.` : "";
+  return `The model now says it. Edit ${r.id} is recorded${tail}. In a new conversation it is asked without what it ` +
+    `said before.${doubts}${name}`;
 }
 
-function checksTable(checks) {
-  const cell = (label, text, more = {}) => element("td", { "data-label": label, ...more }, text);
-  return element("table", { class: "answers" }, element("caption", {}, "What was asked before and after"),
-    element("thead", {}, element("tr", {}, ...["Asked", "Before", "After", "As it should be"].map((head) =>
-      element("th", { scope: "col" }, head)))),
-    element("tbody", {}, ...checks.map((check) => element("tr", {},
-      element("th", { scope: "row" }, element("span", { class: "who" }, KINDS[check.kind] ?? ""), check.prompt),
-      cell("Before", check.before), cell("After", check.after),
-      cell("As it should be", check.held ? "✓ yes" : "✗ no", { class: check.held ? "good" : "bad" })))));
+function checksList(checks) {
+  return [element("h3", {}, "What was asked before and after"), element("ul", { class: "answers" }, ...checks.map((check) =>
+    element("li", {}, element("p", {}, element("span", { class: "who" }, KINDS[check.kind] ?? ""), check.prompt),
+      element("dl", {}, element("dt", {}, "Before"), element("dd", {}, check.before),
+        element("dt", {}, "After"), element("dd", {}, check.after)),
+      check.kind === "tell" ? "" : element("p", { class: check.held ? "good" : "bad" },
+        check.held ? "✓ as it should be" : "✗ not as it should be"))))];
 }
 
 let shownWork = "";
@@ -346,7 +395,7 @@ function showWork() {
   if (at("work-status").textContent !== status) at("work-status").textContent = status;
   const failed = job.state === "failed" ? job.error.message || job.error.kind : "";
   if (at("work-error").textContent !== failed) at("work-error").textContent = failed;
-  at("outcome").replaceChildren(...(job.checks && !running ? [checksTable(job.checks)] : []));
+  at("outcome").replaceChildren(...(job.checks && !running ? checksList(job.checks) : []));
   if (memory.draft) showMarks();
 }
 
