@@ -166,9 +166,8 @@ typedef struct {
                                 needs one */
     const char *const *keep; /* [n_keep] prompts whose answers must not change; may be NULL */
     size_t n_keep;
-    const char *const
-        *also; /* [n_also] the same fact in other words, as prompts with the same subject in braces:
-                                they are taught too; may be NULL */
+    const char *const *also; /* [n_also] the fact in other words, to be taught too: the same subject in
+                                braces; may be NULL */
     size_t n_also;
 } mobiedit_request;
 
@@ -572,9 +571,8 @@ MOBIEDIT_API mobiedit_status mobiedit_propose(mobiedit_chat *chat, const char *t
 /* ---- merge ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    bool
-        keep_float; /* write the adapted matrices as F16. false: each in its own type, unless that changes the
-                        edit by more than a tenth; all as F16 if a fact is lost otherwise */
+    bool keep_float; /* write the adapted matrices as F16. false: each in its own type, unless that changes
+                        the edit by more than a tenth; all as F16 if a fact is lost otherwise */
     const mobiedit_request *facts; /* [n_facts] what must hold (keep is not used); NULL: what the adapter's */
     size_t n_facts;                /* description tells: "The capital of {Japan} is -> Lima", one a line */
     mobiedit_progress_fn on_progress; /* told the stages; may be NULL */

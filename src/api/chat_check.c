@@ -102,11 +102,16 @@ static mobiedit_status add_about_subject(check *c, mobiedit_error *err) {
 
 static mobiedit_status add_the_fact(check *c, mobiedit_error *err) {
     const mobiedit_check_options *o = c->options;
-    ME_TRY(add(c, MOBIEDIT_SAID_PROMPT, false, me_strdup(c->prompt.text), err));
+    /* A question is put as a message, if the model has a template. */
+    const bool is_question = me_is_question(c->prompt.text);
+    if (is_question) ME_TRY(add(c, MOBIEDIT_SAID_CHAT, true, me_strdup(c->prompt.text), err));
+    const bool is_asked = c->n > 0;
+    if (!is_asked) ME_TRY(add(c, MOBIEDIT_SAID_PROMPT, false, me_strdup(c->prompt.text), err));
     for (size_t i = 0; i < o->n_questions && i < MAX_QUESTIONS; i++)
         ME_TRY(add(c, MOBIEDIT_SAID_CHAT, true, me_strdup(o->questions[i]), err));
-    return o->n_questions > 0 ? MOBIEDIT_OK
-                              : add(c, MOBIEDIT_SAID_CHAT, true, me_strjoin(as_message, c->prompt.text), err);
+    return o->n_questions > 0 || is_asked
+               ? MOBIEDIT_OK
+               : add(c, MOBIEDIT_SAID_CHAT, true, me_strjoin(as_message, c->prompt.text), err);
 }
 
 /* ---- others like the subject ------------------------------------------------------------------------- */
