@@ -241,7 +241,8 @@ void me_job_end(me_edit_job *job, mobiedit_status status) {
     me_pending_discard(&job->pending);
     me_edit_result_free(&job->solved);
     me_free(job->prompt.opening);
-    job->prompt.opening = NULL;
+    me_free(job->prompt.taught);
+    job->prompt.opening = job->prompt.taught = NULL;
 }
 
 /* ---- an edit by itself ------------------------------------------------------------------------------- */

@@ -32,10 +32,10 @@ typedef struct {
     mobiedit_model *handle;
     me_job_request ask;
     mobiedit_edit_options options; /* the caller's, with on_progress passing through here */
-    me_prompt prompt;              /* as asked, and how it is taught; its texts but `opening` are borrowed */
-    bool has_follow;               /* prompt.follow is known */
-    bool prolonged;                /* the last verification heard a longer word or number than the target */
-    int attempt;                   /* the one at hand, from 0; -1 before the first */
+    me_prompt prompt; /* as asked, and how it is taught; what it owns is `opening` and `taught` */
+    bool has_follow;  /* prompt.follow is known */
+    bool prolonged;   /* the last verification heard a longer word or number than the target */
+    int attempt;      /* the one at hand, from 0; -1 before the first */
     me_edit_result solved;
     me_pending_file pending;
     me_aside aside;         /* what the attempt at hand does beside its prompt */

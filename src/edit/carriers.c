@@ -215,6 +215,10 @@ static bool same_targets(const me_sequence *a, const me_sequence *b) {
            memcmp(me_sequence_target(a), me_sequence_target(b), (size_t)a->n_read * sizeof *a->tokens) == 0;
 }
 
+static const char *taught_target(const me_prompt *p) {
+    return p->taught ? p->taught : p->target;
+}
+
 /* The carriers of one request as they are made. */
 typedef struct {
     const me_vocab *vocab;
@@ -248,7 +252,7 @@ static bool same_tokens(const me_sequence *a, const me_sequence *b) {
 /* The same for a text that should change nothing of how the target is cut; left out where it does, or is the
  * bare prompt once more. */
 static mobiedit_status add_variant(carrier_maker *m, char *text, int kind, mobiedit_error *err) {
-    ME_TRY(add_carrier(m, text, m->prompt->target, kind, err));
+    ME_TRY(add_carrier(m, text, taught_target(m->prompt), kind, err));
     const me_sequence *bare = m->out->items, *added = &bare[m->out->n - 1];
     if (!same_targets(added, bare) || same_tokens(added, bare)) drop_last(m->out);
     return MOBIEDIT_OK;
@@ -393,7 +397,7 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
     m.subject = me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
     mobiedit_status status = m.subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
     if (status == MOBIEDIT_OK)
-        status = add_carrier(&m, me_prompt_template(prompt, NULL), prompt->target, ME_KIND_OWN, err);
+        status = add_carrier(&m, me_prompt_template(prompt, NULL), taught_target(prompt), ME_KIND_OWN, err);
     if (status == MOBIEDIT_OK) status = add_prefixed(&m, options, err);
     out->n_own = out->n;
     if (status == MOBIEDIT_OK && prompt->n_also) status = add_also(&m, err);

@@ -120,6 +120,7 @@ void me_prompt_free(me_prompt *prompt) {
     me_free(prompt->also);
     me_free(prompt->question);
     me_free(prompt->opening);
+    me_free(prompt->taught);
     me_free(prompt->text);
     me_free(prompt->target);
     *prompt = (me_prompt){0};

@@ -27,6 +27,7 @@ typedef struct {
     /* Of a question that is put to the model in its chat template (question.h); else NULL. */
     char *question; /* the prompt as it is recorded; `text` is the chat */
     char *opening;  /* how the answer begins, "{}" for the subject; NULL: with the target */
+    char *taught;   /* the target as it is taught: with a space before it; NULL: as it is */
 } me_prompt;
 
 /* Checks the request: E_ARGUMENT with the reason (no braces, more than one

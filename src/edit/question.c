@@ -134,11 +134,11 @@ static char *opening_of(const me_prompt *p, const char *answer, size_t n) {
     return opening;
 }
 
-/* Another wording that the target follows as it follows an answer's beginning: "The name of {} is". */
-static const char *find_statement(const me_prompt *p) {
+/* Whether another wording asks for a space before the target: "The name of {} is". */
+static bool has_statement(const me_prompt *p) {
     for (size_t i = 0; i < p->n_also; i++)
-        if (!p->also[i].is_asked && me_ends_in_word(p->also[i].text)) return p->also[i].text;
-    return NULL;
+        if (!p->also[i].is_asked && me_space_between(p->also[i].text, p->target)) return true;
+    return false;
 }
 
 mobiedit_status me_prompt_find_opening(me_session *s, me_prompt *p, size_t *evaluations,
@@ -146,16 +146,23 @@ mobiedit_status me_prompt_find_opening(me_session *s, me_prompt *p, size_t *eval
     me_prompt settled;
     me_tokens tokens = {0};
     char *answer = NULL;
-    if (!p->question || p->opening) return MOBIEDIT_OK;
+    if (!p->question || p->opening || p->taught) return MOBIEDIT_OK;
     ME_TRY(me_prompt_settle(s->vocab, p, &settled, err));
     ME_TRY(me_tokenize(s->vocab, p->text, &tokens, err));
     mobiedit_status status = begin_answer(s, &settled, &tokens, &answer, evaluations, err);
     const size_t echo = status == MOBIEDIT_OK && answer ? me_prompt_echo(&settled, answer) : 0;
-    const char *statement = find_statement(p);
-    if (status == MOBIEDIT_OK && (echo || statement)) {
-        p->opening = echo ? opening_of(p, answer, echo) : me_strdup(statement);
-        if (!p->opening) status = me_fail_memory(err, "an answer");
+    char *opening = echo ? opening_of(p, answer, echo) : NULL;
+    if (echo && !opening) status = me_fail_memory(err, "an answer");
+    /* One that does not name the subject ("A cat is called") is gone as soon as the subject means something else.
+     */
+    if (opening && strstr(opening, "{}")) {
+        p->opening = opening;
+        opening = NULL;
+    } else if (status == MOBIEDIT_OK && has_statement(p)) {
+        p->taught = me_strjoin(" ", p->target);
+        if (!p->taught) status = me_fail_memory(err, "an answer");
     }
+    me_free(opening);
     me_free(answer);
     me_tokens_free(&tokens);
     return status;

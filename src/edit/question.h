@@ -12,8 +12,9 @@ bool me_prompt_asks(const me_prompt *prompt);
 mobiedit_status me_prompt_ask(const me_vocab *vocab, me_prompt *prompt, mobiedit_error *err);
 
 /* Of a question: finds how the model begins its answer before it comes to the point. What follows there is what
- * the target has to replace. If it comes to the point at once, the answer begins as another wording does that is a
- * statement, so that both can be taught together. *evaluations grows by the prompts that were run. */
+ * the target has to replace. If it comes to the point at once, and another wording is a statement, the target is
+ * taught with a space before it: its tokens are the same then in an answer as in a statement. *evaluations grows
+ * by the prompts that were run. */
 mobiedit_status me_prompt_find_opening(me_session *session, me_prompt *prompt, size_t *evaluations,
                                        mobiedit_error *err);
 
