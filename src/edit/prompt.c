@@ -43,12 +43,16 @@ static mobiedit_status find_subject(const char *prompt, const char **open, const
                                     mobiedit_error *err) {
     *open = strchr(prompt, '{');
     *close = *open ? strchr(*open, '}') : NULL;
-    if (!*close)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the prompt needs its subject in braces, as in \"The capital of {Japan} is\"");
+    if (!*close) {
+        (void)me_fail(err, MOBIEDIT_E_ARGUMENT,
+                      "the prompt needs its subject in braces, as in \"The capital of {Japan} is\"");
+        return MOBIEDIT_E_ARGUMENT;
+    }
     ME_TRY(check_braces(prompt, *open, *close, err));
     *subject = trimmed(*open + 1, (size_t)(*close - *open - 1));
-    return *subject ? MOBIEDIT_OK : me_fail_memory(err, "the request");
+    if (*subject) return MOBIEDIT_OK;
+    (void)me_fail_memory(err, "the request");
+    return MOBIEDIT_E_MEMORY;
 }
 
 /* Of other words for the fact: they have the same subject, maybe with another first letter. */
