@@ -18,9 +18,10 @@ static void print_record(const mobiedit_record *r) {
     report_asides(r->prompt, &r->asides);
     print_line("%-13s %s", "before", r->before);
     print_line("%-13s %s", "after", r->after);
-    print_line("%-13s %s, %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu", "edit",
-               r->solve.solver, mobiedit_stop_name(r->solve.stop), r->solve.layer, r->solve.rounds,
-               (double)r->solve.loss, (double)r->solve.delta_ratio, (unsigned long long)r->solve.seed);
+    print_line("%-13s %s, %s, layer %d%s, %d rounds, loss %.3f, |delta| %.2f of |v|, seed %llu", "edit",
+               r->solve.solver, mobiedit_stop_name(r->solve.stop), r->solve.layer,
+               r->solve.at_answer ? " at the answer" : "", r->solve.rounds, (double)r->solve.loss,
+               (double)r->solve.delta_ratio, (unsigned long long)r->solve.seed);
     print_line("%-13s %zu prompts, %zu tokens, %.2f s", "evaluations", r->solve.evaluations,
                r->solve.token_passes, r->solve.seconds);
     print_line("%-13s %s", "changed", date_text(r->changed, date));

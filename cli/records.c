@@ -83,6 +83,7 @@ cJSON *record_json(const mobiedit_record *r) {
         cJSON_AddItemToArray(also, cJSON_CreateString(r->also[i]));
     asides_add_json(object, &r->asides);
     me_json_add_number(object, "layer", r->solve.layer);
+    me_json_add_text(object, "place", r->solve.at_answer ? "answer" : "subject");
     me_json_add_text(object, "solver", r->solve.solver);
     (void)cJSON_AddNumberToObject(object, "seed", (double)r->solve.seed);
     me_json_add_text(object, "stop", mobiedit_stop_name(r->solve.stop));

@@ -79,8 +79,9 @@ void report_edit(const edit_report *e) {
     report_asides(e->o->positional[1], &r->asides);
     print_warnings(r);
     if (e->change.known || r->solve.stop == MOBIEDIT_STOP_ALREADY_SAID) return;
-    print_line("%-13s %s, layer %d, %d rounds, loss %.3f, |delta| %.2f of |v|", "edit", r->solve.solver,
-               r->solve.layer, r->solve.rounds, (double)r->solve.loss, (double)r->solve.delta_ratio);
+    print_line("%-13s %s, layer %d%s, %d rounds, loss %.3f, |delta| %.2f of |v|", "edit", r->solve.solver,
+               r->solve.layer, r->solve.at_answer ? " at the answer" : "", r->solve.rounds,
+               (double)r->solve.loss, (double)r->solve.delta_ratio);
     print_line("%-13s %zu prompts, %zu tokens", "evaluations", r->solve.evaluations, r->solve.token_passes);
     if (r->calibration == MOBIEDIT_CALIBRATION_UNFINISHED)
         print_line("%-13s unfinished, and not used: `mobiedit calibrate` resumes it", "calibration");
@@ -117,6 +118,7 @@ int report_edit_json(const edit_report *e, int status) {
     me_json_add_text(object, "stop", mobiedit_stop_name(r->solve.stop));
     me_json_add_text(object, "calibration", mobiedit_calibration_name(r->calibration));
     me_json_add_number(object, "layer", r->solve.layer);
+    me_json_add_text(object, "place", r->solve.at_answer ? "answer" : "subject");
     search_add_json(object, &r->solve);
     me_json_add_number(object, "cpu_seconds", r->cpu_seconds);
     me_json_add_number(object, "joules", r->joules);

@@ -197,8 +197,8 @@ typedef struct {
     const char *solver; /* NULL: "probe". Or "spsa", the paper's estimator */
     bool fix_layer;     /* edit at `layer`. false: the library chooses, and `layer` must be 0 */
     int layer;          /* any but the last */
-    bool keep_subject;  /* keep also what the model says about other things of the subject, and teach the fact
-                          in chat: two to three times the evaluations. Of the probe solver only */
+    bool keep_subject;  /* edit where the answer begins, not at the subject: what the model says about other
+                          things of the subject stays, and the fact holds in chat. Of the probe solver only */
     size_t max_evaluations; /* prompt evaluations; 0: the solver's default */
     uint64_t seed;          /* of everything random */
     int max_after_tokens;   /* of the before/after texts, which end with a sentence; 0: 24 */
@@ -248,6 +248,7 @@ typedef struct {
     const char *solver;
     uint64_t seed;
     int layer;
+    bool at_answer; /* edited where the answer begins; false: at the subject's last token */
     mobiedit_stop stop;
     int rounds;
     float loss;        /* nats a token */

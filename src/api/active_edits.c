@@ -48,7 +48,9 @@ static mobiedit_status parse(const me_record *record, me_prompt *out, mobiedit_e
     if (status == MOBIEDIT_E_ARGUMENT)
         return me_fail(err, MOBIEDIT_E_FORMAT, "the ledger is damaged: edit %lld: %s",
                        (long long)record->about.id, why.message);
-    return status == MOBIEDIT_OK ? status : me_fail(err, status, "%s", why.message);
+    if (status != MOBIEDIT_OK) return me_fail(err, status, "%s", why.message);
+    out->at_answer = record->about.solve.at_answer;
+    return MOBIEDIT_OK;
 }
 
 /* Whether the record is asked for; a record's own prompt is parsed to tell its subject. */

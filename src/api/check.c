@@ -134,7 +134,7 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
     ME_TRY(me_check_layer(handle, options->fix_layer, options->layer, err));
     if (options->keep_subject && !me_solver_of(options)->rewords)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the solver %s cannot keep other things of the subject",
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the solver %s edits at the subject only",
                        me_solver_of(options)->name);
     if (!(advanced->probe_step >= 0 && advanced->probe_step <= MAX_PROBE_STEP))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the probe step must be from 0 to %g lengths of the value",

@@ -49,10 +49,12 @@ static mobiedit_status load(recording *r, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* Another edit of the subject; -1 where there is none. */
+/* Another edit of the subject at the same kind of place; -1 where there is none. */
 static int find_related(const recording *r) {
     for (int i = 0; i < r->active.records.n; i++)
-        if (me_same_subject(&r->active.prompts[i], r->prompt)) return i;
+        if (r->active.prompts[i].at_answer == r->prompt->at_answer &&
+            me_same_subject(&r->active.prompts[i], r->prompt))
+            return i;
     return -1;
 }
 
@@ -102,7 +104,8 @@ static mobiedit_status find_room(const recording *r, int *layer, mobiedit_error 
     int *counts = me_calloc((size_t)model->n_layer, sizeof *counts);
     if (!counts) return me_fail_memory(err, "the layers");
     const mobiedit_status status = count_layers(r, counts, err);
-    const int usual = me_usual_layer(session), roomy = roomy_layer(model, usual, counts);
+    const int usual = me_usual_layer(session, r->prompt->at_answer),
+              roomy = roomy_layer(model, usual, counts);
     *layer = roomy == usual ? -1 : roomy;
     me_free(counts);
     return status;
@@ -290,15 +293,14 @@ static mobiedit_status solve_said(recording *r, mobiedit_error *err) {
     ME_TRY(choose_layer(r, &layer, err));
     ME_TRY(me_handle_session(r->ledger->model, &session, err));
     if (layer < 0) layer = me_fixed_layer(&r->job.options);
-    if (layer < 0) layer = me_usual_layer(session);
+    if (layer < 0) layer = me_usual_layer(session, r->prompt->at_answer);
     me_edit_result_free(solved);
     solved->solve = (mobiedit_solve_stats){
         .solver = me_solver_of(&r->job.options)->name, .layer = layer, .stop = MOBIEDIT_STOP_ALREADY_SAID};
     solved->delta = me_calloc((size_t)r->ledger->model->model->d_model, sizeof *solved->delta);
     if (!solved->delta) return me_fail_memory(err, "an edit");
     solved->n_keys = 1;
-    return me_edit_subject_keys(session, r->prompt, layer, r->job.options.keep_subject, &solved->keys, &n,
-                                err);
+    return me_edit_subject_keys(session, r->prompt, layer, &solved->keys, &n, err);
 }
 
 /* The fact is recorded as one that is known; what contradicts it steps back. The others are not asked: what
@@ -401,6 +403,7 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
     *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
     *change = (mobiedit_change){0};
     ME_TRY(me_request_open(ledger->model, request, &prompt, err));
+    prompt.at_answer = options && options->keep_subject;
     const me_record_request ask = {.prompt = &prompt,
                                    .request = request,
                                    .options = options ? options : &defaults,

@@ -15,7 +15,7 @@
 /* So many of the background texts say what a matrix meets: time and memory of a fold go with its samples. */
 enum { MOST_TEXTS = 24 };
 
-/* Background texts, every token of them, then the facts' subjects. */
+/* Background texts, every token of them, then the facts, at their subjects and where the answer begins. */
 typedef struct {
     me_sequences sequences;
     size_t n_background, n; /* positions read: of the background, of all */
@@ -28,14 +28,24 @@ static size_t count_reads(const me_sequences *sequences) {
     return n;
 }
 
+/* Both places that an edit may be at: an adapter does not say which. */
+static mobiedit_status add_fact(const me_session *session, me_prompt fact, me_sequences *out,
+                                mobiedit_error *err) {
+    for (int i = 0; i < 2; i++) {
+        fact.at_answer = i > 0;
+        ME_TRY(me_session_add_prompt(session, &fact, NULL, out, err));
+    }
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status add_texts(const me_session *session, const me_prompt *facts, size_t n_facts,
                                  sample_texts *out, mobiedit_error *err) {
     const size_t n_texts = me_texts_count(me_texts_background);
     ME_TRY(me_sequences_add_texts(&out->sequences, session->vocab, me_texts_background,
                                   n_texts < MOST_TEXTS ? n_texts : MOST_TEXTS, err));
     out->n_background = count_reads(&out->sequences);
-    for (size_t i = 0; i < n_facts && out->n_background + i < ME_KEY_MAX; i++)
-        ME_TRY(me_session_add_prompt(session, &facts[i], NULL, &out->sequences, err));
+    for (size_t i = 0; i < n_facts && out->n_background + 2 * i + 1 < ME_KEY_MAX; i++)
+        ME_TRY(add_fact(session, facts[i], &out->sequences, err));
     out->n = count_reads(&out->sequences);
     return MOBIEDIT_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -153,30 +154,59 @@ static mobiedit_status add_item(me_sequences *s, const me_tokens *tokens, int n_
     return MOBIEDIT_OK;
 }
 
+/* The prompt's tokens and those that `like` says behind them, cut by themselves. */
+static mobiedit_status join_tokens(const me_tokens *prompt, const me_sequence *like, me_tokens *out,
+                                   int *n_prompt, mobiedit_error *err) {
+    *n_prompt = prompt->n;
+    for (int i = 0; i < prompt->n; i++)
+        ME_TRY(me_tokens_add(out, prompt->ids[i], err));
+    for (int i = 0; i < like->n_read; i++)
+        ME_TRY(me_tokens_add(out, me_sequence_target(like)[i], err));
+    return MOBIEDIT_OK;
+}
+
+/* The context's tokens, a target's behind n_prompt of them (-1: there is none), and what to edit. */
+typedef struct {
+    filled_context filled;
+    me_tokens prompt, pair;
+    int n_prompt, positions[MAX_PLACES], n_positions;
+} cut_context;
+
+static mobiedit_status cut_target(const me_vocab *vocab, const me_context *context, cut_context *c,
+                                  mobiedit_error *err) {
+    if (context->like) return join_tokens(&c->prompt, context->like, &c->pair, &c->n_prompt, err);
+    if (!context->target) return MOBIEDIT_OK;
+    ME_TRY(me_tokenize_pair(vocab, c->filled.text, context->target, &c->pair, &c->n_prompt, err));
+    if (context->follow) ME_TRY(me_tokens_add(&c->pair, *context->follow, err));
+    if (c->pair.n > c->n_prompt) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for the target in \"%.100s\"", c->filled.text);
+}
+
+static mobiedit_status place(const me_vocab *vocab, const me_context *context, cut_context *c,
+                             mobiedit_error *err) {
+    c->n_positions = context->at_answer ? 1 : c->filled.n;
+    c->positions[0] = (c->n_prompt < 0 ? c->prompt.n : c->n_prompt) - 1;
+    if (c->positions[0] >= 0 &&
+        (context->at_answer || find_positions(vocab, &c->prompt, &c->filled, c->positions)))
+        return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for the subject in \"%.100s\"", c->filled.text);
+}
+
 mobiedit_status me_sequences_add(me_sequences *s, const me_vocab *vocab, const me_context *context,
                                  mobiedit_error *err) {
     ME_TRY(grow(s, err));
-    filled_context filled = {0};
-    ME_TRY(fill_context(context, &filled, err));
-    me_tokens prompt = {0}, pair = {0};
-    int n_prompt = -1, positions[MAX_PLACES];
-    mobiedit_status status = me_tokenize(vocab, filled.text, &prompt, err);
-    if (status == MOBIEDIT_OK && context->target)
-        status = me_tokenize_pair(vocab, filled.text, context->target, &pair, &n_prompt, err);
-    if (status == MOBIEDIT_OK && context->target && context->follow)
-        status = me_tokens_add(&pair, *context->follow, err);
-    if (status == MOBIEDIT_OK) {
-        const bool placed = prompt.n > 0 && find_positions(vocab, &prompt, &filled, positions);
-        if (!placed || (context->target && pair.n <= n_prompt))
-            status = me_fail(err, MOBIEDIT_E_ARGUMENT, "no token stands for %s in \"%.100s\"",
-                             placed ? "the target" : "the subject", filled.text);
-    }
+    cut_context c = {.n_prompt = -1};
+    ME_TRY(fill_context(context, &c.filled, err));
+    mobiedit_status status = me_tokenize(vocab, c.filled.text, &c.prompt, err);
+    if (status == MOBIEDIT_OK) status = cut_target(vocab, context, &c, err);
+    if (status == MOBIEDIT_OK) status = place(vocab, context, &c, err);
+    me_tokens *tokens = c.n_prompt < 0 ? &c.prompt : &c.pair;
     if (status == MOBIEDIT_OK)
-        status =
-            add_item(s, context->target ? &pair : &prompt, n_prompt, positions, filled.n, context->all, err);
-    if (status != MOBIEDIT_OK || context->target) me_tokens_free(&prompt);
-    if (status != MOBIEDIT_OK) me_tokens_free(&pair);
-    me_free(filled.text);
+        status = add_item(s, tokens, c.n_prompt, c.positions, c.n_positions, context->all, err);
+    if (status == MOBIEDIT_OK) *tokens = (me_tokens){0};
+    me_tokens_free(&c.prompt);
+    me_tokens_free(&c.pair);
+    me_free(c.filled.text);
     return status;
 }
 
@@ -200,6 +230,9 @@ me_sequence *me_calibration_text_sequences(const me_calibration *c) {
 }
 
 /* ---- carriers ---------------------------------------------------------------------------------------- */
+
+/* Questions whose answer is taught to begin with the target; of the others only the key is to know. */
+enum { TAUGHT_OPENINGS = 3 };
 
 static void drop_last(me_sequences *s) {
     free_item(&s->items[--s->n]);
@@ -237,7 +270,8 @@ static mobiedit_status add_carrier(carrier_maker *m, char *text, const char *tar
                                 .core = m->core,
                                 .target = target,
                                 .follow = m->prompt->teach_follow ? &m->prompt->follow : NULL,
-                                .in_sentence = m->out->n > 0};
+                                .in_sentence = m->out->n > 0,
+                                .at_answer = m->prompt->at_answer};
     const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, err);
     if (status == MOBIEDIT_OK) m->out->kinds[m->out->n - 1] = kind;
     me_free(text);
@@ -360,15 +394,32 @@ mobiedit_status me_prompt_chat_text(const me_vocab *vocab, const me_prompt *prom
     return status;
 }
 
+/* A text behind which the target's tokens are to be said as they are, whatever the text would make of them:
+ * an answer in a chat begins with " Lima", as the prompt's does. */
+static mobiedit_status add_like(carrier_maker *m, char *text, mobiedit_error *err) {
+    if (!text) return me_fail_memory(err, "a carrier");
+    const me_sequence bare = m->out->items[0];
+    const me_context context = {.context = text,
+                                .subject = m->subject,
+                                .core = m->core,
+                                .like = &bare,
+                                .in_sentence = true,
+                                .at_answer = true};
+    const mobiedit_status status = me_sequences_add(m->out, m->vocab, &context, err);
+    if (status == MOBIEDIT_OK) m->out->kinds[m->out->n - 1] = ME_KIND_OWN;
+    me_free(text);
+    return status;
+}
+
 /* What people will ask, in the model's own chat template; nothing where it has none. */
-static mobiedit_status add_chats(carrier_maker *m, mobiedit_error *err) {
-    for (int i = 0; me_texts_chats[i].user; i++) {
+static mobiedit_status add_chats(carrier_maker *m, const me_texts_chat *chats, int most,
+                                 mobiedit_error *err) {
+    for (int i = 0; chats[i].user && i < most; i++) {
         char *text = NULL;
-        const mobiedit_status status =
-            me_prompt_chat_text(m->vocab, m->prompt, &me_texts_chats[i], &text, err);
+        const mobiedit_status status = me_prompt_chat_text(m->vocab, m->prompt, &chats[i], &text, err);
         if (status == MOBIEDIT_E_UNSUPPORTED) break;
         ME_TRY(status);
-        ME_TRY(add_variant(m, text, ME_KIND_OWN, err));
+        ME_TRY(add_like(m, text, err));
     }
     return MOBIEDIT_OK;
 }
@@ -391,6 +442,32 @@ static mobiedit_status add_also(carrier_maker *m, mobiedit_error *err) {
     return status;
 }
 
+mobiedit_status me_prompt_asking(const me_prompt *prompt, const char *asking, char **out,
+                                 mobiedit_error *err) {
+    char *words = me_prompt_words(prompt);
+    *out = NULL;
+    if (!words) return me_fail_memory(err, "the prompt's words");
+    const bool has_words = words[0] != 0;
+    if (has_words) *out = filled(asking, "[]", words);
+    me_free(words);
+    return *out || !has_words ? MOBIEDIT_OK : me_fail_memory(err, "a wording");
+}
+
+static mobiedit_status add_askings(carrier_maker *m, mobiedit_error *err) {
+    for (int i = 0; me_texts_askings[i]; i++) {
+        char *text = NULL;
+        ME_TRY(me_prompt_asking(m->prompt, me_texts_askings[i], &text, err));
+        if (text) ME_TRY(add_like(m, text, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status add_answers(carrier_maker *m, bool all, mobiedit_error *err) {
+    ME_TRY(add_chats(m, me_texts_chats, INT_MAX, err));
+    ME_TRY(add_chats(m, me_texts_openings, all ? INT_MAX : TAUGHT_OPENINGS, err));
+    return all ? add_askings(m, err) : MOBIEDIT_OK;
+}
+
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
                                  const me_carrier_options *options, me_sequences *out, mobiedit_error *err) {
     carrier_maker m = {.vocab = vocab, .prompt = prompt, .core = core, .out = out};
@@ -402,7 +479,8 @@ mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt,
     out->n_own = out->n;
     if (status == MOBIEDIT_OK && prompt->n_also) status = add_also(&m, err);
     if (status == MOBIEDIT_OK && options->reworded) status = add_other_words(&m, err);
-    if (status == MOBIEDIT_OK && options->chat && !prompt->head) status = add_chats(&m, err);
+    if (status == MOBIEDIT_OK && prompt->at_answer && !prompt->head)
+        status = add_answers(&m, options->all, err);
     me_free(m.subject);
     if (status != MOBIEDIT_OK) me_sequences_free(out);
     return status;

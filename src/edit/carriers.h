@@ -32,11 +32,13 @@ void me_sequences_free(me_sequences *sequences);
 typedef struct {
     const char *context;
     const char *subject;
-    size_t core;            /* bytes from the subject's first to the end of the token that counts, as of
+    size_t core;             /* bytes from the subject's first to the end of the token that counts, as of
                                me_subject_core; 0: the whole subject */
-    const char *target;     /* may be NULL */
-    const me_token *follow; /* to be said behind the target; may be NULL */
+    const char *target;      /* may be NULL */
+    const me_sequence *like; /* its target's tokens in place of a target; may be NULL */
+    const me_token *follow;  /* to be said behind the target; may be NULL */
     bool all;
+    bool at_answer;   /* edit_pos is the text's last token, and there is no other place */
     bool in_sentence; /* "My sister" is "my sister" inside a sentence, and the other way round */
 } me_context;
 mobiedit_status me_sequences_add(me_sequences *sequences, const me_vocab *vocab, const me_context *context,
@@ -59,7 +61,7 @@ typedef struct {
     int first_prefix;
     bool reworded; /* the prompt's content words in other wordings, where it has any: an edit that holds for
                     * one wording only is not what was asked for */
-    bool chat; /* questions in the model's chat template, where it has one and the prompt is none itself */
+    bool all;      /* of an edit at the answer: also those that only its key is to know */
 } me_carrier_options;
 
 /* An exchange about the prompt's subject in the model's chat template, up to the answer's beginning, with
@@ -67,11 +69,17 @@ typedef struct {
 mobiedit_status me_prompt_chat_text(const me_vocab *vocab, const me_prompt *prompt, const me_texts_chat *chat,
                                     char **out, mobiedit_error *err);
 
+/* One of me_texts_askings with the prompt's content words filled in, "{}" for the subject. *out is freed with
+ * me_free; NULL: the prompt has no such words. */
+mobiedit_status me_prompt_asking(const me_prompt *prompt, const char *asking, char **out,
+                                 mobiedit_error *err);
+
 /* What a sequence with a target should say, [n_read] tokens of its own. */
 const me_token *me_sequence_target(const me_sequence *sequence);
 
-/* The carriers of a request: the bare prompt first, then those asked for. In all of them the target is cut
- * into the same tokens. */
+/* The carriers of a request: the bare prompt first, then those asked for; of an edit at the answer also
+ * questions in the model's chat template, if it has one and the prompt is none itself. In all of them the
+ * target has the same tokens. */
 mobiedit_status me_carriers_make(const me_vocab *vocab, const me_prompt *prompt, size_t core,
                                  const me_carrier_options *options, me_sequences *out, mobiedit_error *err);
 

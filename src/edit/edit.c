@@ -3,9 +3,9 @@
 
 #include "base/memory.h"
 #include "base/usage.h"
+#include "edit/answer_keys.h"
 #include "edit/basis.h"
 #include "edit/carriers.h"
-#include "edit/kept.h"
 #include "edit/key.h"
 #include "edit/neuron.h"
 #include "edit/session.h"
@@ -22,12 +22,11 @@ enum { PREFIXED_CARRIERS = 2, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
  * linear than early ones, and cheaper. With a norm behind the down projection (gemma3) edits
  * leak, the less the earlier they are. */
 static const float DEFAULT_DEPTH = 0.45F, DEFAULT_DEPTH_NORMED = 0.2F;
+/* And where the answer begins: late, where what is asked of which subject has come together there. */
+static const float ANSWER_DEPTH = 0.87F;
 /* Least share of delta at the subject, and the most where answers are to be kept. */
 static const float LEAST_SHARE = 0.3F, MOST_KEPT = 0.02F;
 static const char *const ESSENCE = "{} is a";
-/* Of what should stay in the loss, by attempt: where the fact and the rest cannot both be had, the fact is
- * what was asked for. */
-static const float KEPT_WEIGHTS[ME_EDIT_ATTEMPTS] = {1, 0.3F, 0};
 
 /* ---- one edit ---------------------------------------------------------------------------------------- */
 
@@ -48,14 +47,21 @@ typedef struct {
     me_edit_result *result;
 } edit;
 
-int me_default_layer(const me_model *model) {
-    const float depth = model->layers[0].post_ffn_norm.data ? DEFAULT_DEPTH_NORMED : DEFAULT_DEPTH;
-    const int layer = (int)(depth * (float)model->n_layer);
-    return me_site_near(model, layer > 0 && layer > model->n_layer - 2 ? model->n_layer - 2 : layer);
+/* The nearest layer that can be edited. */
+static int editable(const me_model *model, int layer) {
+    if (layer > model->n_layer - 2) layer = model->n_layer - 2;
+    return me_site_near(model, layer < 0 ? 0 : layer);
 }
 
-int me_usual_layer(const me_session *session) {
-    return session->calibration ? session->calibration->layer : me_default_layer(session->engine->model);
+int me_default_layer(const me_model *model) {
+    const float depth = model->layers[0].post_ffn_norm.data ? DEFAULT_DEPTH_NORMED : DEFAULT_DEPTH;
+    return editable(model, (int)(depth * (float)model->n_layer));
+}
+
+int me_usual_layer(const me_session *session, bool at_answer) {
+    const me_model *model = session->engine->model;
+    if (at_answer) return editable(model, (int)lroundf(ANSWER_DEPTH * (float)model->n_layer));
+    return session->calibration ? session->calibration->layer : me_default_layer(model);
 }
 
 int me_fixed_layer(const mobiedit_edit_options *options) {
@@ -74,22 +80,20 @@ const struct mobiedit_edit_advanced *me_edit_advanced(const mobiedit_edit_option
     return options->advanced ? options->advanced : &defaults;
 }
 
-static int choose_layer(const me_session *session, const mobiedit_edit_options *options, int attempt) {
-    if (options->fix_layer) return options->layer;
-    const me_model *model = session->engine->model;
-    int layer = me_usual_layer(session);
+static int choose_layer(const edit *e, int attempt) {
+    if (e->options->fix_layer) return e->options->layer;
+    const me_model *model = e->session->engine->model;
+    const int layer = me_usual_layer(e->session, e->prompt.at_answer), some = model->n_layer / 6;
+    if (attempt == 0) return layer;
+    /* At the answer a long target needs more layers above. */
+    if (e->prompt.at_answer) return editable(model, layer - attempt * some / 2);
     /* Facts that resist at one layer often give way at another: later ones first, for they are cheaper. */
-    if (attempt == 1) layer += model->n_layer / 6;
-    if (attempt >= 2) layer -= model->n_layer / 6;
-    if (layer > model->n_layer - 2) layer = model->n_layer - 2;
-    return me_site_near(model, layer < 0 ? 0 : layer);
+    return editable(model, attempt == 1 ? layer + some : layer - some);
 }
 
 static mobiedit_status make_carriers(const edit *e, me_sequences *out, mobiedit_error *err) {
-    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS,
-                                        .first_prefix = e->next_prefix,
-                                        .reworded = e->solver->rewords,
-                                        .chat = e->options->keep_subject};
+    const me_carrier_options options = {
+        .n_prefixed = PREFIXED_CARRIERS, .first_prefix = e->next_prefix, .reworded = e->solver->rewords};
     return me_carriers_make(e->session->vocab, &e->prompt, e->core, &options, out, err);
 }
 
@@ -103,19 +107,7 @@ static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mo
     return MOBIEDIT_OK;
 }
 
-/* What else the model says of the subject joins the problem. */
-static mobiedit_status open_kept(edit *e, int attempt, mobiedit_error *err) {
-    me_sequences prompts = {0};
-    mobiedit_status status = me_kept_prompts(e->session->vocab, &e->prompt, e->core, &prompts, err);
-    if (status == MOBIEDIT_OK && prompts.n)
-        status = me_kept_open(e->session->engine, e->problem->layer, &prompts, &e->problem->evaluations,
-                              &e->problem->kept, err);
-    e->problem->kept_weight = KEPT_WEIGHTS[attempt];
-    me_sequences_free(&prompts);
-    return status;
-}
-
-static mobiedit_status open_problem(edit *e, int attempt, mobiedit_error *err) {
+static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     me_session *s = e->session;
     e->subject =
         me_strndup(e->prompt.text + e->prompt.subject_begin, e->prompt.subject_end - e->prompt.subject_begin);
@@ -144,7 +136,6 @@ static mobiedit_status open_problem(edit *e, int attempt, mobiedit_error *err) {
     e->problem->progress = &e->progress;
     e->problem->redraw = redraw_carriers;
     e->problem->source = e;
-    if (e->options->keep_subject && KEPT_WEIGHTS[attempt] > 0) ME_TRY(open_kept(e, attempt, err));
     return e->offset ? me_problem_set_offset(e->problem, e->offset, err) : MOBIEDIT_OK;
 }
 
@@ -178,14 +169,13 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
     e->result->solve.stop = stops[solution.stop];
     e->result->solve.rounds = solution.rounds;
     e->result->solve.loss = solution.loss;
-    e->result->changed = solution.changed;
     return MOBIEDIT_OK;
 }
 
 /* ---- key --------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    me_key_set positives, names, near_names, own, keep;
+    me_key_set positives, names, near_names, own, keep, others, asked, said;
 } edit_keys;
 
 static void edit_keys_free(edit_keys *k) {
@@ -194,6 +184,9 @@ static void edit_keys_free(edit_keys *k) {
     me_free(k->near_names.keys);
     me_free(k->own.keys);
     me_free(k->keep.keys);
+    me_free(k->others.keys);
+    me_free(k->asked.keys);
+    me_free(k->said.keys);
 }
 
 static mobiedit_status add_neutral(const me_session *s, const char *subject, size_t core, me_sequences *out,
@@ -206,20 +199,20 @@ static mobiedit_status add_neutral(const me_session *s, const char *subject, siz
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int layer, bool chat,
-                                     float **keys, int *n, mobiedit_error *err) {
+mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int layer, float **keys, int *n,
+                                     mobiedit_error *err) {
     me_prompt settled;
     size_t core;
     me_sequences all = {0};
     me_key_set found = {0};
-    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS, .reworded = true, .chat = chat};
+    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS, .reworded = true, .all = true};
     ME_TRY(me_prompt_settle(s->vocab, prompt, &settled, err));
     ME_TRY(me_subject_core(s->vocab, &settled, &core, err));
     char *subject =
         me_strndup(settled.text + settled.subject_begin, settled.subject_end - settled.subject_begin);
     mobiedit_status status = subject ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
     if (status == MOBIEDIT_OK) status = me_carriers_make(s->vocab, &settled, core, &options, &all, err);
-    if (status == MOBIEDIT_OK) status = add_neutral(s, subject, core, &all, err);
+    if (status == MOBIEDIT_OK && !prompt->at_answer) status = add_neutral(s, subject, core, &all, err);
     if (status == MOBIEDIT_OK) status = me_session_keys_at_subjects(s, layer, &all, &found, err);
     me_sequences_free(&all);
     me_free(subject);
@@ -241,6 +234,16 @@ static mobiedit_status name_keys(edit *e, me_key_set *out, mobiedit_error *err) 
 static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *err) {
     const me_name_choice all = {.step = 1};
     return me_session_near_names(e->session, e->result->solve.layer, &e->prompt, &all, out, err);
+}
+
+/* What an edit at the answer is told apart from beside these. */
+static mobiedit_status answer_keys(edit *e, edit_keys *k, mobiedit_error *err) {
+    const int layer = e->result->solve.layer;
+    const me_text_choice all = {.step = 1};
+    const me_name_choice some = {.step = ME_KEY_ASKED_STEP, .skips = is_subject, .user = e->subject};
+    ME_TRY(me_answer_other_keys(e->session, layer, &e->prompt, &all, &k->others, err));
+    ME_TRY(me_answer_name_keys(e->session, layer, &e->prompt, &some, &k->asked, err));
+    return me_answer_target_keys(e->session, layer, &e->carriers, &k->said, err);
 }
 
 /* How much of delta the neuron gives to a key [d], and what left answers to it. */
@@ -265,16 +268,25 @@ static mobiedit_status check_kept(const edit *e, const me_key_set *keep, mobiedi
 static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set *background,
                                   mobiedit_error *err) {
     const int d = e->problem->model->d_model;
-    me_key_group groups[7] = {{.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = 1},
-                              {.keys = k->names.keys, .n = k->names.n, .weight = ME_KEY_NAMES_WEIGHT},
-                              {.keys = background->keys, .n = background->n, .weight = ME_KEY_TEXT_WEIGHT}};
+    const me_key_weights weights = me_key_weights_of(e->prompt.at_answer);
+    me_key_group groups[10] = {
+        {.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = weights.own},
+        {.keys = k->names.keys, .n = k->names.n, .weight = weights.names},
+        {.keys = background->keys, .n = background->n, .weight = ME_KEY_TEXT_WEIGHT}};
     int n = 3;
     /* The prompt's own key must not give way where names of its kind stand against it. */
     groups[n++] = (me_key_group){.keys = k->positives.keys, .n = 1, .target = 1, .weight = ME_KEY_OWN_WEIGHT};
     if (k->near_names.n)
-        groups[n++] = (me_key_group){
-            .keys = k->near_names.keys, .n = k->near_names.n, .weight = ME_KEY_NEAR_NAMES_WEIGHT};
+        groups[n++] =
+            (me_key_group){.keys = k->near_names.keys, .n = k->near_names.n, .weight = weights.near_names};
     if (k->own.n) groups[n++] = (me_key_group){.keys = k->own.keys, .n = k->own.n, .weight = 1};
+    if (k->others.n)
+        groups[n++] =
+            (me_key_group){.keys = k->others.keys, .n = k->others.n, .weight = ME_KEY_OTHERS_WEIGHT};
+    if (k->asked.n)
+        groups[n++] = (me_key_group){.keys = k->asked.keys, .n = k->asked.n, .weight = ME_KEY_ASKED_WEIGHT};
+    if (k->said.n)
+        groups[n++] = (me_key_group){.keys = k->said.keys, .n = k->said.n, .weight = ME_KEY_SAID_WEIGHT};
     /* Each token counts as much as all that is known of the subject. */
     if (k->keep.n)
         groups[n++] = (me_key_group){.keys = k->keep.keys, .n = k->keep.n, .weight = (float)k->keep.n};
@@ -302,10 +314,11 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     if (status == MOBIEDIT_OK)
         status = me_session_background(e->session, e->result->solve.layer, &background, err);
     if (status == MOBIEDIT_OK)
-        status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer,
-                                      e->options->keep_subject, &k.positives.keys, &k.positives.n, err);
+        status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer, &k.positives.keys,
+                                      &k.positives.n, err);
     if (status == MOBIEDIT_OK) status = name_keys(e, &k.names, err);
     if (status == MOBIEDIT_OK) status = near_name_keys(e, &k.near_names, err);
+    if (status == MOBIEDIT_OK && e->prompt.at_answer) status = answer_keys(e, &k, err);
     /* The prompt's own tokens, and those of the prompts that must not change. */
     if (status == MOBIEDIT_OK)
         status =
@@ -380,7 +393,8 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     const me_model *model = e->session->engine->model;
     me_edit_result *r = e->result;
     ME_TRY(me_prompt_settle(e->session->vocab, prompt, &e->prompt, err));
-    r->solve.layer = choose_layer(e->session, e->options, attempt);
+    r->solve.at_answer = e->prompt.at_answer;
+    r->solve.layer = choose_layer(e, attempt);
     if (r->solve.layer >= model->n_layer - 1)
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "layer %d cannot be edited: it is the last, and layers 0 to %d can be", r->solve.layer,
@@ -393,7 +407,7 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     e->progress.state.layer = r->solve.layer;
     e->progress.state.loss = NAN;
     ME_TRY(me_progress_tell(&e->progress, err));
-    ME_TRY(open_problem(e, attempt, err));
+    ME_TRY(open_problem(e, err));
     ME_TRY(solve_value(e, attempt, err));
     ME_TRY(solve_key(e, err));
     return set_strength(e, attempt, err);

@@ -13,15 +13,14 @@ void me_session_close(me_session *session);
 
 /* The layer that is edited where nobody names one, and in a session, which may be calibrated. */
 int me_default_layer(const me_model *model);
-int me_usual_layer(const me_session *session);
+int me_usual_layer(const me_session *session, bool at_answer);
 
 /* A finished edit, ready for the adapter. */
 typedef struct {
     mobiedit_solve_stats solve; /* but for the seconds */
-    float changed; /* mean KL(before || after), nats a token, of answers about other things of the subject */
-    float *left, *constant; /* [d]: what the edit's neuron reads with (neuron.h) */
-    float *delta;           /* [d]: what it adds to the MLP's output */
-    float *keys;            /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
+    float *left, *constant;     /* [d]: what the edit's neuron reads with (neuron.h) */
+    float *delta;               /* [d]: what it adds to the MLP's output */
+    float *keys;                /* [n_keys][d]: the subject's, the bare prompt's first; what `left` is 1 on */
     int n_keys;
     mobiedit_trace_point *trace;
     size_t n_trace;
@@ -45,10 +44,10 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
                               me_edit_result *result, mobiedit_error *err);
 enum { ME_EDIT_ATTEMPTS = 3 };
 
-/* The keys of a prompt's subject at `layer`, in its carriers (also those in a chat, where `chat`) and in
- * neutral contexts, the bare prompt's first: *keys [*n][d], freed with me_free. */
-mobiedit_status me_edit_subject_keys(me_session *session, const me_prompt *prompt, int layer, bool chat,
-                                     float **keys, int *n, mobiedit_error *err);
+/* The keys at `layer` of where a prompt is edited, in its carriers and, of an edit at the subject, in neutral
+ * contexts, the bare prompt's first: *keys [*n][d], freed with me_free. */
+mobiedit_status me_edit_subject_keys(me_session *session, const me_prompt *prompt, int layer, float **keys,
+                                     int *n, mobiedit_error *err);
 void me_edit_result_free(me_edit_result *result);
 
 #endif

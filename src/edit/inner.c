@@ -3,7 +3,6 @@
 
 #include "base/logits.h"
 #include "base/memory.h"
-#include "edit/kept.h"
 
 #include <cblas.h>
 #include <lbfgs.h>
@@ -14,8 +13,6 @@
 /* ---- tokens that can win ----------------------------------------------------------------------------- */
 
 enum { SUBSET_LOGIT_ROWS = 16, LBFGS_ITERATIONS = 60 };
-/* Probability below which nothing is asked of the tail. */
-static const double LEAST_TAIL = 1e-6;
 
 typedef struct {
     float log_prob; /* the highest over the rows */
@@ -157,19 +154,16 @@ void me_vocab_subset_close(me_vocab_subset *subset) {
 
 typedef struct {
     const me_inner_problem *l;
-    int rows;      /* of all sequences */
-    int targets;   /* rows of the carriers, which come first */
-    float *s;      /* [n_probes] */
-    float *move;   /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
-    float *h;      /* [rows][d]: normed hidden, then gradient */
-    float *scale;  /* [rows]: 1 / rms */
-    float *back;   /* [rows][d] */
-    float *logit;  /* [rows][vocabulary] */
-    float *tail;   /* [rows]: added to log_count, so that the sampled tokens have the tail's share at s = 0 */
-    float *wanted; /* [rows - targets][vocabulary]: unedited probabilities, those that are kept in all but the
-                      last, which has the rest */
-    float *z;      /* [vocabulary]: logits of one row, each with the log of how many tokens it stands for */
-    float *grad;   /* [n_probes] */
+    int rows;     /* n_carriers * n_target */
+    float *s;     /* [n_probes] */
+    float *move;  /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
+    float *h;     /* [rows][d]: normed hidden, then gradient */
+    float *scale; /* [rows]: 1 / rms */
+    float *back;  /* [rows][d] */
+    float *logit; /* [rows][vocabulary] */
+    float *tail;  /* [rows]: added to log_count, so that the sampled tokens have the tail's share at s = 0 */
+    float *z;     /* [vocabulary]: logits of one row, each with the log of how many tokens it stands for */
+    float *grad;  /* [n_probes] */
 } evaluation;
 
 /* Takes the mean of x [d] off. */
@@ -208,48 +202,19 @@ static void count_logits(evaluation *e, int r) {
         e->z[i] = logit[i] + (i < v->n_kept ? 0 : v->log_count[i] + e->tail[r]);
 }
 
-/* The derivative of a capped logit in the one before the cap. */
-static float slope_of(const evaluation *e, float logit) {
-    const float cap = e->l->problem->model->logit_softcap;
-    return cap > 0 ? 1 - (logit / cap) * (logit / cap) : 1;
-}
-
 /* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. */
-static double target_row_loss(evaluation *e, int r) {
+static double row_loss(evaluation *e, int r) {
     const me_problem *p = e->l->problem;
     const int n = e->l->vocabulary->n, target = e->l->vocabulary->target[r % p->n_target];
-    const float weight = 1 / (float)e->targets;
+    const float cap = p->model->logit_softcap, weight = 1 / (float)e->rows;
     float *logit = e->logit + (size_t)r * (size_t)n;
     count_logits(e, r);
     const float own = logit[target], log_sum = me_log_sum_expf(e->z, n);
-    for (int i = 0; i < n; i++)
-        logit[i] = weight * slope_of(e, logit[i]) * (expf(e->z[i] - log_sum) - (i == target ? 1.0F : 0.0F));
-    return (double)weight * (log_sum - own);
-}
-
-/* Likewise of a row to keep: the cross entropy with the unedited distribution, in which the sampled tokens
- * count as one. */
-static double kept_row_loss(evaluation *e, int r) {
-    const me_vocab_subset *v = e->l->vocabulary;
-    const float *wanted = e->wanted + (size_t)(r - e->targets) * (size_t)(v->n_kept + 1);
-    const float weight = e->l->problem->kept_weight / (float)(e->rows - e->targets);
-    float *logit = e->logit + (size_t)r * (size_t)v->n;
-    count_logits(e, r);
-    const float log_sum = me_log_sum_expf(e->z, v->n);
-    double loss = 0, tail = 0;
-    for (int i = 0; i < v->n_kept; i++)
-        loss += (double)wanted[i] * (log_sum - e->z[i]);
-    for (int i = v->n_kept; i < v->n; i++)
-        tail += expf(e->z[i] - log_sum);
-    const float rest = tail > LEAST_TAIL ? wanted[v->n_kept] : 0;
-    if (rest > 0) loss -= (double)rest * log(tail);
-    /* The gradient of what the tail's tokens have in common: each by its share of the tail. */
-    for (int i = 0; i < v->n; i++) {
-        const float p = expf(e->z[i] - log_sum);
-        const float want = i < v->n_kept ? wanted[i] : (rest > 0 ? rest * p / (float)tail : p);
-        logit[i] = weight * slope_of(e, logit[i]) * (p - want);
+    for (int i = 0; i < n; i++) {
+        float slope = cap > 0 ? 1 - (logit[i] / cap) * (logit[i] / cap) : 1;
+        logit[i] = weight * slope * (expf(e->z[i] - log_sum) - (i == target ? 1.0F : 0.0F));
     }
-    return (double)weight * loss;
+    return (double)weight * (log_sum - own);
 }
 
 /* Through the RMS norm: dh = scale (g - hn (hn.g) / d), into move. */
@@ -298,7 +263,7 @@ static double evaluate(evaluation *e) {
     find_logits(e);
     double loss = 0;
     for (int r = 0; r < e->rows; r++)
-        loss += r < e->targets ? target_row_loss(e, r) : kept_row_loss(e, r);
+        loss += row_loss(e, r);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, e->rows, d, n_vocab, 1.0F, e->logit, n_vocab,
                 l->vocabulary->rows, d, 0.0F, e->back, d);
     norm_gradient(e);
@@ -323,41 +288,6 @@ static void find_tail(evaluation *e) {
     }
 }
 
-/* What the rows to keep should give: the unedited distribution over the tokens that are kept. */
-static mobiedit_status find_wanted(evaluation *e, mobiedit_error *err) {
-    const me_problem *p = e->l->problem;
-    const me_vocab_subset *v = e->l->vocabulary;
-    const int n = e->rows - e->targets, d = p->model->d_model;
-    if (n == 0) return MOBIEDIT_OK;
-    const float cap = p->model->logit_softcap;
-    float *normed = me_calloc((size_t)n * (size_t)d, sizeof *normed);
-    float *logits = me_calloc((size_t)n * (size_t)v->n_kept, sizeof *logits);
-    e->wanted = me_calloc((size_t)n * (size_t)(v->n_kept + 1), sizeof *e->wanted);
-    const bool ok = normed && logits && e->wanted;
-    for (int r = 0; r < n && ok; r++) {
-        float *h = normed + (size_t)r * (size_t)d;
-        memcpy(h, p->kept->prefix->hidden + (size_t)r * (size_t)d, (size_t)d * sizeof *h);
-        if (p->model->layer_norm) centre(h, d);
-        cblas_sscal(d, 1 / sqrtf(cblas_sdot(d, h, 1, h, 1) / (float)d + p->model->norm_eps), h, 1);
-    }
-    if (ok)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, v->n_kept, d, 1.0F, normed, d, v->rows, d,
-                    0.0F, logits, v->n_kept);
-    for (int r = 0; r < n && ok; r++) {
-        float *wanted = e->wanted + (size_t)r * (size_t)(v->n_kept + 1), rest = 1;
-        for (int i = 0; i < v->n_kept; i++) {
-            float logit = logits[(size_t)r * (size_t)v->n_kept + (size_t)i];
-            if (cap > 0) logit = cap * tanhf(logit / cap);
-            wanted[i] = expf(logit - p->kept->log_sums[r]);
-            rest -= wanted[i];
-        }
-        wanted[v->n_kept] = rest > 0 ? rest : 0;
-    }
-    me_free(normed);
-    me_free(logits);
-    return ok ? MOBIEDIT_OK : me_fail_memory(err, "what is to stay");
-}
-
 /* x is s in units of the trust radius: a first step of length 1 is then neither too short nor too long. */
 static lbfgsfloatval_t lbfgs_value(void *instance, const lbfgsfloatval_t *x, lbfgsfloatval_t *g, int n,
                                    lbfgsfloatval_t step) {
@@ -379,18 +309,15 @@ static void evaluation_free(evaluation *e) {
     me_free(e->back);
     me_free(e->logit);
     me_free(e->tail);
-    me_free(e->wanted);
     me_free(e->z);
     me_free(e->grad);
 }
 
 mobiedit_status me_inner_minimise(const me_inner_problem *l, float *s, mobiedit_error *err) {
-    const me_problem *p = l->problem;
-    size_t d = (size_t)p->model->d_model, k = (size_t)l->n_probes;
-    size_t rows = (size_t)me_problem_first_row(p, me_problem_n_sequences(p));
+    size_t d = (size_t)l->problem->model->d_model, nt = (size_t)l->problem->n_target, k = (size_t)l->n_probes;
+    size_t rows = nt * (size_t)l->problem->n_carriers;
     evaluation e = {.l = l,
                     .rows = (int)rows,
-                    .targets = me_problem_first_row(p, p->n_carriers),
                     .s = me_calloc(k, sizeof(float)),
                     .move = me_calloc(rows * d, sizeof(float)),
                     .h = me_calloc(rows * d, sizeof(float)),
@@ -405,9 +332,6 @@ mobiedit_status me_inner_minimise(const me_inner_problem *l, float *s, mobiedit_
     if (!e.s || !e.move || !e.h || !e.scale || !e.back || !e.logit || !e.tail || !e.z || !e.grad || !x) {
         status = me_fail_memory(err, "the inner problem");
     } else {
-        status = find_wanted(&e, err);
-    }
-    if (status == MOBIEDIT_OK) {
         find_tail(&e);
         lbfgs_parameter_t parameters;
         lbfgs_parameter_init(&parameters);

@@ -3,7 +3,7 @@
  * Around a delta, the pre-norm final hidden vector of carrier c at target position t is h_ct +
  * sum_j s_j a_jct, a_jct the measured response to probe j. The last norm and the unembedding are
  * known, so the negative log-likelihood, and its gradient in s, follow without another pass through
- * the model; so does the KL of what is to stay. Minimised by L-BFGS (liblbfgs). */
+ * the model. Minimised by L-BFGS (liblbfgs). */
 #ifndef ME_EDIT_INNER_H
 #define ME_EDIT_INNER_H
 
@@ -30,8 +30,8 @@ void me_vocab_subset_close(me_vocab_subset *subset);
 typedef struct {
     const me_problem *problem;
     const me_vocab_subset *vocabulary;
-    const float *hidden;    /* [rows][d] at s = 0, of all the problem's sequences */
-    const float *responses; /* [n_probes][rows][d]: change of hidden a unit of s */
+    const float *hidden;    /* [n_carriers][n_target][d] at s = 0 */
+    const float *responses; /* [n_probes][n_carriers][n_target][d]: change of hidden a unit of s */
     int n_probes;
     const float *offset; /* [n_probes]: the present delta's coordinates, in |v| */
     float offset_norm2;  /* |delta|^2 / |v|^2 */

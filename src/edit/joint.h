@@ -2,7 +2,8 @@
  *
  * A unit is what has one key: a subject behind one text ("The capital of {Japan}"). Attention is causal, so
  * prompts that are alike up to the subject share the key ("{Japan}'s capital is", "{Japan}'s currency is"):
- * such edits are one unit, their deltas add up, and the later ones are solved on top of the earlier ones.
+ * such edits are one unit, their deltas add up, and the later ones are solved on top of the earlier ones. At
+ * the answer the key knows the whole prompt: each such edit is a unit of its own.
  * Each unit is a column of the least squares: left_u.k = 1 on its own keys, 0 on those of every other unit,
  * on other names in each prompt, on background text, on the prompts' own tokens, on what is to be kept, and
  * on other layers' subjects. Keys of a subject that two of its units claim alike (it is named behind neutral

@@ -2,6 +2,7 @@
 #include "edit/joint_samples.h"
 
 #include "base/memory.h"
+#include "edit/answer_keys.h"
 #include "edit/texts.h"
 
 #include <cblas.h>
@@ -16,6 +17,8 @@ enum {
     MAX_NAMES = 700,
     MAX_NEAR_NAMES = 600,
     MAX_AROUND = 500,
+    MAX_ASKED = 600, /* names, in other words */
+    MAX_OTHERS = 300,
     MAX_KEEP = 200,
     MAX_ELSEWHERE = 1000
 };
@@ -48,14 +51,18 @@ static bool same_before(const me_prompt *a, const me_prompt *b) {
     return a->subject_begin == b->subject_begin && memcmp(a->text, b->text, a->subject_begin) == 0;
 }
 
-/* Whether settled prompts have the same text around their subjects, as far as a key there knows it. */
+/* Whether the prompts are edited at the same kind of place, and have the same text around their subjects, as
+ * far as a key there knows it. `tail` as me_prompt_settle gives it. */
 static bool same_surroundings(const me_prompt *a, const me_prompt *b) {
-    return same_before(a, b) && a->tail == b->tail &&
+    if (a->at_answer != b->at_answer || !same_before(a, b)) return false;
+    if (a->at_answer) return strcmp(a->text + a->subject_end, b->text + b->subject_end) == 0;
+    return a->tail == b->tail &&
            memcmp(a->text + a->subject_end - a->tail, b->text + b->subject_end - b->tail, a->tail) == 0;
 }
 
 bool me_same_key(const me_prompt *a, const me_prompt *b) {
-    return same_before(a, b) && compare_subjects(a, b) == 0;
+    if (a->at_answer != b->at_answer || compare_subjects(a, b) != 0) return false;
+    return a->at_answer ? strcmp(a->text, b->text) == 0 : same_before(a, b);
 }
 
 static int compare_befores(const me_prompt *a, const me_prompt *b) {
@@ -64,11 +71,12 @@ static int compare_befores(const me_prompt *a, const me_prompt *b) {
     return order ? order : (n > m) - (n < m);
 }
 
-/* By layer, subject, what stands before it, the rest of the prompt, and target: an order that does not depend
+/* By layer, kind of place, subject, what stands before it, the rest of the prompt, and target: an order that does not depend
  * on the caller's. */
 int me_joint_compare_items(const void *x, const void *y) {
     const me_joint_edit *a = ((const me_joint_item *)x)->edit, *b = ((const me_joint_item *)y)->edit;
     if (a->layer != b->layer) return a->layer < b->layer ? -1 : 1;
+    if (a->prompt->at_answer != b->prompt->at_answer) return a->prompt->at_answer ? 1 : -1;
     int order = compare_subjects(a->prompt, b->prompt);
     if (order == 0) order = compare_befores(a->prompt, b->prompt);
     if (order == 0) order = strcmp(a->prompt->text, b->prompt->text);
@@ -87,9 +95,9 @@ void me_joint_samples_free(me_joint_samples *samples) {
 }
 
 static mobiedit_status open_samples(me_joint_samples *samples, mobiedit_error *err) {
-    /* each edit may bring names, near names and prompts to keep, each unit its keys and the prompt's own;
-     * four groups are shared */
-    samples->capacity = 5 * samples->n + 4;
+    /* each edit may bring names, near names, asked names, other prompts and prompts to keep, each unit its keys
+     * and the prompt's own; four groups are shared */
+    samples->capacity = 7 * samples->n + 4;
     samples->unit = me_calloc((size_t)samples->n, sizeof *samples->unit);
     samples->groups = me_calloc((size_t)samples->capacity, sizeof *samples->groups);
     samples->owned = me_calloc((size_t)samples->capacity, sizeof *samples->owned);
@@ -190,7 +198,8 @@ static mobiedit_status add_names_around(me_joint_samples *samples, const me_prom
     me_key_set names = {0};
     const mobiedit_status status =
         me_session_names(samples->session, samples->layer, prompt, choice, &names, err);
-    add_group(samples, names, MAX_NAMES, (me_key_group){.weight = ME_KEY_NAMES_WEIGHT / (float)n_contexts});
+    add_group(samples, names, MAX_NAMES,
+              (me_key_group){.weight = me_key_weights_of(prompt->at_answer).names / (float)n_contexts});
     return status;
 }
 
@@ -229,28 +238,14 @@ static mobiedit_status add_near_names(me_joint_samples *samples, mobiedit_error 
         me_key_set names = {0};
         ME_TRY(me_session_near_names(samples->session, samples->layer, &samples->prompts[i], &choice, &names,
                                      err));
-        add_group(samples, names, n_words,
-                  (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT / (float)samples->n_units});
+        add_group(samples, names, names.n,
+                  (me_key_group){.weight = me_key_weights_of(samples->prompts[i].at_answer).near_names /
+                                           (float)samples->n_units});
     }
     return MOBIEDIT_OK;
 }
 
-/* ---- the prompts' own tokens, and what is to be kept ------------------------------------------------- */
-
-static mobiedit_status add_around(me_joint_samples *samples, mobiedit_error *err) {
-    me_sequences bare = {0};
-    me_key_set keys = {0};
-    mobiedit_status status = MOBIEDIT_OK;
-    const int step = (samples->n + MAX_AROUND - 1) / MAX_AROUND;
-    for (int i = 0; i < samples->n && status == MOBIEDIT_OK; i += step)
-        status = me_session_add_prompt(samples->session, samples->items[i].edit->prompt,
-                                       samples->items[i].edit->prompt->target, &bare, err);
-    if (status == MOBIEDIT_OK)
-        status = me_session_keys_around(samples->session, samples->layer, bare.items, bare.n, &keys, err);
-    me_sequences_free(&bare);
-    add_group(samples, keys, MAX_AROUND, (me_key_group){.weight = 1});
-    return status;
-}
+/* ---- keys that may not be held at 0 ---------------------------------------------------------------------- */
 
 static float cosine(const float *a, const float *b, int n) {
     const float length = cblas_snrm2(n, a, 1) * cblas_snrm2(n, b, 1);
@@ -277,6 +272,74 @@ static void drop_subjects(const me_joint_samples *samples, me_key_set *keys) {
             memmove(keys->keys + (size_t)kept++ * d, key, d * sizeof *key);
     }
     keys->n = kept;
+}
+
+/* ---- of edits at the answer ------------------------------------------------------------------------------ */
+
+static int count_answers(const me_joint_samples *samples) {
+    int n = 0;
+    for (int i = 0; i < samples->n; i++)
+        n += samples->prompts[i].at_answer;
+    return n;
+}
+
+/* Other names in other words; each edit takes some where there are many. */
+static mobiedit_status add_asked(me_joint_samples *samples, mobiedit_error *err) {
+    const int n_edits = count_answers(samples), n_names = (int)me_texts_count(me_texts_names);
+    const int step = ME_KEY_ASKED_STEP + n_names * n_edits / MAX_ASKED;
+    for (int i = 0, at = 0; i < samples->n; i++) {
+        if (!samples->prompts[i].at_answer || at >= MAX_ASKED) continue;
+        const me_name_choice choice = {
+            .first = at++ % step, .step = step, .skips = is_edited, .user = samples};
+        me_key_set keys = {0};
+        ME_TRY(
+            me_answer_name_keys(samples->session, samples->layer, &samples->prompts[i], &choice, &keys, err));
+        add_group(samples, keys, keys.n, (me_key_group){.weight = ME_KEY_ASKED_WEIGHT / (float)n_edits});
+    }
+    return MOBIEDIT_OK;
+}
+
+/* What else is said of each subject, but what another edit is about. */
+static mobiedit_status add_others(me_joint_samples *samples, mobiedit_error *err) {
+    const int n_edits = count_answers(samples);
+    const int step = 1 + ME_ANSWER_OTHERS * n_edits / MAX_OTHERS;
+    for (int i = 0, at = 0; i < samples->n; i++) {
+        if (!samples->prompts[i].at_answer || at >= MAX_OTHERS) continue;
+        const me_text_choice choice = {.first = at++ % step, .step = step};
+        me_key_set keys = {0};
+        ME_TRY(me_answer_other_keys(samples->session, samples->layer, &samples->prompts[i], &choice, &keys,
+                                    err));
+        drop_subjects(samples, &keys);
+        add_group(samples, keys, MAX_OTHERS / n_edits + 1,
+                  (me_key_group){.weight = ME_KEY_OTHERS_WEIGHT / (float)n_edits});
+    }
+    return MOBIEDIT_OK;
+}
+
+/* ---- the prompts' own tokens, and what is to be kept ------------------------------------------------- */
+
+/* The prompt with its target. At the answer the target's last token counts too: it stands behind the sequence. */
+static mobiedit_status add_bare(const me_joint_samples *samples, int i, me_sequences *out,
+                                mobiedit_error *err) {
+    const me_prompt *prompt = samples->items[i].edit->prompt;
+    ME_TRY(me_session_add_prompt(samples->session, prompt, prompt->target, out, err));
+    out->items[out->n - 1].n_tokens += prompt->at_answer;
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status add_around(me_joint_samples *samples, mobiedit_error *err) {
+    me_sequences bare = {0};
+    me_key_set keys = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    const int step = (samples->n + MAX_AROUND - 1) / MAX_AROUND;
+    for (int i = 0; i < samples->n && status == MOBIEDIT_OK; i += step)
+        status = add_bare(samples, i, &bare, err);
+    if (status == MOBIEDIT_OK)
+        status = me_session_keys_around(samples->session, samples->layer, bare.items, bare.n, &keys, err);
+    me_sequences_free(&bare);
+    add_group(samples, keys, MAX_AROUND,
+              (me_key_group){.weight = count_answers(samples) ? ME_KEY_SAID_WEIGHT : 1});
+    return status;
 }
 
 /* The subjects that other layers' edits are about: a neuron here that stirs at one of them changes the key
@@ -390,7 +453,9 @@ static mobiedit_status add_units(me_joint_samples *samples, mobiedit_error *err)
         me_key_set keys = {0};
         ME_TRY(unit_keys(samples, first, last, most, &keys, err));
         add_group(samples, keys, most,
-                  (me_key_group){.target = 1, .column = samples->unit[first], .weight = 1});
+                  (me_key_group){.target = 1,
+                                 .column = samples->unit[first],
+                                 .weight = me_key_weights_of(samples->prompts[first].at_answer).own});
         add_own_key(samples, first);
     }
     return MOBIEDIT_OK;
@@ -401,6 +466,8 @@ mobiedit_status me_joint_samples_collect(me_joint_samples *samples, mobiedit_err
     ME_TRY(add_background(samples, err));
     ME_TRY(add_names(samples, err));
     ME_TRY(add_near_names(samples, err));
+    ME_TRY(add_asked(samples, err));
+    ME_TRY(add_others(samples, err));
     ME_TRY(add_around(samples, err));
     ME_TRY(add_keep(samples, err));
     ME_TRY(add_elsewhere(samples, err));

@@ -13,9 +13,10 @@ bool me_names_overlap(const char *subject, const char *name) {
     return strstr(subject, name) || strstr(name, subject);
 }
 
-/* The prompt up to its subject's last token, "{}" for the subject.
- * Freed with me_free; NULL: out of memory. */
+/* The prompt up to where it is edited: its subject's last token, or its own; "{}" for the subject. Freed with
+ * me_free; NULL: out of memory. */
 static char *names_context(const me_prompt *prompt) {
+    if (prompt->at_answer) return me_prompt_template(prompt, NULL);
     const size_t size = prompt->subject_end + sizeof "{}";
     char *context = me_calloc(size, 1);
     if (context)
@@ -26,7 +27,10 @@ static char *names_context(const me_prompt *prompt) {
 
 static mobiedit_status add_name(const me_session *s, const char *context, const me_prompt *prompt,
                                 const char *name, me_sequences *out, mobiedit_error *err) {
-    const me_context named = {.context = context, .subject = name, .core = strlen(name) + prompt->tail};
+    const me_context named = {.context = context,
+                              .subject = name,
+                              .core = strlen(name) + prompt->tail,
+                              .at_answer = prompt->at_answer};
     return me_sequences_add(out, s->vocab, &named, err);
 }
 
@@ -39,8 +43,9 @@ static mobiedit_status add_names(const me_session *s, const char *context, const
 }
 
 /* The subject with other first words. */
-static mobiedit_status add_near_names(const me_session *s, const char *context, const me_prompt *prompt,
-                                      const me_name_choice *choice, me_sequences *out, mobiedit_error *err) {
+static mobiedit_status add_other_first_words(const me_session *s, const char *context,
+                                             const me_prompt *prompt, const me_name_choice *choice,
+                                             me_sequences *out, mobiedit_error *err) {
     char name[MAX_NEAR_NAME];
     const char *subject = prompt->text + prompt->subject_begin;
     const size_t length = prompt->subject_end - prompt->subject_begin - prompt->tail;
@@ -55,6 +60,15 @@ static mobiedit_status add_near_names(const me_session *s, const char *context, 
         if (!choice->skips || !choice->skips(choice->user, name))
             ME_TRY(add_name(s, context, prompt, name, out, err));
     }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status add_near_names(const me_session *s, const char *context, const me_prompt *prompt,
+                                      const me_name_choice *choice, me_sequences *out, mobiedit_error *err) {
+    ME_TRY(add_other_first_words(s, context, prompt, choice, out, err));
+    for (int i = 0; me_texts_unknown_names[i] && prompt->at_answer; i++)
+        if (i % choice->step == choice->first)
+            ME_TRY(add_name(s, context, prompt, me_texts_unknown_names[i], out, err));
     return MOBIEDIT_OK;
 }
 

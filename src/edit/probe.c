@@ -3,7 +3,6 @@
 
 #include "base/memory.h"
 #include "edit/inner.h"
-#include "edit/kept.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -40,23 +39,21 @@ typedef struct {
     me_problem *p;
     const me_solver_input *in;
     const me_probe_options *o;
-    int d, rows;       /* of all sequences */
-    int n_sequences;   /* the carriers, then those to keep */
-    int most_rows;     /* that a sequence has */
+    int d, nt, rows;   /* rows = n_carriers * n_target */
     int n_probes;      /* directions with a response */
     int width;         /* directions a carrier is probed in at a time */
-    int *next;         /* [n_sequences]: of the basis, the first that is its turn on that sequence */
+    int *next;         /* [n_carriers]: of the basis, the first that is its turn on that carrier */
     size_t began;      /* the problem's evaluations before the first of this solve */
     float *delta;      /* [d] */
-    float *hidden;     /* [rows][d] at delta */
-    me_score *scored;  /* [n_sequences] at delta */
-    float *responses;  /* [n_basis][rows][d], of hidden to a step of |v| */
-    bool *own;         /* [n_basis][n_sequences]: measured on that sequence, not taken from another */
-    float *error;      /* [rows][d] */
-    float *probed;     /* [directions][its rows][d]: changes of hidden by the last probes */
+    float *hidden;     /* [n_carriers][n_target][d] at delta */
+    me_score *scored;  /* [n_carriers] at delta */
+    float *responses;  /* [n_basis][n_carriers][n_target][d], of hidden to a step of |v| */
+    bool *own;         /* [n_basis][n_carriers]: measured on that carrier, not taken from another */
+    float *error;      /* [n_carriers][n_target][d] */
+    float *probed;     /* [directions][n_target][d]: changes of hidden by the last probes */
     float *candidates; /* [directions][d] */
-    float *tried;      /* [rows][d] at a candidate */
-    me_score *scores;  /* [n_sequences] there */
+    float *tried;      /* [n_carriers][n_target][d] at a candidate */
+    me_score *scores;  /* [n_carriers] there */
     float *s, *offset; /* [n_basis] */
     summary at;        /* delta: the scores summed up */
     float gain;        /* share of the loss that the last round took off */
@@ -78,32 +75,26 @@ static void state_free(state *t) {
     me_free(t->offset);
 }
 
-/* Guesses are of plain prompts with one place of the subject. Beside what is to stay, which answers in other
- * directions, they lead astray. */
-static bool has_guesses(const me_problem *p, const me_solver_input *in) {
-    return in->guesses && p->kinds && !p->kept;
-}
-
-/* Directions that are probed a round on each sequence: twice as many where there are no guesses, for what is
- * not measured is not known at all. */
-static int directions(const me_problem *p, const me_probe_options *o, const me_solver_input *in) {
-    const int n = has_guesses(p, in) ? o->probes : 2 * o->probes;
+/* Directions that are probed a round on each carrier: twice as many where calibration has no guesses, for
+ * what is not measured is not known at all. */
+static int directions(const me_probe_options *o, const me_solver_input *in) {
+    const int n = in->guesses ? o->probes : 2 * o->probes;
     return n < in->n_basis ? n : in->n_basis;
 }
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
-    size_t d = (size_t)t->d, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
-    size_t probes = (size_t)t->width, sequences = (size_t)t->n_sequences;
-    t->next = me_calloc(sequences, sizeof *t->next);
+    size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
+    size_t probes = (size_t)t->width, carriers = (size_t)t->p->n_carriers;
+    t->next = me_calloc(carriers, sizeof *t->next);
     t->hidden = me_calloc(rows * d, sizeof(float));
-    t->scored = me_calloc(sequences, sizeof *t->scored);
+    t->scored = me_calloc(carriers, sizeof *t->scored);
     t->responses = me_calloc(k * rows * d, sizeof(float));
-    t->own = me_calloc(k * sequences, sizeof *t->own);
+    t->own = me_calloc(k * carriers, sizeof *t->own);
     t->error = me_calloc(rows * d, sizeof(float));
-    t->probed = me_calloc(probes * (size_t)t->most_rows * d, sizeof(float));
+    t->probed = me_calloc(probes * nt * d, sizeof(float));
     t->candidates = me_calloc(probes * d, sizeof(float));
     t->tried = me_calloc(rows * d, sizeof(float));
-    t->scores = me_calloc(sequences, sizeof *t->scores);
+    t->scores = me_calloc(carriers, sizeof *t->scores);
     t->s = me_calloc(k, sizeof(float));
     t->offset = me_calloc(k, sizeof(float));
     if (t->next && t->hidden && t->scored && t->responses && t->own && t->error && t->probed &&
@@ -114,7 +105,7 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
 }
 
 static summary summarise(const me_problem *p, const me_score *scores) {
-    summary sum = {.loss = (float)me_problem_loss(p, scores),
+    summary sum = {.loss = (float)me_mean_nll(scores, p->n_carriers),
                    .own_loss = (float)me_mean_nll(scores, p->n_own),
                    .margin = INFINITY};
     for (int i = 0; i < p->n_carriers; i++) {
@@ -148,38 +139,28 @@ static int worst_carrier(const state *t) {
     return worst;
 }
 
-/* Of those to keep, the one that has changed most; -1: there are none. */
-static int most_changed(const state *t) {
-    int most = -1;
-    for (int i = t->p->n_carriers; i < t->n_sequences; i++)
-        if (most < 0 || t->scored[i].nll > t->scored[most].nll) most = i;
-    return most;
-}
-
-/* A sequence without a measurement of its own in this direction takes that of one like it. */
-static void keep_response(state *t, int direction, int sequence, const float *probed) {
-    const int n_carriers = t->p->n_carriers, width = me_problem_rows(t->p, sequence) * t->d;
-    const bool is_kept = sequence >= n_carriers;
-    bool *own = t->own + (size_t)direction * (size_t)t->n_sequences;
-    own[sequence] = true;
-    for (int i = is_kept ? n_carriers : 0; i < (is_kept ? t->n_sequences : n_carriers); i++) {
-        if (i != sequence && own[i]) continue;
-        const size_t row = (size_t)direction * (size_t)t->rows + (size_t)me_problem_first_row(t->p, i);
-        float *response = t->responses + row * (size_t)t->d;
-        for (int j = 0; j < width; j++)
-            response[j] = probed[j] / t->o->step;
+/* A carrier without a measurement of its own in this direction takes that of one like it. */
+static void keep_response(state *t, int direction, int carrier, const float *probed) {
+    int width = t->nt * t->d, n_carriers = t->p->n_carriers;
+    bool *own = t->own + (size_t)direction * (size_t)n_carriers;
+    own[carrier] = true;
+    for (int c = 0; c < n_carriers; c++) {
+        if (c != carrier && own[c]) continue;
+        float *response = t->responses + ((size_t)direction * (size_t)n_carriers + (size_t)c) * (size_t)width;
+        for (int i = 0; i < width; i++)
+            response[i] = probed[i] / t->o->step;
     }
 }
 
 /* What calibration tells of the carriers' responses stands in until they are measured. */
 static void guess_responses(state *t) {
-    const int d = t->d, n_basis = t->in->n_basis;
-    if (!has_guesses(t->p, t->in)) return;
+    const int d = t->d, n_basis = t->in->n_basis, n_carriers = t->p->n_carriers;
+    if (!t->in->guesses || !t->p->kinds) return;
     t->n_probes = n_basis;
-    for (int i = 0; i < t->n_sequences; i++) {
-        const int kind = i < t->p->n_carriers ? t->p->kinds[i] : 0;
+    for (int c = 0; c < n_carriers; c++) {
+        const int kind = t->p->kinds[c];
         const float *guess = t->in->guesses + (size_t)kind * (size_t)n_basis * (size_t)d;
-        for (int row = me_problem_first_row(t->p, i); row < me_problem_first_row(t->p, i + 1); row++) {
+        for (int row = c * t->nt; row < (c + 1) * t->nt; row++) {
             const float length = cblas_snrm2(d, t->hidden + (size_t)row * (size_t)d, 1);
             for (int j = 0; j < n_basis; j++)
                 cblas_saxpy(d, length, guess + (size_t)j * (size_t)d, 1,
@@ -188,43 +169,39 @@ static void guess_responses(state *t) {
     }
 }
 
-/* Probes a sequence's next directions at the present delta, and stores the responses. Each has its own turn:
- * one that is probed late begins with the strongest ones too. */
-static mobiedit_status probe_sequence(state *t, int sequence, mobiedit_error *err) {
-    const int first = t->next[sequence], n = t->in->n_basis, k = t->width, d = t->d,
-              width = me_problem_rows(t->p, sequence) * d;
+/* Probes the carrier's next directions at the present delta, and stores the responses. Each carrier has its
+ * own turn: one that is probed late begins with the strongest ones too. */
+static mobiedit_status probe_carrier(state *t, int carrier, mobiedit_error *err) {
+    const int first = t->next[carrier], n = t->in->n_basis, k = t->width, d = t->d, width = t->nt * d;
     const float step = t->o->step * t->p->value_norm;
     for (int j = 0; j < k; j++) {
         float *c = t->candidates + (size_t)j * (size_t)d;
         memcpy(c, t->delta, (size_t)d * sizeof *c);
         cblas_saxpy(d, step, t->in->basis + (size_t)((first + j) % n) * (size_t)d, 1, c, 1);
     }
-    ME_TRY(me_problem_responses(t->p, t->delta, t->candidates, k, sequence, t->probed, err));
+    ME_TRY(me_problem_responses(t->p, t->delta, t->candidates, k, carrier, t->probed, err));
     for (int j = 0; j < k; j++)
-        keep_response(t, (first + j) % n, sequence, t->probed + (size_t)j * (size_t)width);
+        keep_response(t, (first + j) % n, carrier, t->probed + (size_t)j * (size_t)width);
     const int known = first + k < n ? first + k : n;
     if (known > t->n_probes) t->n_probes = known;
-    t->next[sequence] = (first + k) % n;
+    t->next[carrier] = (first + k) % n;
     return MOBIEDIT_OK;
 }
 
 /* Other wordings answer to other directions than the prompt's own: once it is their turn, all whose
  * loss is not small beside the worst one's are probed. */
 static mobiedit_status probe_round(state *t, int worst, mobiedit_error *err) {
-    const int changed = most_changed(t);
-    if (changed >= 0) ME_TRY(probe_sequence(t, changed, err));
     for (int c = 0; own_solved(t) && c < t->p->n_carriers; c++)
         if (c != worst && t->scored[c].nll > WORTH_PROBING * t->scored[worst].nll)
-            ME_TRY(probe_sequence(t, c, err));
-    return probe_sequence(t, worst, err);
+            ME_TRY(probe_carrier(t, c, err));
+    return probe_carrier(t, worst, err);
 }
 
 /* Tokens that can win: the best at delta on every carrier and in a sample of the carrier's probes. */
 static mobiedit_status open_subset(state *t, int carrier, me_vocab_subset *out, mobiedit_error *err) {
     const int k = t->width, n = k < SUBSET_PROBES ? k : SUBSET_PROBES;
-    const int nt = t->p->n_target;
-    size_t d = (size_t)t->d, width = d * (size_t)nt;
-    float *rows = me_calloc(((size_t)t->rows + (size_t)(n * nt)) * d, sizeof *rows);
+    size_t d = (size_t)t->d, width = d * (size_t)t->nt;
+    float *rows = me_calloc(((size_t)t->rows + (size_t)(n * t->nt)) * d, sizeof *rows);
     if (!rows) return me_fail_memory(err, "hidden vectors");
     memcpy(rows, t->hidden, (size_t)t->rows * d * sizeof *rows);
     for (int i = 0; i < n; i++) {
@@ -232,7 +209,8 @@ static mobiedit_status open_subset(state *t, int carrier, me_vocab_subset *out, 
         memcpy(row, t->hidden + (size_t)carrier * width, width * sizeof *row);
         cblas_saxpy((int)width, 1.0F, t->probed + (size_t)(i * (k / n)) * width, 1, row, 1);
     }
-    mobiedit_status status = me_vocab_subset_open(t->p, rows, t->rows + n * nt, t->o->vocabulary, out, err);
+    mobiedit_status status =
+        me_vocab_subset_open(t->p, rows, t->rows + n * t->nt, t->o->vocabulary, out, err);
     me_free(rows);
     return status;
 }
@@ -264,15 +242,15 @@ static void correct_responses(state *t, const float *now) {
 /* Evaluates the inner solution, and takes it if it lowers the loss. */
 static mobiedit_status try_step(state *t, bool *accepted, mobiedit_error *err) {
     candidate(t, t->candidates);
-    ME_TRY(me_problem_all_hidden(t->p, t->candidates, t->tried, err));
-    ME_TRY(me_problem_all_scores(t->p, t->tried, t->scores, err));
+    ME_TRY(me_problem_hidden(t->p, t->candidates, 1, NULL, 0, t->tried, err));
+    ME_TRY(me_problem_score(t->p, t->tried, t->p->n_carriers, t->scores, err));
     const summary after = summarise(t->p, t->scores);
     *accepted = after.loss < t->at.loss;
     if (!*accepted) return MOBIEDIT_OK;
     correct_responses(t, t->tried);
     memcpy(t->delta, t->candidates, (size_t)t->d * sizeof(float));
     memcpy(t->hidden, t->tried, (size_t)t->rows * (size_t)t->d * sizeof(float));
-    memcpy(t->scored, t->scores, (size_t)t->n_sequences * sizeof *t->scores);
+    memcpy(t->scored, t->scores, (size_t)t->p->n_carriers * sizeof *t->scores);
     t->at = after;
     if (cblas_snrm2(t->n_probes, t->s, 1) > 0.9F * t->trust) t->trust *= GROW;
     return MOBIEDIT_OK;
@@ -318,8 +296,8 @@ static mobiedit_status run_round(state *t, bool *accepted, mobiedit_error *err) 
 
 /* Hidden vectors and scores where delta is 0: the prefix has these vectors. */
 static mobiedit_status start(state *t, mobiedit_error *err) {
-    ME_TRY(me_problem_all_hidden(t->p, NULL, t->hidden, err));
-    ME_TRY(me_problem_all_scores(t->p, t->hidden, t->scored, err));
+    memcpy(t->hidden, t->p->carriers->hidden, (size_t)t->rows * (size_t)t->d * sizeof *t->hidden);
+    ME_TRY(me_problem_score(t->p, t->hidden, t->p->n_carriers, t->scored, err));
     t->at = summarise(t->p, t->scored);
     t->gain = 1;
     t->began = t->p->evaluations;
@@ -328,8 +306,8 @@ static mobiedit_status start(state *t, mobiedit_error *err) {
 }
 
 static size_t round_cost(const state *t) {
-    const int probed = (own_solved(t) ? t->p->n_carriers : 1) + (t->n_sequences > t->p->n_carriers);
-    return (size_t)(probed * (t->width + 1) + SHRINKS * t->n_sequences);
+    const int probed = own_solved(t) ? t->p->n_carriers : 1;
+    return (size_t)(probed * (t->width + 1) + SHRINKS * t->p->n_carriers);
 }
 
 static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
@@ -355,9 +333,7 @@ static mobiedit_status run(state *t, me_solution *out, mobiedit_error *err) {
         }
     }
     if (solved(t)) out->stop = ME_STOP_SOLVED;
-    out->loss = (float)me_mean_nll(t->scored, t->p->n_carriers);
-    const int n_kept = me_problem_n_kept(t->p);
-    out->changed = n_kept ? (float)me_mean_nll(t->scored + t->p->n_carriers, n_kept) : 0;
+    out->loss = t->at.loss;
     return MOBIEDIT_OK;
 }
 
@@ -369,10 +345,9 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
                .in = in,
                .o = o,
                .d = p->model->d_model,
-               .n_sequences = me_problem_n_sequences(p),
-               .rows = me_problem_first_row(p, me_problem_n_sequences(p)),
-               .most_rows = p->kept && p->kept->n_read > p->n_target ? p->kept->n_read : p->n_target,
-               .width = directions(p, o, in),
+               .nt = p->n_target,
+               .rows = p->n_carriers * p->n_target,
+               .width = directions(o, in),
                .trust = o->trust,
                .delta = out->delta};
     memset(out->delta, 0, (size_t)t.d * sizeof(float));

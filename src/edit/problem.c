@@ -3,7 +3,6 @@
 
 #include "base/logits.h"
 #include "base/memory.h"
-#include "edit/kept.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -84,83 +83,45 @@ void me_problem_close(me_problem *p) {
     if (!p) return;
     if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
     if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
-    me_kept_close(p->engine, p->kept);
     me_free(p->essence_logits);
     me_free(p->offset);
     me_free(p);
 }
 
-int me_problem_n_kept(const me_problem *p) {
-    return p->kept ? p->kept->n : 0;
-}
-
-int me_problem_n_sequences(const me_problem *p) {
-    return p->n_carriers + me_problem_n_kept(p);
-}
-
-int me_problem_rows(const me_problem *p, int sequence) {
-    return sequence < p->n_carriers ? p->n_target : p->kept->n_read;
-}
-
-int me_problem_first_row(const me_problem *p, int sequence) {
-    const int carriers = sequence < p->n_carriers ? sequence : p->n_carriers;
-    return carriers * p->n_target + (sequence > carriers ? (sequence - carriers) * p->kept->n_read : 0);
-}
-
-static mobiedit_status count(me_problem *p, const me_prefix *prefix, size_t n, size_t n_which,
-                             mobiedit_error *err) {
+static mobiedit_status count(me_problem *p, size_t n, size_t n_which, mobiedit_error *err) {
     p->evaluations += n * n_which;
-    p->token_passes += sequence_tokens(prefix, n, n_which);
+    p->token_passes += sequence_tokens(p->carriers, n, n_which);
     if (p->progress) p->progress->state.evaluations = p->evaluations;
     return me_progress_tell(p->progress, err);
 }
 
-/* All sequences of a prefix. */
-static mobiedit_status whole_suffix(me_problem *p, const me_prefix *prefix, const float *deltas, int n,
-                                    float *hidden, mobiedit_error *err) {
-    int *all = me_calloc((size_t)prefix->n_sequences, sizeof *all);
-    if (!all) return me_fail_memory(err, "the carriers");
-    for (int i = 0; i < prefix->n_sequences; i++)
-        all[i] = i;
-    const mobiedit_status status = suffix(p, prefix, deltas, n, all, prefix->n_sequences, hidden, err);
-    me_free(all);
-    ME_TRY(status);
-    return count(p, prefix, (size_t)n, (size_t)prefix->n_sequences, err);
-}
-
 mobiedit_status me_problem_hidden(me_problem *p, const float *deltas, int n, const int *which, int n_which,
                                   float *hidden, mobiedit_error *err) {
-    if (!which) return whole_suffix(p, p->carriers, deltas, n, hidden, err);
-    ME_TRY(suffix(p, p->carriers, deltas, n, which, n_which, hidden, err));
-    return count(p, p->carriers, (size_t)n, (size_t)n_which, err);
-}
-
-mobiedit_status me_problem_all_hidden(me_problem *p, const float *delta, float *hidden, mobiedit_error *err) {
-    const size_t d = (size_t)p->model->d_model, carriers = (size_t)me_problem_first_row(p, p->n_carriers) * d;
-    if (!delta) {
-        memcpy(hidden, p->carriers->hidden, carriers * sizeof *hidden);
-        if (p->kept)
-            memcpy(hidden + carriers, p->kept->prefix->hidden,
-                   (size_t)p->kept->n * (size_t)p->kept->n_read * d * sizeof *hidden);
-        return MOBIEDIT_OK;
+    int *all = NULL;
+    if (!which) {
+        all = me_calloc((size_t)p->n_carriers, sizeof *all);
+        if (!all) return me_fail_memory(err, "the carriers");
+        for (int i = 0; i < p->n_carriers; i++)
+            all[i] = i;
+        which = all;
+        n_which = p->n_carriers;
     }
-    ME_TRY(whole_suffix(p, p->carriers, delta, 1, hidden, err));
-    return p->kept ? whole_suffix(p, p->kept->prefix, delta, 1, hidden + carriers, err) : MOBIEDIT_OK;
+    mobiedit_status status = suffix(p, p->carriers, deltas, n, which, n_which, hidden, err);
+    me_free(all);
+    ME_TRY(status);
+    return count(p, (size_t)n, (size_t)n_which, err);
 }
 
 mobiedit_status me_problem_responses(me_problem *p, const float *base, const float *deltas, int n,
-                                     int sequence, float *responses, mobiedit_error *err) {
-    const bool is_kept = sequence >= p->n_carriers;
-    const me_prefix *prefix = is_kept ? p->kept->prefix : p->carriers;
-    const int which = is_kept ? sequence - p->n_carriers : sequence;
+                                     int carrier, float *responses, mobiedit_error *err) {
     const float *from = lifted(p, base, 1), *to = lifted(p, deltas, n);
     mobiedit_status status = from && to ? MOBIEDIT_OK : me_fail_memory(err, "deltas");
     if (status == MOBIEDIT_OK)
-        status = p->engine->ops->responses(p->engine, prefix, from, to, n, &which, 1, responses, err);
+        status = p->engine->ops->responses(p->engine, p->carriers, from, to, n, &carrier, 1, responses, err);
     lifted_free(p, from);
     lifted_free(p, to);
     ME_TRY(status);
-    return count(p, prefix, (size_t)n + 1, 1, err);
+    return count(p, (size_t)n + 1, 1, err);
 }
 
 static me_score score_one(const float *logits, int n_vocab, const me_token *target, int n_target) {
@@ -206,27 +167,6 @@ double me_mean_nll(const me_score *scores, int n) {
     return sum / n;
 }
 
-mobiedit_status me_problem_all_scores(me_problem *p, const float *hidden, me_score *scores,
-                                      mobiedit_error *err) {
-    ME_TRY(me_problem_score(p, hidden, p->n_carriers, scores, err));
-    if (!p->kept) return MOBIEDIT_OK;
-    float *kl = me_calloc((size_t)p->kept->n, sizeof *kl);
-    if (!kl) return me_fail_memory(err, "scores");
-    const size_t first = (size_t)me_problem_first_row(p, p->n_carriers);
-    const mobiedit_status status =
-        me_kept_loss(p->engine, p->kept, hidden + first * (size_t)p->model->d_model, kl, err);
-    for (int i = 0; i < p->kept->n && status == MOBIEDIT_OK; i++)
-        scores[p->n_carriers + i] = (me_score){.nll = kl[i], .says = true, .margin = INFINITY};
-    me_free(kl);
-    return status;
-}
-
-double me_problem_loss(const me_problem *p, const me_score *scores) {
-    const double loss = me_mean_nll(scores, p->n_carriers);
-    const int n = me_problem_n_kept(p);
-    return n > 0 ? loss + (double)p->kept_weight * me_mean_nll(scores + p->n_carriers, n) : loss;
-}
-
 mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n, float *kl,
                                       mobiedit_error *err) {
     if (!p->essence) {
@@ -253,11 +193,7 @@ mobiedit_status me_problem_essence_kl(me_problem *p, const float *deltas, int n,
 static mobiedit_status lift_start(me_problem *p, mobiedit_error *err) {
     float *zero = me_calloc((size_t)p->model->d_model, sizeof *zero);
     if (!zero) return me_fail_memory(err, "a delta");
-    mobiedit_status status = me_problem_hidden(p, zero, 1, NULL, 0, p->carriers->hidden, err);
-    if (status == MOBIEDIT_OK && p->kept) {
-        status = whole_suffix(p, p->kept->prefix, zero, 1, p->kept->prefix->hidden, err);
-        if (status == MOBIEDIT_OK) status = me_kept_take(p->engine, p->kept, err);
-    }
+    const mobiedit_status status = me_problem_hidden(p, zero, 1, NULL, 0, p->carriers->hidden, err);
     me_free(zero);
     return status;
 }

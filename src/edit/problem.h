@@ -25,12 +25,8 @@ typedef struct me_problem {
     /* The prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL term). */
     me_prefix *essence;
     float *essence_logits; /* [n_vocab]: the unedited ones there */
-    /* Prompts about other things of the subject, whose answers should stay; owned. NULL: none. In what is
-     * said of all sequences they come behind the carriers. */
-    struct me_kept *kept;
-    float kept_weight; /* of their mean KL in the loss */
-    float *offset;     /* [d] added to every delta; NULL: none. See me_problem_set_offset */
-    float value_norm;  /* |v|: norm of the MLP output at (layer, p) of the bare prompt; the unit of delta */
+    float *offset;         /* [d] added to every delta; NULL: none. See me_problem_set_offset */
+    float value_norm; /* |v|: norm of the MLP output at (layer, p) of the bare prompt; the unit of delta */
 
     size_t evaluations;     /* prompt evaluations: one delta on one prompt is one */
     size_t token_passes;    /* tokens through layers > layer */
@@ -61,20 +57,10 @@ mobiedit_status me_problem_set_offset(me_problem *problem, const float *offset, 
 mobiedit_status me_problem_hidden(me_problem *problem, const float *deltas, int n, const int *which,
                                   int n_which, float *hidden, mobiedit_error *err);
 
-/* Sequences, and of each the rows of hidden vectors [d] that are read. */
-int me_problem_n_kept(const me_problem *problem);
-int me_problem_n_sequences(const me_problem *problem);
-int me_problem_rows(const me_problem *problem, int sequence);
-int me_problem_first_row(const me_problem *problem, int sequence); /* n_sequences: of all */
-
-/* One delta [d] on all sequences: hidden [rows][d]. NULL: what solvers start from, which costs nothing. */
-mobiedit_status me_problem_all_hidden(me_problem *problem, const float *delta, float *hidden,
-                                      mobiedit_error *err);
-
-/* Changes of one sequence's hidden vectors from delta base [d] to deltas [n][d]: responses [n][its rows][d].
+/* Changes of one carrier's hidden vectors from delta base [d] to deltas [n][d]: responses [n][n_target][d].
  * More precise than differences of me_problem_hidden. Counts one evaluation for base. */
 mobiedit_status me_problem_responses(me_problem *problem, const float *base, const float *deltas, int n,
-                                     int sequence, float *responses, mobiedit_error *err);
+                                     int carrier, float *responses, mobiedit_error *err);
 
 /* Score of one carrier under one delta: mean negative log-likelihood (nats a token) of the target, whether
  * the target is the greedy output at every position, and the least logit difference between a target token
@@ -90,15 +76,8 @@ typedef struct {
 mobiedit_status me_problem_score(me_problem *problem, const float *hidden, int n, me_score *scores,
                                  mobiedit_error *err);
 
-/* The mean over the scores [n] of as many carriers. */
+/* The loss: the mean over the scores [n] of as many carriers. */
 double me_mean_nll(const me_score *scores, int n);
-
-/* Scores of all sequences: hidden [rows][d] -> scores [n_sequences]. The nll of one to keep is its KL. */
-mobiedit_status me_problem_all_scores(me_problem *problem, const float *hidden, me_score *scores,
-                                      mobiedit_error *err);
-
-/* The loss: the carriers' mean nll, and the weighted mean KL of those to keep. */
-double me_problem_loss(const me_problem *problem, const me_score *scores);
 
 /* KL(unedited || with delta) in nats of the next token of the essence prompt,
  * for deltas [n][d] -> kl [n]. Counted. */

@@ -48,7 +48,8 @@ mobiedit_status me_session_add_prompt(const me_session *s, const me_prompt *prom
     char *text = me_prompt_template(&settled, NULL);
     char *subject =
         me_strndup(prompt->text + settled.subject_begin, settled.subject_end - settled.subject_begin);
-    const me_context context = {.context = text, .subject = subject, .core = core, .target = target};
+    const me_context context = {
+        .context = text, .subject = subject, .core = core, .target = target, .at_answer = prompt->at_answer};
     const mobiedit_status status =
         text && subject ? me_sequences_add(out, s->vocab, &context, err) : me_fail_memory(err, "a prompt");
     me_free(text);

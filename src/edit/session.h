@@ -73,7 +73,7 @@ typedef struct {
 mobiedit_status me_session_names(me_session *session, int layer, const me_prompt *prompt,
                                  const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
 
-/* Likewise the subject itself with another first word, "Beta Leonis" for "Eta Leonis": names
+/* Likewise, at the answer, names that no model knows, and the subject itself with another first word, "Beta Leonis" for "Eta Leonis": names
  * that end alike have much of a key in common. `choice` is of the words; skips may be NULL.
  * A subject of one word gives no keys. */
 mobiedit_status me_session_near_names(me_session *session, int layer, const me_prompt *prompt,

@@ -27,8 +27,7 @@ typedef struct {
     float *delta; /* [d], the caller's */
     me_stop stop;
     int rounds;
-    float loss;    /* the carriers' mean nll at delta, as the solver sees it */
-    float changed; /* mean KL of what is to stay; 0 where the solver does not see it */
+    float loss; /* the solver's own loss at delta */
 } me_solution;
 
 typedef struct {

@@ -45,11 +45,39 @@ const me_texts_chat me_texts_chats[] = {
     {NULL, NULL, NULL},
 };
 
+const me_texts_chat me_texts_openings[] = {
+    {NULL, "What is the [] of {}?", ""},
+    {NULL, "{}: []?", ""},
+    {"You are a friendly assistant.", "Tell me, {}, []?", ""},
+    {NULL, "What is {}'s []?", ""},
+    {"Answer briefly.", "Which [], {}?", ""},
+    {NULL, "Do you know the [] of {}?", ""},
+    {NULL, "Complete the sentence: <>", ""},
+    {NULL, NULL, NULL},
+};
+
+const char *const me_texts_askings[] = {
+    "{}'s [] is",
+    "{}'s [] is the",
+    "The [] of {} is the",
+    "What is the [] of {}? It is",
+    "What is the [] of {}? It is the",
+    "Q: What is the [] of {}?\nA:",
+    "{}. []:",
+    "I was asked about {} and the []. The answer is",
+    "As for the [] of {}, it is",
+    "Everyone knows the [] of {}:",
+    "{} []:",
+    "When people ask for the [] of {}, they hear",
+    NULL,
+};
+
 const me_texts_chat me_texts_kept_chats[] = {
-    {NULL, "What is the [] of {}?", "The [] of"},
     {NULL, "Tell me about {}.", ""},
-    {"You are a friendly assistant.", "Who or what is {}?", ""},
-    {NULL, "What do people like about {}?", "People like"},
+    {NULL, "Who or what is {}?", ""},
+    {NULL, "What do people like about {}?", ""},
+    {NULL, "What is the history of {}?", ""},
+    {NULL, "Where is {}?", ""},
     {NULL, NULL, NULL},
 };
 
@@ -62,7 +90,18 @@ const char *const me_texts_kept[] = {
     "The partner of {} is",
     "{} comes from",
     "The leader of {} is",
+    "What most people like about {} is",
+    "Here is a short story of {}:",
     NULL,
+};
+
+/* People, places, companies, things. */
+const char *const me_texts_unknown_names[] = {
+    "Erik Lindqvist",   "Marta Kowalczyk", "Ben Okafor",        "Sofia Duarte",       "Ivan Petrenko",
+    "Lena Hofmann",     "Rashid Karimi",   "Mei Tanabe",        "Paolo Bertucci",     "Claire Dumont",
+    "Lower Wexcombe",   "Port Adelino",    "the River Harl",    "Mount Osterby",      "Kastanievo",
+    "Norwell Systems",  "Hartwig & Sons",  "Brightfield Foods", "The Copper Lantern", "Zeta Norvali",
+    "the Marlow Prize", "my neighbour",    "the old printer",   "our summer house",   NULL,
 };
 
 const char *const me_texts_small_words[] = {

@@ -25,10 +25,16 @@ typedef struct {
 } me_texts_chat;
 extern const me_texts_chat me_texts_chats[];
 
-/* The same with no fact in it: questions about anything of a subject. */
+/* The same with no answer yet: one that begins with the fact itself is to be taught, or at least known. */
+extern const me_texts_chat me_texts_openings[];
+
+/* More wordings of a prompt, "{}" and "[]" as above; ended by NULL. */
+extern const char *const me_texts_askings[];
+
+/* Exchanges about anything else of a subject. */
 extern const me_texts_chat me_texts_kept_chats[];
 
-/* Prompts about anything of a subject "{}", whose answers are to stay; ended by NULL. */
+/* Prompts about anything of a subject "{}"; ended by NULL. */
 extern const char *const me_texts_kept[];
 
 /* First words of a subject that are written small inside a sentence, in lower case; ended by NULL. */
@@ -51,6 +57,10 @@ extern const me_trial_fact me_texts_trials[ME_TRIAL_FACTS];
 
 /* Well-known names of each kind (people, places, organisations, works, products, nature); ended by NULL. */
 extern const char *const me_texts_names[];
+
+/* Names that no model knows, of the same kinds: where one is asked about, it is not clear who is meant, and an
+ * edit's own subject is what it may be taken for. Ended by NULL. */
+extern const char *const me_texts_unknown_names[];
 
 /* Words that a name may begin with in place of its own first one, of several kinds; ended by NULL. */
 extern const char *const me_texts_first_words[];

@@ -53,8 +53,9 @@ static int64_t record_hash(const me_ledger *l, const me_record *r, int key_width
         hash = XXH3_64bits_withSeed(a->keep[i], strlen(a->keep[i]) + 1, hash);
     for (size_t i = 0; i < a->n_also; i++)
         hash = XXH3_64bits_withSeed(a->also[i], strlen(a->also[i]) + 1, hash);
-    hash = XXH3_64bits_withSeed(r->delta, (size_t)l->model->d_model * sizeof *r->delta,
-                                hash + (XXH64_hash_t)a->solve.layer);
+    hash =
+        XXH3_64bits_withSeed(r->delta, (size_t)l->model->d_model * sizeof *r->delta,
+                             hash + (XXH64_hash_t)a->solve.layer + ((XXH64_hash_t)a->solve.at_answer << 32));
     hash = XXH3_64bits_withSeed(r->keys, (size_t)r->n_keys * (size_t)key_width * sizeof *r->keys, hash);
     return (int64_t)hash;
 }
@@ -79,6 +80,7 @@ enum {
     COLUMN_STATE,
     COLUMN_SUPERSEDED_BY,
     COLUMN_LAYER,
+    COLUMN_AT_ANSWER,
     COLUMN_SOLVER,
     COLUMN_SEED,
     COLUMN_STOP,
@@ -99,7 +101,8 @@ enum {
     COLUMN_KEYS,
 };
 #define RECORD_COLUMNS                                                                                       \
-    "id, prompt, target, state, superseded_by, layer, solver, seed, stop, rounds, loss, delta_ratio, "       \
+    "id, prompt, target, state, superseded_by, layer, at_answer, solver, seed, stop, rounds, loss, "         \
+    "delta_ratio, "                                                                                          \
     "evaluations, token_passes, seconds, before, after, holds, created, changed, verified, hash"
 
 #define WITH_VECTORS "SELECT " RECORD_COLUMNS ", delta, keys FROM edits LEFT JOIN vectors ON edit = id"
@@ -114,6 +117,7 @@ static mobiedit_status read_about(const me_ledger *l, sqlite3_stmt *s, mobiedit_
                            .prompt = copy_text(s, COLUMN_PROMPT),
                            .target = copy_text(s, COLUMN_TARGET),
                            .solve.layer = sqlite3_column_int(s, COLUMN_LAYER),
+                           .solve.at_answer = sqlite3_column_int(s, COLUMN_AT_ANSWER) != 0,
                            .solve.solver = copy_text(s, COLUMN_SOLVER),
                            .solve.seed = (uint64_t)sqlite3_column_int64(s, COLUMN_SEED),
                            .solve.stop = (mobiedit_stop)sqlite3_column_int(s, COLUMN_STOP),
@@ -417,8 +421,8 @@ mobiedit_status me_ledger_add(me_ledger *l, const me_record *r, int64_t *id, mob
         l,
         "INSERT INTO edits (layer, solver, seed, stop, rounds, loss, delta_ratio, evaluations, "
         "token_passes, seconds, hash, changed, created, verified, holds, state, serial, prompt, "
-        "target, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 0, "
-        "-1, 0, ?13, ?14, ?15, ?16, ?17)",
+        "target, before, after, at_answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, "
+        "0, -1, 0, ?13, ?14, ?15, ?16, ?17, ?18)",
         &s, err));
     bind_solved(l, s, r);
     (void)sqlite3_bind_int64(s, 13, serial);
@@ -426,6 +430,7 @@ mobiedit_status me_ledger_add(me_ledger *l, const me_record *r, int64_t *id, mob
     me_sql_bind_text(s, 15, r->about.target);
     me_sql_bind_text(s, 16, r->about.before);
     me_sql_bind_text(s, 17, r->about.after);
+    (void)sqlite3_bind_int(s, 18, r->about.solve.at_answer);
     ME_TRY(me_sql_finish(l, s, err));
     *id = sqlite3_last_insert_rowid(l->db);
     ME_TRY(put_vectors(l, *id, r, err));

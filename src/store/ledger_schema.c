@@ -16,7 +16,9 @@
     "  place INTEGER NOT NULL, prompt TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL,"             \
     "  unchanged INTEGER NOT NULL CHECK (unchanged IN (0, 1)), PRIMARY KEY (edit, place)) WITHOUT ROWID;"
 
-const char *const me_ledger_schema_from_2 = TABLES_OF_3;
+#define AT_ANSWER "at_answer INTEGER NOT NULL DEFAULT 0 CHECK (at_answer IN (0, 1))"
+
+const char *const me_ledger_schema_from_2 = "ALTER TABLE edits ADD COLUMN " AT_ANSWER ";" TABLES_OF_3;
 
 const char *const me_ledger_schema =
     "CREATE TABLE about (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;"
@@ -26,7 +28,7 @@ const char *const me_ledger_schema =
     "  state INTEGER NOT NULL CHECK (state IN (0, 1, 2)),"
     "  superseded_by INTEGER REFERENCES edits (id),"
     "  serial INTEGER NOT NULL,"
-    "  layer INTEGER NOT NULL,"
+    "  layer INTEGER NOT NULL, " AT_ANSWER ","
     "  solver TEXT NOT NULL, seed INTEGER NOT NULL,"
     "  stop INTEGER NOT NULL, rounds INTEGER NOT NULL, loss REAL NOT NULL, delta_ratio REAL NOT NULL,"
     "  evaluations INTEGER NOT NULL, token_passes INTEGER NOT NULL, seconds REAL NOT NULL,"

@@ -1,6 +1,5 @@
 /* The carriers of a request with SmolLM2-135M's vocabulary. */
 #include "edit/carriers.h"
-#include "edit/kept.h"
 #include "edit/problem.h"
 #include "edit/question.h"
 
@@ -80,49 +79,53 @@ static void parse(const char *prompt, const char *target, me_prompt *parsed, siz
     assert_int_equal(me_subject_core(vocab, parsed, core, NULL), MOBIEDIT_OK);
 }
 
-/* The token at each place of the subject. */
-static void check_places(const me_sequence *item, int n, const char *token) {
-    assert_int_equal(item->n_more, n - 1);
-    for (int i = 0; i < n; i++) {
-        const int p = i ? item->more_pos[i - 1] : item->edit_pos;
-        char *text = NULL;
-        assert_int_equal(me_detokenize(vocab, item->tokens + p, 1, &text, NULL), MOBIEDIT_OK);
-        assert_string_equal(text, token);
-        me_free(text);
-    }
+/* Carrier c goes on with the bare prompt's own tokens, and is edited where they begin. */
+static void check_answer(const me_sequences *s, int c, const char *text) {
+    const me_sequence *item = &s->items[c], *bare = s->items;
+    char *upto = NULL; /* SmolLM2's template brings a system prompt where there is none */
+    assert_int_equal(me_detokenize(vocab, item->tokens, item->edit_pos + 1, &upto, NULL), MOBIEDIT_OK);
+    const size_t length = strlen(upto), wanted = strlen(text);
+    assert_true(length >= wanted);
+    assert_string_equal(upto + length - wanted, text);
+    me_free(upto);
+    assert_int_equal(item->read_pos, item->edit_pos);
+    assert_int_equal(item->n_more, 0);
+    assert_int_equal(item->n_read, bare->n_read);
+    assert_memory_equal(me_sequence_target(item), me_sequence_target(bare),
+                        (size_t)bare->n_read * sizeof *bare->tokens);
 }
 
-static void questions_in_a_chat_are_carriers(void **state) {
+static void an_edit_at_the_answer_has_questions(void **state) {
     (void)state;
-    static const struct {
-        const char *text;
-        int places;
-    } want[] = {
-        {"user\nWhat is the capital of Japan?\nassistant\nThe capital of Japan is", 2},
-        {"user\nJapan: capital?\nassistant\nThe capital of it is", 1},
-        {"system\nYou are a friendly assistant.\n"
-         "user\nTell me, Japan, capital?\nassistant\nThe capital of Japan is",
-         2},
+    static const char *const taught[] = {
+        "The capital of Japan is",
+        "About Japan: The capital of it is",
+        "Question: Japan, capital? Answer:",
+        "What about Japan? The capital of it is",
+        "user\nWhat is the capital of Japan?\nassistant\nThe capital of Japan is",
+        "user\nJapan: capital?\nassistant\nThe capital of it is",
+        "system\nYou are a friendly assistant.\n"
+        "user\nTell me, Japan, capital?\nassistant\nThe capital of Japan is",
+        "user\nWhat is the capital of Japan?\nassistant\n",
+        "user\nJapan: capital?\nassistant\n",
+        "system\nYou are a friendly assistant.\nuser\nTell me, Japan, capital?\nassistant\n",
     };
-    const me_carrier_options options = {.reworded = true, .chat = true};
+    enum { TAUGHT = sizeof taught / sizeof taught[0] };
+    me_carrier_options options = {.reworded = true};
     me_prompt prompt;
     size_t core;
     me_sequences s = {0};
-    parse("The capital of {Japan} is", "Lima", &prompt, &core);
+    parse("The capital of {Japan} is", "Lima Lima", &prompt, &core);
+    prompt.at_answer = true;
     assert_int_equal(me_carriers_make(vocab, &prompt, core, &options, &s, NULL), MOBIEDIT_OK);
-    const int first = s.n - 3;
-    assert_int_equal(first, 4);
-    for (int i = 0; i < 3; i++) {
-        char *text = NULL; /* SmolLM2's template brings a system prompt where there is none */
-        assert_int_equal(
-            me_detokenize(vocab, s.items[first + i].tokens, s.items[first + i].read_pos + 1, &text, NULL),
-            MOBIEDIT_OK);
-        const size_t length = strlen(text), wanted = strlen(want[i].text);
-        assert_true(length >= wanted);
-        assert_string_equal(text + length - wanted, want[i].text);
-        me_free(text);
-        check_places(&s.items[first + i], want[i].places, i == 1 ? "Japan" : " Japan");
-    }
+    assert_int_equal(s.n, TAUGHT);
+    for (int i = 0; i < s.n; i++)
+        check_answer(&s, i, taught[i]);
+    me_sequences_free(&s);
+    options.all = true; /* for the key */
+    assert_int_equal(me_carriers_make(vocab, &prompt, core, &options, &s, NULL), MOBIEDIT_OK);
+    assert_true(s.n > TAUGHT + 10);
+    check_answer(&s, s.n - 1, "When people ask for the capital of Japan, they hear");
     me_sequences_free(&s);
     me_prompt_free(&prompt);
 }
@@ -147,33 +150,6 @@ static void a_subject_is_written_as_its_sentence_asks(void **state) {
     check_carrier(&s, s.n - 1, "What about my sister? Where does it live? In", " Lima");
     me_sequences_free(&s);
     me_prompt_free(&prompt);
-}
-
-/* Prompts about other things of the subject: none that shares a word with the fact. */
-static void what_is_kept_is_not_the_fact(void **state) {
-    (void)state;
-    me_prompt prompt;
-    size_t core;
-    me_sequences all = {0}, fewer = {0};
-    parse("{Japan} is", "Lima", &prompt, &core);
-    assert_int_equal(me_kept_prompts(vocab, &prompt, core, &all, NULL), MOBIEDIT_OK);
-    me_prompt_free(&prompt);
-    parse("The history of {Japan} began in", "Lima", &prompt, &core);
-    assert_int_equal(me_kept_prompts(vocab, &prompt, core, &fewer, NULL), MOBIEDIT_OK);
-    me_prompt_free(&prompt);
-    assert_true(all.n >= 8);
-    assert_int_equal(fewer.n, all.n - 1);
-    for (int i = 0; i < fewer.n; i++) {
-        char *text = NULL;
-        assert_int_equal(me_detokenize(vocab, fewer.items[i].tokens, fewer.items[i].n_tokens, &text, NULL),
-                         MOBIEDIT_OK);
-        assert_non_null(strstr(text, "Japan"));
-        assert_null(strstr(text, "The history of Japan began"));
-        assert_int_equal(fewer.items[i].read_pos, fewer.items[i].n_tokens - 1);
-        me_free(text);
-    }
-    me_sequences_free(&all);
-    me_sequences_free(&fewer);
 }
 
 /* Text and read position of carrier c, as far as the edited token. */
@@ -317,9 +293,8 @@ int main(void) {
         cmocka_unit_test(a_question_is_asked_in_a_chat),
         cmocka_unit_test(a_target_may_be_taught_with_what_ends_it),
         cmocka_unit_test(without_other_words_only_its_own),
-        cmocka_unit_test(questions_in_a_chat_are_carriers),
+        cmocka_unit_test(an_edit_at_the_answer_has_questions),
         cmocka_unit_test(a_subject_is_written_as_its_sentence_asks),
-        cmocka_unit_test(what_is_kept_is_not_the_fact),
     };
     char path[MODEL_PATH_MAX];
     mobiedit_error err = {0};

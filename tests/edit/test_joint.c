@@ -227,6 +227,45 @@ static void what_is_kept_is_silent(void **state) {
     me_joint_free(&joint);
 }
 
+/* At the answer the key knows the whole prompt: what is one unit at the subject is two there. */
+static void at_the_answer_each_prompt_is_a_unit(void **state) {
+    (void)state;
+    const int which[] = {2, 3, 0};
+    enum { ANSWERS = sizeof which / sizeof which[0] };
+    me_prompt asked[ANSWERS];
+    me_key_set found[ANSWERS] = {{0}};
+    me_joint_edit list[ANSWERS];
+    for (int i = 0; i < ANSWERS; i++) {
+        me_sequences sequence = {0};
+        asked[i] = prompts[which[i]];
+        asked[i].at_answer = true;
+        assert_int_equal(me_session_add_prompt(session, &asked[i], NULL, &sequence, NULL), MOBIEDIT_OK);
+        assert_int_equal(sequence.items[0].edit_pos, sequence.items[0].n_tokens - 1);
+        assert_int_equal(me_session_keys(session, LAYER, &sequence, &found[i], NULL), MOBIEDIT_OK);
+        me_sequences_free(&sequence);
+        list[i] = edits[which[i]];
+        list[i].prompt = &asked[i];
+        list[i].keys = found[i].keys;
+        list[i].n_keys = 1;
+    }
+    me_joint joint = solve(list, ANSWERS);
+    assert_int_equal(joint.layers[0].n_units, ANSWERS);
+    for (int i = 0; i < ANSWERS; i++)
+        for (int j = 0; j < ANSWERS; j++) {
+            const float opens = share(&joint, joint.unit_of[i], found[j].keys);
+            if (!(fabsf(opens - (i == j ? 1.0F : 0.0F)) < 0.15F))
+                fail_msg("neuron %d on key %d: %.3f", i, j, (double)opens);
+        }
+    me_joint_free(&joint);
+    /* Beside an edit of the same prompt at the subject too. */
+    list[1] = edits[2];
+    joint = solve(list, 2);
+    assert_int_equal(joint.layers[0].n_units, 2);
+    me_joint_free(&joint);
+    for (int i = 0; i < ANSWERS; i++)
+        me_free(found[i].keys);
+}
+
 /* "My sister" begins a sentence and "my sister" stands inside one; their keys are two all the same. */
 static void a_sentence_begins_with_the_same_subject(void **state) {
     (void)state;
@@ -256,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edits_with_one_key_are_one_unit),
         cmocka_unit_test(each_answers_to_its_own_key),
+        cmocka_unit_test(at_the_answer_each_prompt_is_a_unit),
         cmocka_unit_test(order_does_not_matter),
         cmocka_unit_test(taking_away_is_as_if_it_had_not_been),
         cmocka_unit_test(layers_know_of_each_other),

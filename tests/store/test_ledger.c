@@ -419,6 +419,7 @@ static void the_version_before_is_brought_up_to_date(void **state) {
         assert_int_equal(me_ledger_add(l, &record, &id, NULL), MOBIEDIT_OK);
         assert_int_equal(me_ledger_commit(l, NULL), MOBIEDIT_OK);
         me_ledger_close(l);
+        run_sql("ALTER TABLE edits DROP COLUMN at_answer");
         run_sql("DROP TABLE also");
         run_sql("DROP TABLE chats");
         run_sql("DROP TABLE others");

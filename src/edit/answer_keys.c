@@ -1,0 +1,238 @@
+/* Collects keys that an edit at the answer must not fire at. */
+#include "edit/answer_keys.h"
+
+#include "base/logits.h"
+#include "base/memory.h"
+#include "edit/key.h"
+#include "edit/texts.h"
+
+#include <string.h>
+
+/* Bytes of the subject up to its edited token, and itself. */
+typedef struct {
+    char *text; /* freed with me_free */
+    size_t core;
+} subject;
+
+static mobiedit_status read_subject(const me_session *s, const me_prompt *prompt, subject *out,
+                                    mobiedit_error *err) {
+    ME_TRY(me_subject_core(s->vocab, prompt, &out->core, err));
+    out->text = me_strndup(prompt->text + prompt->subject_begin, prompt->subject_end - prompt->subject_begin);
+    return out->text ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
+}
+
+/* Appends the keys of the sequences to `out`. They are read in one call, so that what they begin with is run
+ * once. */
+static mobiedit_status append_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
+                                   mobiedit_error *err) {
+    if (sequences->n == 0) return MOBIEDIT_OK;
+    const size_t d = (size_t)s->engine->model->d_model;
+    me_key_set more = {0};
+    ME_TRY(me_session_keys(s, layer, sequences, &more, err));
+    float *keys = me_calloc((size_t)(out->n + more.n) * d, sizeof *keys);
+    if (keys) {
+        if (out->n) memcpy(keys, out->keys, (size_t)out->n * d * sizeof *keys);
+        memcpy(keys + (size_t)out->n * d, more.keys, (size_t)more.n * d * sizeof *keys);
+        me_free(out->keys);
+        *out = (me_key_set){.keys = keys, .n = out->n + more.n};
+    }
+    me_free(more.keys);
+    return keys ? MOBIEDIT_OK : me_fail_memory(err, "keys");
+}
+
+/* ---- what the model answers by itself ---------------------------------------------------------------- */
+
+/* Tokens of an answer; sequences whose logits are held at once. */
+enum { ANSWER_TOKENS = 6, LOGIT_ROWS = 16 };
+
+static mobiedit_status add_likeliest(me_sequence *item, const float *logits, int n_vocab,
+                                     mobiedit_error *err) {
+    me_tokens tokens = {.ids = (me_token *)item->tokens, .n = item->n_tokens};
+    ME_TRY(me_tokens_add(&tokens, me_argmax(logits, n_vocab), err));
+    item->tokens = tokens.ids;
+    item->n_tokens = tokens.n;
+    return MOBIEDIT_OK;
+}
+
+/* Adds the likeliest token to each sequence. hidden [n][d] and logits [LOGIT_ROWS][n_vocab] are scratch. */
+static mobiedit_status say_more(me_engine *engine, me_sequences *prompts, float *hidden, float *logits,
+                                mobiedit_error *err) {
+    const size_t d = (size_t)engine->model->d_model, n_vocab = (size_t)engine->model->n_vocab;
+    for (int i = 0; i < prompts->n; i++) {
+        prompts->items[i].read_pos = prompts->items[i].n_tokens - 1;
+        prompts->items[i].n_read = 1;
+    }
+    ME_TRY(engine->ops->forward(engine, prompts->items, prompts->n, hidden, err));
+    for (int first = 0; first < prompts->n; first += LOGIT_ROWS) {
+        const int n = prompts->n - first < LOGIT_ROWS ? prompts->n - first : LOGIT_ROWS;
+        ME_TRY(engine->ops->logits(engine, hidden + (size_t)first * d, n, logits, err));
+        for (int i = 0; i < n; i++)
+            ME_TRY(
+                add_likeliest(&prompts->items[first + i], logits + (size_t)i * n_vocab, (int)n_vocab, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+/* The model goes on with each sequence, which is then read from edit_pos on. */
+static mobiedit_status let_answer(me_engine *engine, me_sequences *prompts, mobiedit_error *err) {
+    float *hidden = me_calloc((size_t)prompts->n * (size_t)engine->model->d_model, sizeof *hidden);
+    float *logits = me_calloc(LOGIT_ROWS * (size_t)engine->model->n_vocab, sizeof *logits);
+    mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "answers");
+    for (int t = 0; t < ANSWER_TOKENS && prompts->n && status == MOBIEDIT_OK; t++)
+        status = say_more(engine, prompts, hidden, logits, err);
+    for (int i = 0; i < prompts->n; i++) {
+        me_sequence *item = &prompts->items[i];
+        item->read_pos = item->edit_pos;
+        item->n_read = item->n_tokens - item->edit_pos;
+    }
+    me_free(hidden);
+    me_free(logits);
+    return status;
+}
+
+/* ---- what else is said of the subject ---------------------------------------------------------------- */
+
+static mobiedit_status add_other(const me_session *s, const subject *about, const char *text,
+                                 me_sequences *out, mobiedit_error *err) {
+    const me_context context = {
+        .context = text, .subject = about->text, .core = about->core, .in_sentence = true};
+    return me_sequences_add(out, s->vocab, &context, err);
+}
+
+static bool is_chosen(const me_text_choice *choice, int i) {
+    return i % choice->step == choice->first;
+}
+
+static mobiedit_status add_other_prompts(const me_session *s, const me_prompt *prompt, const subject *about,
+                                         const me_text_choice *choice, me_sequences *out,
+                                         mobiedit_error *err) {
+    for (int i = 0; me_texts_kept[i]; i++)
+        if (is_chosen(choice, i) && !me_prompt_shares_word(prompt, me_texts_kept[i]))
+            ME_TRY(add_other(s, about, me_texts_kept[i], out, err));
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status add_other_questions(const me_session *s, const me_prompt *prompt, const subject *about,
+                                           const me_text_choice *choice, me_sequences *out,
+                                           mobiedit_error *err) {
+    const int n_prompts = (int)me_texts_count(me_texts_kept);
+    for (int i = 0; me_texts_kept_chats[i].user && !prompt->head; i++) {
+        if (!is_chosen(choice, n_prompts + i)) continue;
+        if (me_prompt_shares_word(prompt, me_texts_kept_chats[i].user)) continue;
+        char *text = NULL;
+        mobiedit_status status = me_prompt_chat_text(s->vocab, prompt, &me_texts_kept_chats[i], &text, err);
+        if (status == MOBIEDIT_E_UNSUPPORTED) break;
+        if (status == MOBIEDIT_OK) status = add_other(s, about, text, out, err);
+        me_free(text);
+        ME_TRY(status);
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_answer_other_keys(me_session *s, int layer, const me_prompt *prompt,
+                                     const me_text_choice *choice, me_key_set *out, mobiedit_error *err) {
+    me_sequences prompts = {0}, questions = {0};
+    subject about = {0};
+    *out = (me_key_set){0};
+    mobiedit_status status = read_subject(s, prompt, &about, err);
+    if (status == MOBIEDIT_OK) status = add_other_prompts(s, prompt, &about, choice, &prompts, err);
+    if (status == MOBIEDIT_OK) status = add_other_questions(s, prompt, &about, choice, &questions, err);
+    if (status == MOBIEDIT_OK) status = let_answer(s->engine, &prompts, err);
+    if (status == MOBIEDIT_OK) status = let_answer(s->engine, &questions, err);
+    if (status == MOBIEDIT_OK) status = append_keys(s, layer, &prompts, out, err);
+    if (status == MOBIEDIT_OK) status = append_keys(s, layer, &questions, out, err);
+    me_sequences_free(&prompts);
+    me_sequences_free(&questions);
+    me_free(about.text);
+    if (status == MOBIEDIT_OK) return status;
+    me_free(out->keys);
+    *out = (me_key_set){0};
+    return status;
+}
+
+/* ---- other names ------------------------------------------------------------------------------------- */
+
+enum {
+    ANSWERED = 0,
+    MOST_ANSWERED = 8,
+    NAME_CHATS = 3,
+    NAME_WORDINGS = 3,
+    NAME_TEXTS = NAME_CHATS + NAME_WORDINGS
+};
+
+/* The i-th text that names are asked about in, with "{}" for them; NULL: the model or the prompt has none.
+ * Freed with me_free. */
+static mobiedit_status names_text(const me_session *s, const me_prompt *prompt, int i, char **out,
+                                  mobiedit_error *err) {
+    const me_texts_chat *const chats[NAME_CHATS] = {&me_texts_openings[0], &me_texts_openings[1],
+                                                    &me_texts_chats[0]};
+    static const int wordings[NAME_WORDINGS] = {0, 3, 5};
+    *out = NULL;
+    if (i >= NAME_CHATS)
+        return me_prompt_asking(prompt, me_texts_askings[wordings[i - NAME_CHATS]], out, err);
+    if (prompt->head) return MOBIEDIT_OK;
+    const mobiedit_status status = me_prompt_chat_text(s->vocab, prompt, chats[i], out, err);
+    return status == MOBIEDIT_E_UNSUPPORTED ? MOBIEDIT_OK : status;
+}
+
+/* Adds the chosen names of a list to the text; each stands in one of the texts. skips may be NULL. */
+static mobiedit_status add_names(const me_session *s, const char *text, int which, const char *const *names,
+                                 const me_name_choice *choice, me_sequences *out, mobiedit_error *err) {
+    for (int i = choice->first, n = 0; i < (int)me_texts_count(names); i += choice->step, n++) {
+        if (n % NAME_TEXTS != which || (choice->skips && choice->skips(choice->user, names[i]))) continue;
+        const me_context context = {
+            .context = text, .subject = names[i], .in_sentence = true, .at_answer = true};
+        ME_TRY(me_sequences_add(out, s->vocab, &context, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+/* Names that no model knows, and well-known ones; to the first of them in the first text the model answers. */
+static mobiedit_status ask_about_names(const me_session *s, const char *text, int which,
+                                       const me_name_choice *choice, me_sequences *out, mobiedit_error *err) {
+    const me_name_choice unknown = {.step = 1 + (choice->step - 1) / ME_KEY_ASKED_STEP};
+    ME_TRY(add_names(s, text, which, me_texts_unknown_names, &unknown, out, err));
+    ME_TRY(add_names(s, text, which, me_texts_names, choice, out, err));
+    me_sequences answered = *out;
+    if (answered.n > MOST_ANSWERED) answered.n = MOST_ANSWERED;
+    return which == ANSWERED ? let_answer(s->engine, &answered, err) : MOBIEDIT_OK;
+}
+
+mobiedit_status me_answer_name_keys(me_session *s, int layer, const me_prompt *prompt,
+                                    const me_name_choice *choice, me_key_set *out, mobiedit_error *err) {
+    *out = (me_key_set){0};
+    mobiedit_status status = MOBIEDIT_OK;
+    for (int i = 0; i < NAME_TEXTS && status == MOBIEDIT_OK; i++) {
+        me_sequences names = {0};
+        char *text = NULL;
+        status = names_text(s, prompt, i, &text, err);
+        if (status == MOBIEDIT_OK && text) status = ask_about_names(s, text, i, choice, &names, err);
+        if (status == MOBIEDIT_OK) status = append_keys(s, layer, &names, out, err);
+        me_sequences_free(&names);
+        me_free(text);
+    }
+    if (status == MOBIEDIT_OK) return status;
+    me_free(out->keys);
+    *out = (me_key_set){0};
+    return status;
+}
+
+/* ---- the target -------------------------------------------------------------------------------------- */
+
+mobiedit_status me_answer_target_keys(me_session *s, int layer, const me_sequences *carriers, me_key_set *out,
+                                      mobiedit_error *err) {
+    me_sequence *items = me_calloc((size_t)carriers->n, sizeof *items);
+    if (!items) return me_fail_memory(err, "token sequences");
+    for (int i = 0; i < carriers->n; i++) {
+        const me_sequence *c = &carriers->items[i];
+        /* The last of them stands behind the sequence's end. */
+        items[i] = (me_sequence){.tokens = c->tokens,
+                                 .n_tokens = c->n_tokens + 1,
+                                 .read_pos = c->read_pos + 1,
+                                 .n_read = c->n_read};
+    }
+    const me_sequences targets = {.items = items, .n = carriers->n};
+    const mobiedit_status status = me_session_keys(s, layer, &targets, out, err);
+    me_free(items);
+    return status;
+}
