@@ -38,8 +38,8 @@ typedef struct {
 } command;
 
 extern const command command_edit, command_ask, command_calibrate, command_completion, command_devices,
-    command_help, command_eval, command_import, command_list, command_merge, command_push, command_serve,
-    command_show, command_undo, command_redo, command_verify, command_export;
+    command_help, command_eval, command_import, command_inspect, command_list, command_merge, command_push,
+    command_serve, command_show, command_undo, command_redo, command_verify, command_export;
 
 /* All commands but the hidden ones, ended by NULL. */
 extern const command *const commands[];

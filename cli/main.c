@@ -7,17 +7,20 @@
 #include <cblas.h>
 #include <string.h>
 
-const command *const commands[] = {
-    &command_edit,    &command_ask,  &command_eval, &command_import, &command_list,   &command_merge,
-    &command_show,    &command_undo, &command_redo, &command_verify, &command_export, &command_calibrate,
-    &command_devices,
+const command *const commands[] = {&command_edit,    &command_ask,
+                                   &command_eval,    &command_import,
+                                   &command_list,    &command_merge,
+                                   &command_show,    &command_undo,
+                                   &command_redo,    &command_verify,
+                                   &command_export,  &command_calibrate,
+                                   &command_devices, &command_inspect,
 #ifdef MOBIEDIT_PUSH
-    &command_push,
+                                   &command_push,
 #endif
 #ifdef MOBIEDIT_SERVE
-    &command_serve,
+                                   &command_serve,
 #endif
-    &command_help,    NULL};
+                                   &command_help,    NULL};
 
 const command *command_find(const char *name) {
     for (const command *const *c = commands; *c; c++)

@@ -295,6 +295,29 @@ MOBIEDIT_API const char *mobiedit_calibration_name(mobiedit_calibration_state st
 /* Names of the solvers, ended by NULL. */
 MOBIEDIT_API const char *const *mobiedit_solvers(void);
 
+/* ---- inspect ----------------------------------------------------------------------------------------- */
+
+/* What is known of a model before it is edited. Texts live as long as its handle. */
+typedef struct {
+    const char *name;
+    const char *architecture;           /* as llama.cpp names it */
+    char types[128];                    /* of its tensors, with their numbers: "Q4_K 120, F32 60" */
+    const char *backend;                /* that would run an edit */
+    const char *why_not_native;         /* why it is the slower "llama"; NULL: native runs the model */
+    const char *mlp;                    /* where in `layer` an edit takes a neuron over: "dense" ... */
+    int layers, editable;               /* editable: of these, layers that can be edited */
+    int layer;                          /* that edits are made at unless options say otherwise */
+    bool has_chat_template, has_ledger; /* has_ledger: one beside the model */
+    mobiedit_calibration_state calibration;
+    size_t model_bytes;
+    size_t memory_bytes; /* that an edit takes, roughly, the mapped model among it */
+} mobiedit_inspection;
+
+/* Reads the header of the model's file and its calibration, and runs nothing. E_FORMAT, and errors of the
+ * calibration's file. */
+MOBIEDIT_API mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out,
+                                              mobiedit_error *err);
+
 /* ---- ledger ------------------------------------------------------------------------------------------ */
 
 /* What has been edited in a model, remembered: an SQLite file beside it, bound to the model's tensors, so

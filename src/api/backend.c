@@ -54,6 +54,10 @@ mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit
     return strcmp(name, llama) == 0 ? MOBIEDIT_OK : me_devices_check(name, err);
 }
 
+const char *me_backend_name(const char *name, const me_model *model) {
+    return resolved(name, model);
+}
+
 mobiedit_status me_backend_fits(const char *name, const char *profile, const me_model *model,
                                 mobiedit_error *err) {
     if (!model->why_foreign) return MOBIEDIT_OK;

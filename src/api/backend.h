@@ -8,6 +8,9 @@
 /* Refuses a backend and a profile that cannot be meant; NULL are the defaults. Opens nothing. */
 mobiedit_status me_backend_check(const char *name, const char *profile, mobiedit_error *err);
 
+/* The name without "auto" and NULL: what runs the model. As long-lived as `name`. */
+const char *me_backend_name(const char *name, const me_model *model);
+
 /* Refuses a backend that does not run the model. */
 mobiedit_status me_backend_fits(const char *name, const char *profile, const me_model *model,
                                 mobiedit_error *err);

@@ -213,6 +213,24 @@ static void compare_neuron(bench *b, int layer, double tolerance) {
     me_free(delta);
 }
 
+/* ---- inspect ------------------------------------------------------------------------------------------- */
+
+static void inspect(const bench *b, int sites) {
+    mobiedit_model *model;
+    mobiedit_error err = {0};
+    mobiedit_inspection found;
+    check(b, mobiedit_open(b->path, NULL, &model, &err), &err);
+    check(b, mobiedit_inspect(model, &found, &err), &err);
+    assert_string_equal(found.architecture, b->arch);
+    assert_string_equal(found.backend, "llama");
+    assert_non_null(found.why_not_native);
+    assert_int_equal(found.editable, sites);
+    assert_true(me_site_is_there(b->model, found.layer));
+    mobiedit_close(model);
+    const mobiedit_model_options native = {.backend = "native"};
+    assert_int_equal(mobiedit_open(b->path, &native, &model, &err), MOBIEDIT_E_UNSUPPORTED);
+}
+
 /* ---- a whole edit -------------------------------------------------------------------------------------- */
 
 /* Random weights do not say everything: an edit of one of some targets, each a token, is found and verified by
@@ -256,6 +274,7 @@ static void it_is_edited(void **state) {
         if (layer < 2) compare_neuron(&b, layer, ADAPTED);
     }
     assert_true(sites > 0);
+    inspect(&b, sites);
     if (whole_edits) edit(&b);
     close_bench(&b);
 }

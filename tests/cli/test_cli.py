@@ -77,7 +77,7 @@ class CommandLine(Case):
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertIn(b"Exit status:", ran.stdout)
         for command in ("edit", "ask", "eval", "merge", "import", "list", "show", "undo", "redo", "verify", "export",
-                        "devices", "calibrate"):
+                        "devices", "calibrate", "inspect"):
             ran = self.run_command(command, "--help")
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)
@@ -248,6 +248,21 @@ class Model(Case):
 
     def edit(self, prompt=PROMPT, target=TARGET):
         return ["edit", "--no-ledger", self.model, prompt, target, "-o", self.output]
+
+    def test_inspect(self):
+        ran = self.run_command("inspect", self.model, "--json")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        told = json.loads(ran.stdout)
+        wanted = {"architecture": "llama", "backend": "native", "layers": 30, "editable_layers": 29, "layer": 13,
+                  "mlp": "dense", "types": "q4_1 210, f32 61, q8_0 1", "chat_template": True, "ledger": False, "calibration": "none",
+                  "model_bytes": self.model.stat().st_size}
+        self.assertEqual({key: told[key] for key in wanted}, wanted)
+        self.assertGreater(told["memory_bytes"], told["model_bytes"])
+        self.assertNotIn("why_not_native", told)
+        blob = self.folder / "sha256-3a5b"  # a model need not be called .gguf
+        blob.symlink_to(self.model)
+        text = self.run_command("inspect", blob, "--backend", "llama").stdout.decode()
+        self.assertRegex(text, r"(?m)^backend +llama$")
 
     def test_edit_is_done_and_reported(self):
         self.assertEqual((self.edited.returncode, self.edited.stderr), (DONE, b""))

@@ -1,0 +1,90 @@
+/* mobiedit_inspect: what is known of a model before it is edited. */
+#include "api/backend.h"
+#include "api/handle.h"
+#include "base/memory.h"
+#include "edit/edit.h"
+#include "model/metadata.h"
+#include "model/sites.h"
+#include "store/calibration_file.h"
+#include "store/ledger.h"
+
+#include <gguf.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What an edit takes beside the mapped file: our own engines, and libllama's. */
+static const size_t our_memory = (size_t)128 << 20, libllama_memory = (size_t)256 << 20;
+
+static const char *mlp_of(const me_model *model, int layer) {
+    static const char *const names[] = {[ME_SITE_DENSE] = "dense",
+                                        [ME_SITE_FUSED] = "dense, gate and up in one tensor",
+                                        [ME_SITE_SHARED] = "the shared expert",
+                                        [ME_SITE_NONE] = "none"};
+    return names[model->layers[layer].site];
+}
+
+/* "Q4_K 120, F32 60", the types with most tensors first; what has no room is left out. */
+static void list_types(const struct gguf_context *gguf, char *out, size_t size) {
+    int counts[GGML_TYPE_COUNT] = {0};
+    size_t n = 0;
+    for (int64_t i = 0; i < gguf_get_n_tensors(gguf); i++)
+        counts[gguf_get_tensor_type(gguf, i)]++;
+    for (;;) {
+        char one[64];
+        int most = 0;
+        for (int i = 1; i < GGML_TYPE_COUNT; i++)
+            if (counts[i] > counts[most]) most = i;
+        if (counts[most] == 0) return;
+        const int length = snprintf(one, sizeof one, "%s%s %d", n > 0 ? ", " : "",
+                                    ggml_type_name((enum ggml_type)most), counts[most]);
+        if (n + (size_t)length >= size) return;
+        memcpy(out + n, one, (size_t)length + 1);
+        n += (size_t)length;
+        counts[most] = 0;
+    }
+}
+
+static mobiedit_status read_header(const mobiedit_model *handle, mobiedit_inspection *out,
+                                   mobiedit_error *err) {
+    const me_model *m = handle->model;
+    struct gguf_context *gguf =
+        gguf_init_from_buffer(m->map, m->map_size, (struct gguf_init_params){.no_alloc = true});
+    if (!gguf) return me_fail(err, MOBIEDIT_E_FORMAT, "%s has changed since it was opened", m->path);
+    list_types(gguf, out->types, sizeof out->types);
+    out->has_chat_template = me_gguf_string(gguf, "tokenizer.chat_template") != NULL;
+    gguf_free(gguf);
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status find_files(mobiedit_model *handle, mobiedit_inspection *out, mobiedit_error *err) {
+    char *ledger = me_ledger_default_path(handle->model);
+    if (!ledger) return me_fail_memory(err, "the ledger's path");
+    out->has_ledger = access(ledger, F_OK) == 0;
+    me_free(ledger);
+    if (me_calibration_is_off(handle)) return MOBIEDIT_OK;
+    ME_TRY(me_calibration_find(handle, err));
+    out->calibration = me_calibration_state(handle);
+    if (handle->calibration) out->layer = handle->calibration->layer;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out, mobiedit_error *err) {
+    const me_model *m = model->model;
+    mobiedit_inspection found = {.name = m->name,
+                                 .architecture = m->arch_name,
+                                 .layers = m->n_layer,
+                                 .layer = me_default_layer(m),
+                                 .backend = me_backend_name(model->backend, m),
+                                 .why_not_native = m->why_foreign,
+                                 .model_bytes = m->map_size,
+                                 .memory_bytes = m->map_size};
+    found.memory_bytes += strcmp(found.backend, "llama") == 0 ? libllama_memory : our_memory;
+    for (int i = 0; i < m->n_layer - 1; i++)
+        found.editable += me_site_is_there(m, i);
+    ME_TRY(read_header(model, &found, err));
+    ME_TRY(find_files(model, &found, err));
+    found.mlp = mlp_of(m, found.layer);
+    *out = found;
+    return MOBIEDIT_OK;
+}
