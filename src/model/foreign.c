@@ -50,7 +50,7 @@ static mobiedit_status read_sizes(const reader *r) {
     m->n_head_kv = largest(r->meta, "attention.head_count_kv", m->n_head);
     if (m->n_head_kv < 1) m->n_head_kv = 1;
     m->head_dim = largest(r->meta, "attention.key_length", m->d_model / m->n_head);
-    if (m->head_dim < 1) m->head_dim = 1;
+    if (m->head_dim < 1 || (int64_t)m->n_head * m->head_dim > MAX_DIM) m->head_dim = 1;
     return me_model_read_token_list(m, r->meta, r->err);
 }
 
@@ -104,7 +104,8 @@ static mobiedit_status find_vector(const reader *r, int layer, const char *name,
 }
 
 static bool is_shaped(const me_tensor *tensor, int64_t n_in, int64_t n_out) {
-    return tensor->data && tensor->n_in == n_in && tensor->n_out == n_out;
+    return tensor->data && tensor->n_in == n_in && tensor->n_out == n_out && n_in <= MAX_DIM &&
+           n_out <= MAX_DIM;
 }
 
 /* Rows [first, first + n) of a matrix. */

@@ -21,11 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bytes_file file = bytes_file_open(data, size, (size_t)1 << 20);
     me_model *model = NULL;
     mobiedit_error err = {0};
-    if (me_model_open(file.path, &model, &err) == MOBIEDIT_OK) {
+    if (me_model_open_any(file.path, &model, &err) == MOBIEDIT_OK) {
         read_ends(&model->tok_embd);
         read_ends(&model->output);
         for (int i = 0; i < model->n_layer; i++) {
             read_ends(&model->layers[i].wk);
+            read_ends(&model->layers[i].gate);
+            read_ends(&model->layers[i].up);
             read_ends(&model->layers[i].down);
             read_ends(&model->layers[i].post_ffn_norm);
         }

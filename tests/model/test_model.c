@@ -521,12 +521,12 @@ static void refuses_every_truncation(void **state) {
 }
 
 /* Whatever a changed byte of the header does, the answer is a model or one line. */
-static void survives_every_flip(void **state) {
-    (void)state;
+static void check_flips(const char *arch, const tiny_model_options *options,
+                        mobiedit_status (*open_model)(const char *path, me_model **out,
+                                                      mobiedit_error *err)) {
     static const unsigned char masks[] = {0x01, 0x80, 0xFF};
     const char *path = scratch_path("flip.gguf");
-    const tiny_model_options options = {.n_layer = 1, .d_model = 32, .window = 4};
-    assert_true(tiny_model_write(path, "gemma3", &options));
+    assert_true(tiny_model_write(path, arch, options));
     image im = read_image(path);
     int fd = open(path, O_RDWR | O_CLOEXEC), opened = 0, refused = 0;
     assert_true(fd >= 0);
@@ -536,7 +536,7 @@ static void survives_every_flip(void **state) {
             assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
             me_model *model = NULL;
             mobiedit_error err = {0};
-            if (me_model_open(path, &model, &err) == MOBIEDIT_OK) {
+            if (open_model(path, &model, &err) == MOBIEDIT_OK) {
                 opened++;
                 me_model_close(model);
             } else {
@@ -551,6 +551,30 @@ static void survives_every_flip(void **state) {
     assert_true(opened > 100 && refused > 100);
     assert_int_equal(close(fd), 0);
     me_free(im.bytes);
+}
+
+static void survives_every_flip(void **state) {
+    (void)state;
+    check_flips("gemma3", &(tiny_model_options){.n_layer = 1, .d_model = 32, .window = 4}, me_model_open);
+}
+
+/* Our own engines do not scale logits. */
+static void scale_logits(struct gguf_context *gguf, const void *user) {
+    (void)user;
+    gguf_set_val_f32(gguf, "llama.logit_scale", 0.5F);
+}
+
+static void a_foreign_one_survives_every_flip(void **state) {
+    (void)state;
+    const tiny_model_options options = {.n_layer = 2, .d_model = 32, .change = scale_logits};
+    me_model *model = NULL;
+    const char *path = scratch_path("foreign.gguf");
+    assert_true(tiny_model_write(path, "llama", &options));
+    assert_int_equal(me_model_open(path, &model, NULL), MOBIEDIT_E_UNSUPPORTED);
+    assert_int_equal(me_model_open_any(path, &model, NULL), MOBIEDIT_OK);
+    assert_non_null(strstr(model->why_foreign, "logit_scale"));
+    me_model_close(model);
+    check_flips("llama", &options, me_model_open_any);
 }
 
 static void prints_nothing(void **state) {
@@ -595,6 +619,7 @@ int main(void) {
         cmocka_unit_test(names_the_reason_after_a_long_path),
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(survives_every_flip),
+        cmocka_unit_test(a_foreign_one_survives_every_flip),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

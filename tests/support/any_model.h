@@ -12,8 +12,8 @@ enum { ANY_KEYS = 28, ANY_LAYERS = 4, ANY_LIST = 4 };
 /* A key of the metadata behind "<arch>.": of n 0 a single number, else a list. */
 typedef struct {
     const char *name;
-    enum { ANY_INT, ANY_FLOAT, ANY_BOOL } kind;
     double value;
+    enum { ANY_INT, ANY_FLOAT, ANY_BOOL } kind;
     int n;
     int32_t list[ANY_LIST];
 } any_key;
