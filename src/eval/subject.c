@@ -114,7 +114,7 @@ mobiedit_status me_fact_settle(me_fact *fact, mobiedit_error *err) {
     if (is_blank(fact->prompt)) return refuse(err, "there is no prompt");
     if (is_blank(fact->target)) return refuse(err, "there is no target");
     ME_TRY(place_subject(fact, err));
-    for (size_t i = 0; i < fact->also.n; i++)
+    for (size_t i = 0; fact->subject && i < fact->also.n; i++)
         ME_TRY(brace_also(fact, &fact->also.items[i], err));
     return MOBIEDIT_OK;
 }

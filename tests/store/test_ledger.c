@@ -450,7 +450,7 @@ static void asides_are_read_again(void **state) {
         const mobiedit_asides *read = &records.items[0].about.asides;
         assert_int_equal(read->chat, asides[i].chat);
         assert_int_equal(read->n_others, asides[i].n_others);
-        for (size_t j = 0; j < read->n_others; j++) {
+        for (size_t j = 0; j < read->n_others && asides[i].others; j++) {
             assert_string_equal(read->others[j].prompt, asides[i].others[j].prompt);
             assert_string_equal(read->others[j].before, asides[i].others[j].before);
             assert_string_equal(read->others[j].after, asides[i].others[j].after);
