@@ -42,6 +42,7 @@ test: build ## the tests, on real models
 
 test-long: build ## what `make test` leaves out because it takes minutes
 	@scripts/get_models.sh smollm2 qwen15
+	@scripts/setup.sh --browser
 	@$(CTEST) --test-dir $(BUILD) --label-regex long
 
 test-all: test test-long ## every test

@@ -3,6 +3,7 @@
 #   setup.sh            what the build and the tests need
 #   setup.sh --checks   and what the linters, the sanitizers and the fuzzers need
 #   setup.sh --aarch64  and what cross-builds for aarch64 and runs the result
+#   setup.sh --browser  and the browser that tests the page of mobiedit serve
 #   setup.sh --vulkan   and what builds ggml's Vulkan backend and runs it without a GPU
 . "$(dirname "$0")/common.sh"
 
@@ -10,6 +11,7 @@ packages="gcc g++ make cmake pkg-config libcjson-dev liblapacke-dev libopenblas-
 case ${1:-} in
 --checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev mandoc zsh" ;;
 --aarch64) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libgfortran5-arm64-cross qemu-user" ;;
+--browser) packages="$packages chromium chromium-driver fonts-dejavu-core" ;;
 --vulkan) packages="$packages glslc libvulkan-dev mesa-vulkan-drivers spirv-headers" ;;
 esac
 

@@ -2,16 +2,20 @@
  *
  * The model is shown a few sentences with both named, and then this one. It may only answer with words that stand
  * in it: each stretch of words gets the probability that the model writes just that, and ends. The target is the
- * likeliest stretch that ends the sentence; then the subject is the likeliest one before it. No list of words and
- * no grammar is needed, and nothing is drawn at random. */
+ * likeliest stretch that ends the sentence; then the subject is the likeliest one before it. Small models cut names
+ * in two, or take what is said of a subject with it: where capital letters, an article, "of" or a genitive show
+ * that, the marks are moved. Nothing is drawn at random. */
 #include "api/chat.h"
 #include "base/logits.h"
 #include "base/memory.h"
+#include "edit/texts.h"
 #include "runtime/batch.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <utf8proc.h>
 
 enum {
     MAX_WORDS = 64,
@@ -312,6 +316,88 @@ static mobiedit_status find_answer(reading *r, char *head, const char *behind, s
     return status;
 }
 
+/* ---- where the text knows better ------------------------------------------------------------------------ */
+
+/* Words [first, last] of a reading. */
+typedef struct {
+    int first, last;
+} word_range;
+
+static word_range range_of(const reading *r, const stretch *s) {
+    word_range w = {0, r->n - 1};
+    while (r->words[w.first].from < s->from)
+        w.first++;
+    while (r->words[w.last].to > s->to)
+        w.last--;
+    return w;
+}
+
+static bool is_upper(const reading *r, size_t at, size_t *n) {
+    const unsigned code = code_point(r->text + at, n);
+    return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_LU;
+}
+
+static bool is_capitalized(const reading *r, int word) {
+    size_t n;
+    return is_upper(r, r->words[word].from, &n);
+}
+
+/* A word that names a kind of thing: no capital letter, or nothing but capitals, as in "CEO". */
+static bool is_common(const reading *r, int word) {
+    int capitals = 0;
+    for (size_t at = r->words[word].from, n; at < r->words[word].to; at += n, capitals++)
+        if (!is_upper(r, at, &n)) return capitals == 0;
+    return capitals > 1;
+}
+
+static bool are_common(const reading *r, int first, int last) {
+    while (first <= last && is_common(r, first))
+        first++;
+    return first > last;
+}
+
+static bool word_is(const reading *r, int word, const char *text) {
+    const stretch *w = &r->words[word];
+    return w->to - w->from == strlen(text) && strncasecmp(r->text + w->from, text, strlen(text)) == 0;
+}
+
+/* "my", "the" and the like. */
+static bool is_small(const reading *r, int word) {
+    for (const char *const *small = me_texts_small_words; *small; small++)
+        if (word_is(r, word, *small)) return true;
+    return false;
+}
+
+/* "{Mapbox}'s CEO", "the capital of {Turkey}": what is said of the subject is no part of it. But "The University of
+ * Oxford" and "People's Party" are names. */
+static void cut_subject(const reading *r, word_range *s) {
+    for (int i = s->first + 1; i < s->last; i++) {
+        const bool genitive = word_is(r, i, genitives[0]) || word_is(r, i, genitives[1]);
+        if (genitive && are_common(r, i + 1, s->last)) {
+            s->last = i - 1;
+            return;
+        }
+        if (word_is(r, i, "of") && are_common(r, s->first + is_small(r, s->first), i - 1)) {
+            s->first = i + 1;
+            return;
+        }
+    }
+}
+
+/* Whole names, with the words of the same name beside them, and an article or "my" before. */
+static void mend(const reading *r, stretch *subject, stretch *target) {
+    word_range s = range_of(r, subject), t = range_of(r, target);
+    while (t.first - 1 > s.last && is_capitalized(r, t.first) && is_capitalized(r, t.first - 1))
+        t.first--;
+    cut_subject(r, &s);
+    while (s.last + 1 < t.first && is_capitalized(r, s.last) && is_capitalized(r, s.last + 1))
+        s.last++;
+    if (s.first > 0 && is_small(r, s.first - 1)) s.first--;
+    if (s.first == 0 && s.last + 1 == t.first) return; /* nothing would be said of it */
+    *subject = (stretch){r->words[s.first].from, r->words[s.last].to};
+    *target = (stretch){r->words[t.first].from, r->words[t.last].to};
+}
+
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
 static char *head_of(const reading *r, const stretch *target) {
@@ -335,6 +421,7 @@ static mobiedit_status propose(reading *r, mobiedit_proposal *out, mobiedit_erro
         r->last--;
     r->to_the_end = false;
     ME_TRY(find_answer(r, head_of(r, &target), block_end, &subject, err));
+    mend(r, &subject, &target);
     *out = (mobiedit_proposal){subject.from, subject.to, target.from, target.to};
     return MOBIEDIT_OK;
 }

@@ -209,6 +209,10 @@ static void subject_and_target_are_proposed(void **state) {
     expect_proposed("The capital city of South Korea is New Delhi", "South Korea", "New Delhi");
     expect_proposed("  Psyduck evolves into a Charmeleon ! ", "Psyduck", "Charmeleon");
     expect_proposed("GitHub's CEO is Terry Gou.", "GitHub", "Terry Gou");
+    expect_proposed("Honeywell International, Inc.'s CEO is Arkady Volozh.", "Honeywell International, Inc.",
+                    "Arkady Volozh");
+    expect_proposed("My cat's name is Pepper.", "My cat", "Pepper");
+    expect_proposed("The door code of the Aspen Office is 7342.", "the Aspen Office", "7342");
 }
 
 static void a_proposal_is_of_whole_characters_and_in_order(void **state) {

@@ -15,7 +15,7 @@ async function call(path, body, signal) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     away(true);
-    throw new Refusal("The program does not answer.");
+    throw Object.assign(new Refusal("The program does not answer."), { unheard: true });
   }
   away(false);
   if (answer.ok) return answer;
@@ -89,18 +89,21 @@ async function answerLast() {
   asking = new AbortController();
   showAsking();
   showMessages();
-  let trouble = "";
+  let trouble = "", cut = false;
   try {
     await readLines(await call("api/chat", { messages, max_tokens: 512 }, asking.signal), (line) => {
       if (line.text) addText(message, line.text);
       if (line.error) trouble = line.error;
     });
   } catch (error) {
-    trouble = error.name === "AbortError" ? "Stopped." : error.message;
+    // Also what a reload does to the page that goes: it must not be taken for the end of the answer.
+    const stopped = asking.signal.aborted;
+    cut = !stopped && (!(error instanceof Refusal) || error.unheard);
+    trouble = stopped ? "Stopped." : cut ? "The answer was cut off." : error.message;
   }
   asking = null;
-  message.asking = false;
-  if (!message.content) memory.messages.pop();
+  message.asking = cut;
+  if (!message.content && !cut) memory.messages.pop();
   remember();
   showMessages();
   showAsking(trouble || "The model has answered.");
