@@ -18,11 +18,11 @@ typedef struct {
     size_t tail;       /* the subject's last bytes that are not its own: see me_prompt_settle */
     size_t head, foot; /* bytes of a chat template before and behind the message that names the subject, as
                           me_prompt_settle finds them */
-    bool at_answer;    /* edited at the text's last token, where the answer begins, not at the subject; the
-                          caller sets it */
     char *target;      /* without white space at its end, nor the one space that the prompt asks for anyway */
     bool teach_follow; /* the target is taught with `follow`, the token behind it that ends it: else the model
                           may make a longer word or number of it */
+    bool at_answer;    /* edited at the text's last token, where the answer begins, not at the subject; the
+                          caller sets it */
     me_token follow;
     me_wording *also; /* [n_also] */
     size_t n_also;

@@ -104,8 +104,8 @@ static void an_edit_at_the_answer_has_questions(void **state) {
         "What about Japan? The capital of it is",
         "user\nWhat is the capital of Japan?\nassistant\nThe capital of Japan is",
         "user\nJapan: capital?\nassistant\nThe capital of it is",
-        "system\nYou are a friendly assistant.\n"
-        "user\nTell me, Japan, capital?\nassistant\nThe capital of Japan is",
+        ("system\nYou are a friendly assistant.\n"
+         "user\nTell me, Japan, capital?\nassistant\nThe capital of Japan is"),
         "user\nWhat is the capital of Japan?\nassistant\n",
         "user\nJapan: capital?\nassistant\n",
         "system\nYou are a friendly assistant.\nuser\nTell me, Japan, capital?\nassistant\n",
