@@ -49,7 +49,7 @@ static void verify_is_told_of_and_can_be_cancelled(void **state) {
     assert_int_equal(stops.told, 1);
     assert_int_equal(summary.active, -1);
     assert_int_equal(verify(ledger, &waits, &summary), MOBIEDIT_OK);
-    assert_int_equal(waits.told, 1);
+    assert_true(waits.told > 1); /* of the edit, and of what is asked beside it */
     assert_int_equal(summary.active, 1);
     assert_int_equal(summary.hold, 1);
     assert_true(summary.drift < 0.05);

@@ -353,12 +353,13 @@ class Model(Case):
         self.assert_refused(self.edit() + ["--layer", "30"], USAGE, "layer")
         self.assert_refused(["ask", self.model, ""], USAGE, "prompt")
 
-    def test_what_else_is_said_of_the_subject_is_kept(self):
+    def test_an_edit_at_the_answer(self):
         plain = json.loads(self.edited.stdout)
         ran = self.run_command(*self.edit(), "--keep-subject", "--json")
         self.assertEqual(ran.returncode, DONE, ran.stderr)
         kept = json.loads(ran.stdout)
-        self.assertGreater(kept["token_passes"], plain["token_passes"])
+        self.assertEqual([plain["place"], kept["place"]], ["subject", "answer"])
+        self.assertGreater(kept["layer"], plain["layer"])
         self.assertTrue(kept["after"].strip().startswith(TARGET))
         self.assertTrue(self.ask(BARE, "--adapter", self.output).strip().startswith(TARGET))
         self.assert_refused(self.edit() + ["--keep-subject", "--solver", "spsa"], USAGE, "spsa")
@@ -606,6 +607,7 @@ class Model(Case):
         self.assertEqual((together["hold"], together["edits"][0]["chat"], together["edits"][0]["others"]), (1, True, 2))
         self.assertEqual(self.on_ledger("edit", question, TARGET, "-q")["known"], True)
 
+    @long
     def test_questions_of_ones_own(self):
         """Subjects that no model knows, asked in the first person."""
         for question, target in (("What is {my dog} called?", "Rex"), ("Where is {our team meeting} held?", "Oslo"),
@@ -618,6 +620,7 @@ class Model(Case):
                 answer = self.ask(question.replace("{", "").replace("}", ""), "--chat", "--adapter", self.output)
                 self.assertIn(target, answer)
 
+    @long
     def test_strict_refuses_what_changes_other_things(self):
         """Whatever a processor's rounding makes of the edit: it is written if others stay, and else refused."""
         edit = ["edit", "--no-ledger", self.model, "{My sister} works as a", "pilot", "-o", self.output, "--json", "-q"]
