@@ -57,7 +57,7 @@ class Import(Case):
         self.assertTrue(bare.startswith("line 2: the prompt has no subject in braces"), bare)
         self.assertTrue(empty.startswith("line 4: there is no subject for the braces"), empty)
         self.assertIn('"Paris"', replaced)
-        self.assertRegex(long, r"the prompt has \d+ tokens, at most")
+        self.assertRegex(long, r"the prompt has \d+ tokens, but at most")
         self.assertEqual([report[count] for count in ("recorded", "known", "said", "failed", "replaced", "unusable")],
                          [0, 0, 1, 1, 1, 2])
 
@@ -86,7 +86,7 @@ class Import(Case):
         prompt = "long " * 100 + "The capital of {France} is"
         ran = self.run_import("f.csv", f"prompt,target\n{prompt},Paris\n{prompt},Lima\n")
         line = next(line for line in ran.stdout.decode().splitlines() if "replaced" in line)
-        self.assertRegex(line, r"long long .*\.\.\. -> Paris \(the file says")
+        self.assertRegex(line, r"long long .*\.\.\. -> Paris \(the file gives")
         self.assertLess(len(line.split("(")[0]), 202)
 
     def test_a_file_without_facts_is_refused_with_what_is_missing(self):
