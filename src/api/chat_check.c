@@ -177,7 +177,8 @@ static bool names_each_other(const char *a, const char *b) {
 }
 
 static mobiedit_status hear_names(const check *c, likeness *l, mobiedit_error *err) {
-    for (size_t i = 0; me_texts_names[i] && l->n < MAX_NAMES; i += NAME_STEP) {
+    const size_t n_names = me_texts_count(me_texts_names);
+    for (size_t i = 0; i < n_names && l->n < MAX_NAMES; i += NAME_STEP) {
         const char *name = me_texts_names[i];
         if (names_each_other(name, c->subject) || names_each_other(name, c->prompt.target)) continue;
         me_tokens *tokens = &l->tokens[l->n];
