@@ -38,8 +38,9 @@ static const tolerances of_cpus = {1e-4, 5e-3, 1, 1e-2, 3e-2, 5e-3};
 /* GPUs multiply floats with the 10 bits of TF32, and quantised weights in ways that depend on the batch. */
 static const tolerances of_gpus = {3e-2, 3e-2, 10, 0.2, 0.3, 0.1};
 /* libllama rounds the activations of K-quants in blocks of 256. The last two are of an operation that the
- * llama engine does not have: its responses are differences of two passes. */
-static const tolerances of_libllama = {1e-4, 5e-3, 1, 0.1, 0, 0};
+ * llama engine does not have: its responses are differences of two passes. Its products round differently by how
+ * many columns they have at once, on aarch64 by some 8e-4. */
+static const tolerances of_libllama = {2e-3, 5e-3, 1, 0.1, 0, 0};
 static const tolerances *allowed = &of_cpus;
 enum { LENGTH = 24, LITTLE_BYTES = 600000 /* for some sequences at a time */ };
 
