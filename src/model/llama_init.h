@@ -6,4 +6,8 @@
  * is theirs for the whole process, to stderr by default: it is silenced. */
 void me_llama_init(void);
 
+/* The model as it lies in the file: mapped, on the processor, its weights not copied. Freed with
+ * llama_model_free; NULL: libllama cannot load it. */
+struct llama_model *me_llama_load(const char *path);
+
 #endif

@@ -13,16 +13,6 @@
 
 enum { MAX_CONTEXT = 1 << 20, MAX_BATCH = ME_RUNTIME_MAX_BATCH, MAX_OUTPUTS = ME_RUNTIME_MAX_OUTPUTS };
 
-static struct llama_model *load_model(const char *path) {
-    ggml_backend_dev_t no_devices[] = {NULL};
-    struct llama_model_params params = llama_model_default_params();
-    params.devices = no_devices;
-    params.n_gpu_layers = 0;
-    params.load_mode = LLAMA_LOAD_MODE_MMAP;
-    params.use_extra_bufts = false; /* these repack weights into copies */
-    return llama_model_load_from_file(path, params);
-}
-
 /* Attention as llama-cpp-python has it by default, so that its greedy text is ours. */
 static struct llama_context *make_context(const me_runtime *runtime) {
     struct llama_context_params params = llama_context_default_params();
@@ -42,7 +32,7 @@ static struct llama_context *make_context(const me_runtime *runtime) {
 }
 
 static mobiedit_status open_parts(me_runtime *runtime, const char *path, mobiedit_error *err) {
-    runtime->model = load_model(path);
+    runtime->model = me_llama_load(path);
     if (!runtime->model) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot load %s", path);
     runtime->context = make_context(runtime);
     if (!runtime->context)

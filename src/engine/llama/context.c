@@ -12,16 +12,6 @@ enum { LEAST_CELLS = 1024, LEARN = 3 };
 
 /* ---- model and context --------------------------------------------------------------------------------- */
 
-static struct llama_model *load_model(const char *path) {
-    ggml_backend_dev_t no_devices[] = {NULL};
-    struct llama_model_params params = llama_model_default_params();
-    params.devices = no_devices;
-    params.n_gpu_layers = 0;
-    params.load_mode = LLAMA_LOAD_MODE_MMAP;
-    params.use_extra_bufts = false; /* these repack weights into copies */
-    return llama_model_load_from_file(path, params);
-}
-
 static struct llama_context *make_context(me_llama *engine, int cells) {
     struct llama_context_params params = llama_context_default_params();
     const int n_sequences = 2 * engine->n_sequences;
@@ -61,7 +51,7 @@ void me_llama_unload(me_llama *engine) {
 static mobiedit_status open_model(me_llama *engine, mobiedit_error *err) {
     const char *path = engine->base.model->path;
     me_llama_init();
-    engine->model = load_model(path);
+    engine->model = me_llama_load(path);
     if (!engine->model) return me_fail(err, MOBIEDIT_E_RUNTIME, "libllama cannot load %s", path);
     if (llama_model_has_encoder(engine->model) || !llama_model_has_decoder(engine->model))
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: a model with an encoder cannot be edited", path);
