@@ -28,6 +28,12 @@ if [ -n "$target" ]; then
     flags+=(-DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod)
     processor="$target-g++ -dM -E -x c++ /dev/null"
 fi
+# ggml's kernels for AMX die of an illegal instruction where gcc has compiled them: it takes _tile_loadconfig to read 8
+# of its 64 bytes, and leaves out the stores of the others. Their thread-local buffers are 64 KiB a thread besides.
+no_amx=(-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+if [ -z "$target" ] && c++ "${no_amx[@]}" -E -x c++ /dev/null >/dev/null 2>&1; then
+    flags+=("-DCMAKE_C_FLAGS=${no_amx[*]}" "-DCMAKE_CXX_FLAGS=${no_amx[*]}")
+fi
 for backend in ${MOBIEDIT_BACKENDS:-}; do
     flags+=("-DGGML_${backend^^}=ON")
 done

@@ -191,6 +191,13 @@ class Start(unittest.TestCase):
             taken.listen()
             self.fails(SERVER, "cannot listen", link_model(self.addCleanup), "--port", str(taken.getsockname()[1]))
 
+    def test_thread_local_variables_larger_than_the_stacks_of_civetweb(self):
+        server = subprocess.Popen([self.mobiedit, "serve", link_model(self.addCleanup)], stdout=subprocess.PIPE,
+                                  text=True, env={**os.environ, "LD_PRELOAD": os.environ["BIG_TLS"]})
+        self.addCleanup(server.communicate)
+        self.assertRegex(server.stdout.readline(), "^http://")
+        server.terminate()
+
     def test_json_and_the_end(self):
         server = subprocess.Popen([self.mobiedit, "serve", link_model(self.addCleanup), "--json"],
                                   stdout=subprocess.PIPE, text=True)
