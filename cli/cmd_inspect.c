@@ -11,6 +11,13 @@ static int print_json(const mobiedit_inspection *i) {
     me_json_add_text(object, "architecture", i->architecture);
     me_json_add_text(object, "types", i->types);
     me_json_add_count(object, "model_bytes", i->model_bytes);
+    cJSON *files = cJSON_AddArrayToObject(object, "files");
+    for (size_t f = 0; f < i->n_files; f++) {
+        cJSON *file = cJSON_CreateObject();
+        me_json_add_text(file, "path", i->files[f].path);
+        me_json_add_count(file, "bytes", i->files[f].bytes);
+        (void)cJSON_AddItemToArray(files, file);
+    }
     (void)cJSON_AddBoolToObject(object, "chat_template", i->has_chat_template);
     me_json_add_text(object, "backend", i->backend);
     if (i->why_not_native) me_json_add_text(object, "why_not_native", i->why_not_native);
@@ -29,6 +36,8 @@ static int print_text(const mobiedit_inspection *i) {
     print_line("model         %s", i->name);
     print_line("architecture  %s", i->architecture);
     print_line("weights       %s; %.0f MiB", i->types, (double)i->model_bytes / mib);
+    for (size_t f = 0; i->n_files > 1 && f < i->n_files; f++)
+        print_line("part %-8zu %s, %.0f MiB", f + 1, i->files[f].path, (double)i->files[f].bytes / mib);
     print_line("chat          %s", i->has_chat_template ? "has a template" : "no template");
     print_line("backend       %s", i->backend);
     if (i->why_not_native) print_line("              not native: %s", i->why_not_native);

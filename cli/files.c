@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/parts.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -20,22 +21,26 @@ typedef struct {
     file_group group;
 } named_file;
 
-enum { MAX_FILES = 32 };
-
 typedef struct {
     const options *o;
-    named_file items[MAX_FILES];
-    int n;
+    named_file *items; /* [n] */
+    size_t n, capacity;
     bool whole; /* nothing is left out for want of memory */
 } file_list;
 
-static void add(file_list *list, named_file file, const char *path, const char *suffix) {
-    file.path = me_strjoin(path, suffix);
-    list->whole = list->whole && file.path && list->n < MAX_FILES;
+/* Takes the path over. */
+static void add_path(file_list *list, named_file file, char *path) {
+    file.path = path;
+    list->whole =
+        list->whole && path && me_grow(&list->items, &list->capacity, list->n + 1, sizeof *list->items);
     if (list->whole)
         list->items[list->n++] = file;
     else
-        me_free(file.path);
+        me_free(path);
+}
+
+static void add(file_list *list, named_file file, const char *path, const char *suffix) {
+    add_path(list, file, me_strjoin(path, suffix));
 }
 
 /* A ledger with what SQLite keeps beside it. */
@@ -50,7 +55,11 @@ static void add_ledger(file_list *list, named_file file, const char *path, const
 }
 
 static void add_model(file_list *list, const char *path) {
+    me_part_name part;
     add(list, (named_file){.label = "the model"}, path, "");
+    for (int i = 1; me_part_name_read(path, &part) && i <= part.n && list->whole; i++)
+        if (i != part.no)
+            add_path(list, (named_file){.label = "a part of the model"}, me_part_path(path, &part, i));
     add_ledger(list, (named_file){.label = "the model's ledger"}, path, MOBIEDIT_LEDGER_SUFFIX);
     add(list, (named_file){.label = "the model's calibration", .group = GROUP_CALIBRATION}, path,
         MOBIEDIT_CALIBRATION_SUFFIX);
@@ -106,10 +115,11 @@ int files_check(const command *which, const options *o) {
     add_stream(&list, STDOUT_FILENO, "standard output", "/dev/stdout");
     add_stream(&list, STDERR_FILENO, "standard error", "/dev/stderr");
     int status = list.whole ? STATUS_DONE : complain(STATUS_MEMORY, "out of memory for the names of files");
-    for (int i = 0; i < list.n && status == STATUS_DONE; i++)
-        for (int j = 0; j < list.n && status == STATUS_DONE; j++)
+    for (size_t i = 0; i < list.n && status == STATUS_DONE; i++)
+        for (size_t j = 0; j < list.n && status == STATUS_DONE; j++)
             status = compare(&list.items[i], &list.items[j]);
-    for (int i = 0; i < list.n; i++)
+    for (size_t i = 0; i < list.n; i++)
         me_free(list.items[i].path);
+    me_free(list.items);
     return status;
 }

@@ -120,9 +120,10 @@ typedef struct {
  * E_ARGUMENT: the environment's MOBIEDIT_KERNELS names kernels that this processor does not have. */
 MOBIEDIT_API mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_error *err);
 
-/* Opens and checks the model at `path`. `options` may be NULL. Close with mobiedit_close (NULL is fine).
- * E_IO, E_FORMAT, E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY; E_ARGUMENT: the backend is
- * unknown, or the profile, or the backend does not have the profile. */
+/* Opens and checks the model at `path`. Of a split model that is its first file, NAME-00001-of-0000N.gguf; the
+ * others stand beside it. `options` may be NULL. Close with mobiedit_close (NULL is fine). E_IO, E_FORMAT,
+ * E_UNSUPPORTED (architecture or tensor type, by name), E_MEMORY; E_ARGUMENT: the file is another part of a split
+ * model than the first, the backend is unknown, or the profile, or the backend does not have the profile. */
 MOBIEDIT_API mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *options,
                                            mobiedit_model **model, mobiedit_error *err);
 MOBIEDIT_API void mobiedit_close(mobiedit_model *model);
@@ -297,7 +298,12 @@ MOBIEDIT_API const char *const *mobiedit_solvers(void);
 
 /* ---- inspect ----------------------------------------------------------------------------------------- */
 
-/* What is known of a model before it is edited. Texts live as long as its handle. */
+typedef struct {
+    const char *path;
+    size_t bytes;
+} mobiedit_model_file;
+
+/* What is known of a model before it is edited. Texts and lists live as long as its handle. */
 typedef struct {
     const char *name;
     const char *architecture;           /* as llama.cpp names it */
@@ -309,12 +315,14 @@ typedef struct {
     int layer;                          /* that edits are made at unless options say otherwise */
     bool has_chat_template, has_ledger; /* has_ledger: one beside the model */
     mobiedit_calibration_state calibration;
-    size_t model_bytes;
+    const mobiedit_model_file *files; /* [n_files]: one, or the parts of a split model in their order */
+    size_t n_files;
+    size_t model_bytes;  /* of all of them */
     size_t memory_bytes; /* that an edit takes, roughly, the mapped model among it */
 } mobiedit_inspection;
 
-/* Reads the header of the model's file and its calibration, and runs nothing. E_FORMAT, and errors of the
- * calibration's file. */
+/* Reads the headers of the model's files and its calibration, and runs nothing. E_FORMAT, E_MEMORY, and errors
+ * of the calibration's file. */
 MOBIEDIT_API mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out,
                                               mobiedit_error *err);
 

@@ -171,7 +171,9 @@ static mobiedit_status check_not_ledger(const char *path, const char *ledger, mo
 
 mobiedit_status me_check_place(const mobiedit_model *handle, me_place place, const char *path,
                                mobiedit_error *err) {
-    mobiedit_status status = check_not(path, handle->model->path, "the model file itself", err);
+    mobiedit_status status = MOBIEDIT_OK;
+    if (me_model_has_file(handle->model, path))
+        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the file %s is the model file itself", path);
     if (status == MOBIEDIT_OK && place != ME_PLACE_LEDGER) {
         char *ledger = me_ledger_default_path(handle->model);
         status = check_not_ledger(path, ledger, err);

@@ -53,6 +53,7 @@ void mobiedit_close(mobiedit_model *model) {
     me_calibration_close(model->calibration);
     me_free(model->calibration_path);
     me_free(model->backend);
+    me_free(model->files);
     me_free(model);
 }
 

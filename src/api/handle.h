@@ -22,7 +22,8 @@ struct mobiedit_model {
     char *calibration_path;      /* the options', copied */
     me_calibration *calibration; /* NULL: none */
     me_runtime *runtime;
-    int n_sequences; /* of the runtime, when it is opened; 0: one */
+    int n_sequences;            /* of the runtime, when it is opened; 0: one */
+    mobiedit_model_file *files; /* [model->n_files], as mobiedit_inspect tells of them; NULL: it has not */
 };
 
 /* The vocabulary alone. */

@@ -3,12 +3,12 @@
 #include "api/handle.h"
 #include "base/memory.h"
 #include "edit/edit.h"
+#include "model/headers.h"
 #include "model/metadata.h"
 #include "model/sites.h"
 #include "store/calibration_file.h"
 #include "store/ledger.h"
 
-#include <gguf.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,11 +25,11 @@ static const char *mlp_of(const me_model *model, int layer) {
 }
 
 /* "Q4_K 120, F32 60", the types with most tensors first; what has no room is left out. */
-static void list_types(const struct gguf_context *gguf, char *out, size_t size) {
+static void list_types(const me_headers *headers, char *out, size_t size) {
     int counts[GGML_TYPE_COUNT] = {0};
     size_t n = 0;
-    for (int64_t i = 0; i < gguf_get_n_tensors(gguf); i++)
-        counts[gguf_get_tensor_type(gguf, i)]++;
+    for (int64_t i = 0; i < headers->n_tensors; i++)
+        counts[me_headers_tensor(headers, i).type]++;
     for (;;) {
         char one[64];
         int most = 0;
@@ -45,16 +45,17 @@ static void list_types(const struct gguf_context *gguf, char *out, size_t size) 
     }
 }
 
-static mobiedit_status read_header(const mobiedit_model *handle, mobiedit_inspection *out,
-                                   mobiedit_error *err) {
-    const me_model *m = handle->model;
-    struct gguf_context *gguf =
-        gguf_init_from_buffer(m->map, m->map_size, (struct gguf_init_params){.no_alloc = true});
-    if (!gguf) return me_fail(err, MOBIEDIT_E_FORMAT, "%s has changed since it was opened", m->path);
-    list_types(gguf, out->types, sizeof out->types);
-    out->has_chat_template = me_gguf_string(gguf, "tokenizer.chat_template") != NULL;
-    gguf_free(gguf);
-    return MOBIEDIT_OK;
+static mobiedit_status read_headers(const mobiedit_model *handle, mobiedit_inspection *out,
+                                    mobiedit_error *err) {
+    me_headers headers;
+    const mobiedit_status status =
+        me_headers_open(handle->model->files, handle->model->n_files, &headers, err);
+    if (status == MOBIEDIT_OK) {
+        list_types(&headers, out->types, sizeof out->types);
+        out->has_chat_template = me_gguf_string(headers.gguf[0], "tokenizer.chat_template") != NULL;
+    }
+    me_headers_close(&headers);
+    return status;
 }
 
 static mobiedit_status find_files(mobiedit_model *handle, mobiedit_inspection *out, mobiedit_error *err) {
@@ -69,6 +70,17 @@ static mobiedit_status find_files(mobiedit_model *handle, mobiedit_inspection *o
     return MOBIEDIT_OK;
 }
 
+static mobiedit_status list_files(mobiedit_model *handle, mobiedit_inspection *out, mobiedit_error *err) {
+    const me_model *m = handle->model;
+    if (!handle->files) handle->files = me_calloc((size_t)m->n_files, sizeof *handle->files);
+    if (!handle->files) return me_fail_memory(err, "the names of the model's files");
+    for (int i = 0; i < m->n_files; i++)
+        handle->files[i] = (mobiedit_model_file){.path = m->files[i].path, .bytes = m->files[i].size};
+    out->files = handle->files;
+    out->n_files = (size_t)m->n_files;
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out, mobiedit_error *err) {
     const me_model *m = model->model;
     mobiedit_inspection found = {.name = m->name,
@@ -77,12 +89,13 @@ mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out
                                  .layer = me_default_layer(m),
                                  .backend = me_backend_name(model->backend, m),
                                  .why_not_native = m->why_foreign,
-                                 .model_bytes = m->map_size,
-                                 .memory_bytes = m->map_size};
+                                 .model_bytes = me_model_bytes(m),
+                                 .memory_bytes = me_model_bytes(m)};
     found.memory_bytes += strcmp(found.backend, "llama") == 0 ? libllama_memory : our_memory;
     for (int i = 0; i < m->n_layer - 1; i++)
         found.editable += me_site_is_there(m, i);
-    ME_TRY(read_header(model, &found, err));
+    ME_TRY(list_files(model, &found, err));
+    ME_TRY(read_headers(model, &found, err));
     ME_TRY(find_files(model, &found, err));
     found.mlp = mlp_of(m, found.layer);
     *out = found;

@@ -75,12 +75,12 @@ static bool can_convert(enum ggml_type type) {
 
 /* The tensor of that name if it is there, a matrix or a vector. */
 static mobiedit_status find(const reader *r, const char *name, me_tensor *out) {
-    const int64_t id = gguf_find_tensor(r->meta->gguf, name);
+    const int64_t id = me_headers_find(r->meta->headers, name);
     *out = (me_tensor){0};
     if (id < 0) return MOBIEDIT_OK;
-    const int64_t *ne = gguf_get_tensor_ne(r->meta->gguf, id);
-    if (ne[2] != 1 || ne[3] != 1 || !can_convert(gguf_get_tensor_type(r->meta->gguf, id))) return MOBIEDIT_OK;
-    return me_tensor_place(r->model, r->meta, id, out, r->err);
+    const me_header_tensor found = me_headers_tensor(r->meta->headers, id);
+    if (found.ne[2] != 1 || found.ne[3] != 1 || !can_convert(found.type)) return MOBIEDIT_OK;
+    return me_tensor_place(&found, out, r->err);
 }
 
 /* The same where it has this shape. */
@@ -157,7 +157,7 @@ static bool has_factors(const reader *r, int index) {
     char full[GGML_MAX_NAME];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         (void)snprintf(full, sizeof full, "blk.%d.%s.scale", index, names[i]);
-        if (gguf_find_tensor(r->meta->gguf, full) >= 0) return true;
+        if (me_headers_find(r->meta->headers, full) >= 0) return true;
     }
     return false;
 }
@@ -203,11 +203,13 @@ static mobiedit_status read_attention(const reader *r, int index) {
     return MOBIEDIT_OK;
 }
 
-/* Every tensor has to lie inside the file: libllama maps them all. */
+/* Every tensor has to lie inside its file: libllama maps them all. */
 static mobiedit_status check_places(const reader *r) {
-    me_tensor tensor;
-    for (int64_t id = 0; id < gguf_get_n_tensors(r->meta->gguf); id++)
-        ME_TRY(me_tensor_place(r->model, r->meta, id, &tensor, r->err));
+    me_tensor place;
+    for (int64_t i = 0; i < r->meta->headers->n_tensors; i++) {
+        const me_header_tensor tensor = me_headers_tensor(r->meta->headers, i);
+        ME_TRY(me_tensor_place(&tensor, &place, r->err));
+    }
     return MOBIEDIT_OK;
 }
 

@@ -8,10 +8,13 @@
 #include <gguf.h>
 #include <stdio.h>
 
+typedef struct me_headers me_headers; /* headers.h */
+
 typedef struct {
     const char *path; /* for messages */
     const struct gguf_context *gguf;
-    const char *arch; /* first part of the names of hyperparameters */
+    const me_headers *headers; /* of the tensors of all files of the model */
+    const char *arch;          /* first part of the names of hyperparameters */
 } me_metadata;
 
 /* The end of a long path, so that the reason after it fits into a message. */

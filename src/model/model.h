@@ -1,6 +1,7 @@
-/* A GGUF model file: hyperparameters, and tensors left where they lie in the mapped file.
+/* A GGUF model: hyperparameters, and tensors left where they lie in the mapped file, or in the mapped parts of a
+ * split model.
  *
- * Everything read from the file is checked before use (counts, dimensions, types, offsets against the file's
+ * Everything read from a file is checked before use (counts, dimensions, types, offsets against the file's
  * size): the file is untrusted. Our own engines run the architectures llama, qwen2, qwen3 and gemma3. Of others, and of
  * variants of these, which only libllama runs, what an edit needs is read (sites.h). */
 #ifndef ME_MODEL_MODEL_H
@@ -61,8 +62,15 @@ typedef struct {
     int window; /* sliding window: a token sees positions > pos - window; 0 = all */
 } me_layer;
 
-typedef struct me_model {
+/* A file of a model, mapped read-only. */
+typedef struct {
     char *path;
+    const void *map;
+    size_t size;
+} me_model_file;
+
+typedef struct me_model {
+    char *path; /* of the first file */
     char *name; /* as general.name says, else the file's */
     me_arch arch;
     const char *arch_name; /* as general.architecture says */
@@ -79,12 +87,14 @@ typedef struct me_model {
     const char *output_norm_name; /* in the file */
     me_tensor output;             /* n_vocab x d_model; tok_embd where tied */
     me_layer *layers;             /* [n_layer] */
-    const void *map;              /* the mapped file, read-only */
-    size_t map_size;
+    me_model_file *files;         /* [n_files]: one, or the parts of a split model in their order */
+    int n_files;
 } me_model;
 
-/* Maps and checks the file. *out is closed by the caller; it owns the mapping and every tensor. E_UNSUPPORTED
- * where our own engines do not run the model. */
+/* Maps and checks the file, and the other parts of a split model whose first part it is: they are found by
+ * their names (base/parts.h). *out is closed by the caller; it owns the mappings and every tensor.
+ * E_UNSUPPORTED where our own engines do not run the model; E_ARGUMENT where the file is another part than the
+ * first. */
 mobiedit_status me_model_open(const char *path, me_model **out, mobiedit_error *err);
 
 /* The same, also where only libllama runs it. Of a foreign model's tensors those of its sites are known, the
@@ -95,6 +105,12 @@ void me_model_close(me_model *model);
 /* Tells the system that the mapped pages are not needed for now (they are read again from the file on use),
  * so that another mapping of the same file does not count twice against the process. */
 void me_model_release_pages(const me_model *model);
+
+/* Of all its files. */
+size_t me_model_bytes(const me_model *model);
+
+/* Whether the path stands for one of its files. */
+bool me_model_has_file(const me_model *model, const char *path);
 
 /* The matrices of a layer, in the order in which they are used: wq, wk, wv, wo, gate, up, down; and their
  * names behind "blk.<layer>.". */

@@ -56,7 +56,7 @@ enum {
 typedef struct {
     const me_model *model;
     const me_metadata *meta;
-    bool *known;                 /* [number of tensors in the file] */
+    bool *known;                 /* [number of tensors] */
     char missing[GGML_MAX_NAME]; /* the first tensor that should be there and is not */
     mobiedit_error *err;
 } reader;
@@ -96,39 +96,33 @@ static bool type_supported(enum ggml_type type) {
     }
 }
 
-static mobiedit_status check_form(const reader *r, int64_t id, int64_t n_in, int64_t n_out) {
-    const struct gguf_context *gguf = r->meta->gguf;
-    const char *name = gguf_get_tensor_name(gguf, id);
-    enum ggml_type type = gguf_get_tensor_type(gguf, id);
-    const int64_t *ne = gguf_get_tensor_ne(gguf, id);
+static mobiedit_status check_form(const me_header_tensor *tensor, int64_t n_in, int64_t n_out,
+                                  mobiedit_error *err) {
+    const int64_t *ne = tensor->ne;
     if (ne[0] != n_in || ne[1] != n_out || ne[2] != 1 || ne[3] != 1)
-        return me_fail(r->err, MOBIEDIT_E_FORMAT,
+        return me_fail(err, MOBIEDIT_E_FORMAT,
                        "%s: tensor %s is %lld x %lld x %lld x %lld; the metadata want %lld x %lld",
-                       r->meta->path, name, (long long)ne[0], (long long)ne[1], (long long)ne[2],
+                       tensor->path, tensor->name, (long long)ne[0], (long long)ne[1], (long long)ne[2],
                        (long long)ne[3], (long long)n_in, (long long)n_out);
-    if (!type_supported(type) || (n_out == 1 && type != GGML_TYPE_F32))
-        return me_fail(r->err, MOBIEDIT_E_UNSUPPORTED, "%s: tensor %s has type %s, which is not supported%s",
-                       r->meta->path, name, ggml_type_name(type),
-                       type_supported(type) ? " for a vector" : "");
+    const bool supported = type_supported(tensor->type);
+    if (!supported || (n_out == 1 && tensor->type != GGML_TYPE_F32))
+        return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: tensor %s has type %s, which is not supported%s",
+                       tensor->path, tensor->name, ggml_type_name(tensor->type),
+                       supported ? " for a vector" : "");
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_tensor_place(const me_model *model, const me_metadata *meta, int64_t id, me_tensor *out,
-                                mobiedit_error *err) {
-    const struct gguf_context *gguf = meta->gguf;
-    const char *name = gguf_get_tensor_name(gguf, id);
-    size_t begin, end;
-    if (!me_add_size(gguf_get_data_offset(gguf), gguf_get_tensor_offset(gguf, id), &begin) ||
-        !me_add_size(begin, gguf_get_tensor_size(gguf, id), &end) || end > model->map_size)
+mobiedit_status me_tensor_place(const me_header_tensor *tensor, me_tensor *out, mobiedit_error *err) {
+    if (!tensor->data)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file is truncated: tensor %s lies beyond its end",
-                       meta->path, name);
-    const char *data = (const char *)model->map + begin;
-    if ((uintptr_t)data % sizeof(float) != 0)
-        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: tensor %s is not aligned", meta->path, name);
-    const int64_t *ne = gguf_get_tensor_ne(gguf, id);
-    enum ggml_type type = gguf_get_tensor_type(gguf, id);
-    *out = (me_tensor){
-        .data = data, .type = type, .n_in = ne[0], .n_out = ne[1], .row_bytes = ggml_row_size(type, ne[0])};
+                       tensor->path, tensor->name);
+    if ((uintptr_t)tensor->data % sizeof(float) != 0)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s: tensor %s is not aligned", tensor->path, tensor->name);
+    *out = (me_tensor){.data = tensor->data,
+                       .type = tensor->type,
+                       .n_in = tensor->ne[0],
+                       .n_out = tensor->ne[1],
+                       .row_bytes = ggml_row_size(tensor->type, tensor->ne[0])};
     return MOBIEDIT_OK;
 }
 
@@ -136,14 +130,15 @@ mobiedit_status me_tensor_place(const me_model *model, const me_metadata *meta, 
  * an unknown name explains it better. */
 static mobiedit_status read_tensor(reader *r, const char *name, int64_t n_in, int64_t n_out, bool required,
                                    me_tensor *out) {
-    int64_t id = gguf_find_tensor(r->meta->gguf, name);
+    const int64_t id = me_headers_find(r->meta->headers, name);
     if (id < 0) {
         if (required && !r->missing[0]) (void)snprintf(r->missing, sizeof r->missing, "%s", name);
         return MOBIEDIT_OK;
     }
     r->known[id] = true;
-    ME_TRY(check_form(r, id, n_in, n_out));
-    return me_tensor_place(r->model, r->meta, id, out, r->err);
+    const me_header_tensor tensor = me_headers_tensor(r->meta->headers, id);
+    ME_TRY(check_form(&tensor, n_in, n_out, r->err));
+    return me_tensor_place(&tensor, out, r->err);
 }
 
 static mobiedit_status read_layers(reader *r) {
@@ -194,17 +189,17 @@ static mobiedit_status read_all(reader *r, me_model *model) {
     if (!model->output.data) model->output = model->tok_embd;
     ME_TRY(read_layers(r));
     ME_TRY(read_rope_factors(r));
-    for (int64_t i = 0; i < gguf_get_n_tensors(r->meta->gguf); i++)
+    for (int64_t i = 0; i < r->meta->headers->n_tensors; i++)
         if (!r->known[i])
             return me_fail(r->err, MOBIEDIT_E_UNSUPPORTED, "%s: a %s model with a tensor %s is not supported",
-                           r->meta->path, model->arch_name, gguf_get_tensor_name(r->meta->gguf, i));
+                           r->meta->path, model->arch_name, me_headers_tensor(r->meta->headers, i).name);
     if (r->missing[0])
         return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: tensor %s is missing", r->meta->path, r->missing);
     return MOBIEDIT_OK;
 }
 
 mobiedit_status me_model_read_tensors(me_model *model, const me_metadata *meta, mobiedit_error *err) {
-    int64_t n = gguf_get_n_tensors(meta->gguf);
+    const int64_t n = meta->headers->n_tensors;
     if (n == 0)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the file holds a vocabulary and no weights", meta->path);
     if (n > (int64_t)model->n_layer * N_LAYER_TENSORS + N_OTHER_TENSORS)

@@ -93,7 +93,7 @@ static bool set_metadata(struct gguf_context *gguf, const me_model *model, const
     gguf_set_val_str(gguf, "adapter.lora.task_name", "mobiedit");
     gguf_set_val_str(gguf, "mobiedit.version", mobiedit_version());
     gguf_set_val_str(gguf, "mobiedit.model.file", me_base_name(model->path));
-    gguf_set_val_u64(gguf, "mobiedit.model.bytes", model->map_size);
+    gguf_set_val_u64(gguf, "mobiedit.model.bytes", me_model_bytes(model));
     return true;
 }
 

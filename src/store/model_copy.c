@@ -1,10 +1,10 @@
-/* Writes a copy of the model's file with some matrices replaced. */
+/* Writes a copy of the model with some matrices replaced, as one file. */
 #include "store/model_copy.h"
 
 #include "base/memory.h"
+#include "model/headers.h"
 #include "model/metadata.h"
 
-#include <gguf.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +15,9 @@ typedef struct {
     const me_model *model;
     const me_folded *folded;
     int n_folded;
-    struct gguf_context *source, *target; /* the same metadata, before and after */
+    me_headers source;
+    struct gguf_context
+        *target; /* the metadata of the first of the model's files, changed, and all tensors */
     me_pending_file *file;
     size_t since_release;
 } writer;
@@ -35,16 +37,33 @@ static mobiedit_status add_note(struct gguf_context *gguf, const char *note, mob
     return MOBIEDIT_OK;
 }
 
-static struct gguf_context *parse(const me_model *model) {
-    return gguf_init_from_buffer(model->map, model->map_size, (struct gguf_init_params){.no_alloc = true});
+/* What a split model's first file says of its parts, whose tensors are all in one file now. */
+static mobiedit_status join_parts(writer *w, mobiedit_error *err) {
+    static const char *const keys[] = {"split.no", "split.count", "split.tensors.count"};
+    const int64_t n = w->source.n_tensors;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        (void)gguf_remove_key(w->target, keys[i]);
+    struct ggml_context *tensors = ggml_init(
+        (struct ggml_init_params){.mem_size = (size_t)n * ggml_tensor_overhead(), .no_alloc = true});
+    if (!tensors) return me_fail_memory(err, "the metadata");
+    for (int64_t i = gguf_get_n_tensors(w->target); i < n; i++) {
+        const me_header_tensor from = me_headers_tensor(&w->source, i);
+        struct ggml_tensor *to = ggml_new_tensor(tensors, from.type, GGML_MAX_DIMS, from.ne);
+        (void)ggml_set_name(to, from.name);
+        gguf_add_tensor(w->target, to);
+    }
+    ggml_free(tensors);
+    return MOBIEDIT_OK;
 }
 
 /* The model's own metadata, changed in place: all other keys, their order and the alignment stay. */
 static mobiedit_status describe(writer *w, const char *note, mobiedit_error *err) {
+    const me_model_file *first = &w->model->files[0];
     char name[GGML_MAX_NAME];
-    w->source = parse(w->model);
-    w->target = parse(w->model);
-    if (!w->source || !w->target) return me_fail_memory(err, "the metadata");
+    ME_TRY(me_headers_open(w->model->files, w->model->n_files, &w->source, err));
+    w->target = gguf_init_from_buffer(first->map, first->size, (struct gguf_init_params){.no_alloc = true});
+    if (!w->target) return me_fail_memory(err, "the metadata");
+    if (w->model->n_files > 1) ME_TRY(join_parts(w, err));
     ME_TRY(add_note(w->target, note, err));
     for (int i = 0; i < w->n_folded; i++) {
         me_mlp_tensor_name(w->model, w->folded[i].layer, w->folded[i].matrix, name);
@@ -84,12 +103,13 @@ static mobiedit_status pad(writer *w, size_t n, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
-/* me_model_open has checked that the source's tensors lie inside the file. */
 static mobiedit_status write_tensor(writer *w, int64_t id, mobiedit_error *err) {
-    const me_folded *folded = find_folded(w, gguf_get_tensor_name(w->target, id));
+    const me_header_tensor source = me_headers_tensor(&w->source, id);
+    const me_folded *folded = find_folded(w, source.name);
     const size_t bytes = gguf_get_tensor_size(w->target, id);
-    const size_t at = gguf_get_data_offset(w->source) + gguf_get_tensor_offset(w->source, id);
-    ME_TRY(me_pending_add(w->file, folded ? folded->data : (const char *)w->model->map + at, bytes, err));
+    if (!source.data)
+        return me_fail(err, MOBIEDIT_E_FORMAT, "%s has changed since it was opened", source.path);
+    ME_TRY(me_pending_add(w->file, folded ? folded->data : source.data, bytes, err));
     w->since_release += bytes;
     if (w->since_release >= RELEASE_BYTES) {
         me_model_release_pages(w->model);
@@ -113,7 +133,7 @@ mobiedit_status me_model_copy_write(const me_model *model, const me_folded *fold
     ME_TRY(me_pending_open(path, &file, err));
     writer w = {.model = model, .folded = folded, .n_folded = n_folded, .file = &file};
     const mobiedit_status status = write_all(&w, note, err);
-    gguf_free(w.source);
+    me_headers_close(&w.source);
     gguf_free(w.target);
     me_model_release_pages(model);
     if (status == MOBIEDIT_OK)

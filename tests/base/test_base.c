@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/logits.h"
 #include "base/memory.h"
+#include "base/parts.h"
 #include "base/pool.h"
 #include "scratch.h"
 
@@ -182,6 +183,41 @@ static void count(void *context, size_t task, int thread) {
     if (thread < 0 || thread >= t->n_threads) atomic_store(&t->bad_thread, 1);
 }
 
+static void expect_part(const char *path, int no, int n, const char *first) {
+    me_part_name name;
+    assert_true(me_part_name_read(path, &name));
+    assert_int_equal(name.no, no);
+    assert_int_equal(name.n, n);
+    char *made = me_part_path(path, &name, 1);
+    assert_string_equal(made, first);
+    me_free(made);
+    made = me_part_path(path, &name, no);
+    assert_string_equal(made, path);
+    me_free(made);
+}
+
+static void parts_are_known_by_their_names(void **state) {
+    static const char *const others[] = {"",
+                                         "m.gguf",
+                                         "-00001-of-00002.gguf",
+                                         "m-0001-of-0002.gguf",
+                                         "m-00000-of-00002.gguf",
+                                         "m-00003-of-00002.gguf",
+                                         "m-00001-of-0000x.gguf",
+                                         "m-+0001-of-00002.gguf",
+                                         "m-00001_of-00002.gguf",
+                                         "m-00001-of-00002.ggu",
+                                         "m-00001-of-00002.gguf.mobiedit.db",
+                                         "m_00001-of-00002.gguf"};
+    me_part_name name;
+    (void)state;
+    expect_part("m-00001-of-00001.gguf", 1, 1, "m-00001-of-00001.gguf");
+    expect_part("a/b-00007-of-00012.gguf", 7, 12, "a/b-00001-of-00012.gguf");
+    expect_part("b-00001-of-00002-99999-of-99999.gguf", 99999, 99999, "b-00001-of-00002-00001-of-99999.gguf");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(me_part_name_read(others[i], &name));
+}
+
 static void pool_runs_every_task_once(void **state) {
     (void)state;
     for (int n_threads = 1; n_threads <= 5; n_threads++) {
@@ -211,17 +247,12 @@ static void pool_refuses_bad_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocation_refuses_overflow),
-        cmocka_unit_test(strings_are_joined),
-        cmocka_unit_test(failure_keeps_one_line),
-        cmocka_unit_test(hashes_are_fnv_1a),
-        cmocka_unit_test(a_file_has_the_hash_of_its_bytes),
-        cmocka_unit_test(kl_of_known_distributions),
-        cmocka_unit_test(one_file_has_many_names),
-        cmocka_unit_test(log_sums_of_known_logits),
-        cmocka_unit_test(kl_of_named_tokens_and_a_rest),
-        cmocka_unit_test(pool_runs_every_task_once),
-        cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(allocation_refuses_overflow),      cmocka_unit_test(strings_are_joined),
+        cmocka_unit_test(failure_keeps_one_line),           cmocka_unit_test(hashes_are_fnv_1a),
+        cmocka_unit_test(a_file_has_the_hash_of_its_bytes), cmocka_unit_test(kl_of_known_distributions),
+        cmocka_unit_test(one_file_has_many_names),          cmocka_unit_test(parts_are_known_by_their_names),
+        cmocka_unit_test(log_sums_of_known_logits),         cmocka_unit_test(kl_of_named_tokens_and_a_rest),
+        cmocka_unit_test(pool_runs_every_task_once),        cmocka_unit_test(pool_refuses_bad_counts),
         cmocka_unit_test(an_array_grows_with_its_elements),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

@@ -7,14 +7,13 @@ import os
 import pathlib
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import unittest
 
 SECURITY = pathlib.Path(__file__).resolve().parent.parent.parent / "doc" / "security.md"
-USAGE, UNSUPPORTED = 2, 4
+USAGE = 2
 
 # What a command line is made of: the command's own words, its outputs, and what it reads beside the model's files.
 EDIT = ["edit", "M.gguf", "The capital of {Japan} is", "Lima"]
@@ -118,26 +117,16 @@ class Files(unittest.TestCase):
                        path.replace("M.gguf.mobiedit.db", "other.file"), False, 2)
 
     def test_all_parts_of_a_split_model(self):
-        """No part is opened as a model, so that no output can replace another one."""
-        for number in (1, 2):
-            key = b"split.count"
-            header = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, len(key)) + key + struct.pack("<IH", 2, 2)
-            (self.folder / f"M-0000{number}-of-00002.gguf").write_bytes(header)
-        before = self.contents()
-        for command, (words, outputs, _) in COMMANDS.items():
-            if "M.gguf" not in words or command == "eval":  # which reads the facts first
+        """Also those that are not there."""
+        first, others = "M-00001-of-00003.gguf", ["M-00002-of-00003.gguf", "M-00003-of-00003.gguf"]
+        for turn, (command, (words, outputs, _)) in enumerate(COMMANDS.items()):
+            if "M.gguf" not in words:
                 continue
-            self.fill("facts.csv")
-            words = ["M-00001-of-00002.gguf" if word == "M.gguf" else word for word in words]
+            self.fill("facts.csv", first, others[0])
+            words = [first if word == "M.gguf" else word for word in words]
             for output in outputs:
-                more = ["--output", "x.gguf"] if "--output" in outputs and output != "--output" else []
                 with self.subTest(command=command, output=output):
-                    ran = subprocess.run([self.mobiedit, *words, *more, output, "M-00002-of-00002.gguf"],
-                                         cwd=self.folder, capture_output=True, text=True, timeout=60)
-                    self.assertEqual((ran.returncode, ran.stdout), (UNSUPPORTED, ""), ran.stderr)
-                    self.assertIn("split into 2 files", ran.stderr)
-                    (self.folder / "facts.csv").unlink(missing_ok=True)
-                    self.assertEqual(self.contents(), before)
+                    self.assert_refused([*words, output, others[turn % 2]], others[turn % 2], "a part of the model")
 
     def test_streams(self):
         """What the shell has sent into a file is an output too."""

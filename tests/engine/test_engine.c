@@ -310,16 +310,17 @@ static void orthogonal_left(const float *x, int n, int at, int d_ff, float *left
 static void write_edited(const me_model *model, int layer, const float *left, const float *delta,
                          bench *out) {
     const me_tensor *down = &model->layers[layer].down;
-    char *bytes = allocated(model->map_size, 1);
-    memcpy(bytes, model->map, model->map_size);
-    float *matrix = (float *)(void *)(bytes + ((const char *)down->data - (const char *)model->map));
+    const me_model_file *file = &model->files[0];
+    char *bytes = allocated(file->size, 1);
+    memcpy(bytes, file->map, file->size);
+    float *matrix = (float *)(void *)(bytes + ((const char *)down->data - (const char *)file->map));
     assert_int_equal(down->type, GGML_TYPE_F32);
     for (size_t i = 0; i < (size_t)down->n_out; i++)
         for (size_t j = 0; j < (size_t)down->n_in; j++)
             matrix[i * (size_t)down->n_in + j] += delta[i] * left[j];
     *out = (bench){0};
     assert_true(temporary_file(out->path));
-    assert_true(put_bytes(out->path, bytes, model->map_size));
+    assert_true(put_bytes(out->path, bytes, file->size));
     me_free(bytes);
 }
 

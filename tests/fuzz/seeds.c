@@ -1,11 +1,13 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
- * tensors, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
+ * tensors, FOLDER/split/two, those of a split model, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
  * FOLDER/calibration/zeros and FOLDER/calibration/texts, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two
  * edits of which one is undone. */
 #define _GNU_SOURCE
 #include "bare_model.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "edit/measure.h"
+#include "split_model.h"
 #include "store/adapter.h"
 #include "store/calibration_file.h"
 #include "store/ledger.h"
@@ -38,6 +40,30 @@ static void cut_to_metadata(const char *path) {
     size_t end = gguf_get_data_offset(gguf);
     gguf_free(gguf);
     require(truncate(path, (off_t)end) == 0, path);
+}
+
+/* What fuzz_split takes: the length of the first part, and both. */
+static void write_split(const char *model_path, const char *path) {
+    char parts[2][PATH_SIZE];
+    char *bytes[2];
+    size_t sizes[2];
+    require(split_model(model_path, path, 2, NULL), path);
+    for (int i = 0; i < 2; i++) {
+        const int n = snprintf(parts[i], PATH_SIZE, "%s-%05d-of-%05d.gguf", path, i + 1, 2);
+        require(n > 0 && n < PATH_SIZE, path);
+        cut_to_metadata(parts[i]);
+        require(me_read_file(parts[i], 1 << 20, &bytes[i], &sizes[i], NULL) == MOBIEDIT_OK, path);
+        require(unlink(parts[i]) == 0, path);
+    }
+    FILE *file = fopen(path, "wb");
+    require(file != NULL, path);
+    for (int i = 0; i < 4; i++)
+        require(putc((int)(sizes[0] >> 8 * i & 0xFF), file) != EOF, path);
+    for (int i = 0; i < 2; i++) {
+        require(fwrite(bytes[i], 1, sizes[i], file) == sizes[i], path);
+        me_free(bytes[i]);
+    }
+    require(fclose(file) == 0, path);
 }
 
 static void write_adapter(const char *model_path, const char *path) {
@@ -119,13 +145,15 @@ int main(int argc, char **argv) {
     if (argc != 2) return 2;
     const char *folder = argv[1];
     const char *const architectures[] = {"qwen2", "qwen3", "gemma3", "llama"};
-    char path[PATH_SIZE], adapter[PATH_SIZE];
+    char path[PATH_SIZE], adapter[PATH_SIZE], split[PATH_SIZE];
     (void)mkdir(folder, 0777);
     path_of(adapter, folder, "adapter", "lora");
+    path_of(split, folder, "split", "two");
     for (int i = 0; i < 4; i++) {
         path_of(path, folder, "model", architectures[i]);
         require(tiny_model_write(path, architectures[i], NULL), path);
         if (i == 3) write_adapter(path, adapter);
+        if (i == 3) write_split(path, split);
         cut_to_metadata(path);
     }
     path_of(path, folder, "ledger", "wal");

@@ -355,7 +355,7 @@ static void refuses_other_kinds(void **state) {
     expect_spoiled("llama", TEXT("general.architecture", "mamba"), MOBIEDIT_E_UNSUPPORTED, "mamba");
     expect_spoiled("llama", TEXT("general.architecture", "a\nb"), MOBIEDIT_E_UNSUPPORTED, "a?b");
     expect_spoiled("llama", GONE("general.architecture"), MOBIEDIT_E_FORMAT, "no architecture");
-    expect_spoiled("llama", SHORT("split.count", 3), MOBIEDIT_E_UNSUPPORTED, "split into 3 files");
+    expect_spoiled("llama", SHORT("split.count", 3), MOBIEDIT_E_FORMAT, "split.no is missing");
     expect_spoiled("llama", GONE("tokenizer.ggml.tokens"), MOBIEDIT_E_FORMAT, "list of tokens");
     expect_spoiled("llama", LIST("tokenizer.ggml.tokens", 1, 2), MOBIEDIT_E_FORMAT, "list of tokens");
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "scratch.h"
+#include "split_model.h"
 #include "store/fingerprint.h"
 #include "store/ledger_schema.h"
 #include "tiny_model.h"
@@ -372,6 +373,21 @@ static void another_models_ledger_is_refused(void **state) {
     me_model_close(second);
 }
 
+/* So its ledger stays valid when it is split, or put together. */
+static void a_split_models_fingerprint_is_the_whole_ones(void **state) {
+    (void)state;
+    char whole[512], parts[512], other[ME_FINGERPRINT_SIZE];
+    (void)snprintf(whole, sizeof whole, "%s", scratch_path("whole.gguf"));
+    (void)snprintf(parts, sizeof parts, "%s", scratch_path("parts"));
+    assert_true(tiny_model_write(whole, "llama", NULL));
+    assert_true(split_model(whole, parts, 4, &(split_options){.bare_first = true}));
+    me_model *second;
+    assert_int_equal(me_model_open(scratch_path("parts-00001-of-00004.gguf"), &second, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_fingerprint(second, other, NULL), MOBIEDIT_OK);
+    assert_string_equal(other, fingerprint);
+    me_model_close(second);
+}
+
 /* One weight in the middle of the file is another model. */
 static void every_byte_of_the_tensors_counts(void **state) {
     (void)state;
@@ -382,7 +398,7 @@ static void every_byte_of_the_tensors_counts(void **state) {
     assert_true(tiny_model_write(copy_path, "llama", NULL));
     FILE *file = fopen(copy_path, "r+b");
     assert_non_null(file);
-    assert_int_equal(fseek(file, (long)(weight - (const unsigned char *)model->map), SEEK_SET), 0);
+    assert_int_equal(fseek(file, (long)(weight - (const unsigned char *)model->files[0].map), SEEK_SET), 0);
     assert_int_equal(fputc(*weight ^ 1, file), *weight ^ 1);
     assert_int_equal(fclose(file), 0);
     me_model *copy;
@@ -762,6 +778,7 @@ int main(void) {
         cmocka_unit_test_setup(an_unused_ledger_goes_again, fresh),
         cmocka_unit_test_setup(an_unused_ledger_stays_for_others, fresh),
         cmocka_unit_test_setup(another_models_ledger_is_refused, fresh),
+        cmocka_unit_test_setup(a_split_models_fingerprint_is_the_whole_ones, fresh),
         cmocka_unit_test_setup(every_byte_of_the_tensors_counts, fresh),
         cmocka_unit_test_setup(another_version_is_refused, fresh),
         cmocka_unit_test_setup(the_version_before_is_brought_up_to_date, fresh),

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "scratch.h"
+#include "split_model.h"
 #include "store/grid.h"
 #include "tiny_model.h"
 
@@ -365,6 +366,37 @@ static void file_is_the_model_but_for_the_edit(void **state) {
     }
 }
 
+/* Metadata are the whole model's, without those of the parts. */
+static void a_split_model_becomes_one_file(void **state) {
+    (void)state;
+    char output[512], whole[512], parts[512];
+    (void)snprintf(output, sizeof output, "%s", scratch_path("merged.gguf"));
+    (void)snprintf(parts, sizeof parts, "%s", scratch_path("parts"));
+    for (int bare = 0; bare < 2; bare++) {
+        bench b = bench_open(GGML_TYPE_Q4_1, 0.02F);
+        (void)snprintf(whole, sizeof whole, "%s", b.model->path);
+        assert_true(split_model(whole, parts, 3, &(split_options){.bare_first = bare}));
+        me_model_close(b.model);
+        assert_int_equal(me_model_open(scratch_path("parts-00001-of-00003.gguf"), &b.model, NULL), 0);
+        me_pending_file pending = {0};
+        assert_int_equal(write_merged(&b, GGML_TYPE_F16, "first -> A", output, &pending, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
+        compare_files(whole, output, GGML_TYPE_F16);
+        struct gguf_context *gguf = gguf_init_from_file(output, (struct gguf_init_params){.no_alloc = true});
+        assert_int_equal(gguf_find_key(gguf, "split.count"), -1);
+        assert_int_equal(gguf_find_key(gguf, "split.no"), -1);
+        assert_int_equal(gguf_find_key(gguf, "split.tensors.count"), -1);
+        gguf_free(gguf);
+        me_model *merged = NULL;
+        assert_int_equal(me_model_open(output, &merged, NULL), MOBIEDIT_OK);
+        assert_int_equal(merged->n_files, 1);
+        assert_true(relative_error(&b, &merged->layers[LAYER].down) < 0.1);
+        me_model_close(merged);
+        bench_close(&b);
+        assert_int_equal(unlink(output), 0);
+    }
+}
+
 static void expect_note(const char *path, const char *note) {
     struct gguf_context *gguf = gguf_init_from_file(path, (struct gguf_init_params){.no_alloc = true});
     assert_string_equal(gguf_get_val_str(gguf, gguf_find_key(gguf, "mobiedit.merged")), note);
@@ -404,7 +436,7 @@ static void full_disk_leaves_nothing(void **state) {
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, SIG_IGN);
     const int before = files_in_scratch();
-    for (size_t limit = 0; limit < b.model->map_size; limit = limit < 100 ? 1000 : limit + 20011) {
+    for (size_t limit = 0; limit < me_model_bytes(b.model); limit = limit < 100 ? 1000 : limit + 20011) {
         struct rlimit small = {.rlim_cur = limit, .rlim_max = old.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
         me_pending_file pending = {0};
@@ -429,6 +461,7 @@ int main(void) {
         cmocka_unit_test(floats_are_rounded_once),
         cmocka_unit_test(values_that_do_not_fit_are_refused),
         cmocka_unit_test(file_is_the_model_but_for_the_edit),
+        cmocka_unit_test(a_split_model_becomes_one_file),
         cmocka_unit_test(notes_add_up),
         cmocka_unit_test(full_disk_leaves_nothing),
     };

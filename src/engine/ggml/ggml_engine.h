@@ -96,8 +96,9 @@ typedef struct {
     ggml_backend_t backend;
     ggml_backend_dev_t device;
     me_ggml_store own;           /* norms, biases, and copied matrices */
-    struct ggml_context *mapped; /* matrices where they are in the mapped file */
-    ggml_backend_buffer_t map;   /* the mapped file, NULL where the device cannot use it */
+    struct ggml_context *mapped; /* matrices where they are in the mapped files */
+    ggml_backend_buffer_t *maps; /* [n_files of the model]: the mapped files, NULL where the device cannot use
+                                    one; NULL: it can use none */
 } me_ggml_device;
 
 typedef struct me_graph me_graph;

@@ -1,4 +1,4 @@
-/* Weights on their devices: mapped where the device can use the file's pages, else copied once. */
+/* Weights on their devices: mapped where the device can use the files' pages, else copied once. */
 #include "engine/ggml/ggml_engine.h"
 
 #include "base/memory.h"
@@ -108,23 +108,35 @@ static void deal_layers(me_ggml *engine) {
 
 /* ---- making the tensors ------------------------------------------------------------------------------ */
 
+/* The mapped file that the weight lies in, as the device has it; NULL: it does not. */
+static ggml_backend_buffer_t map_of(const me_model *model, const me_ggml_device *device,
+                                    const me_tensor *weight) {
+    const uintptr_t data = (uintptr_t)weight->data;
+    for (int i = 0; i < model->n_files && device->maps; i++) {
+        const uintptr_t begin = (uintptr_t)model->files[i].map;
+        if (data >= begin && data - begin < model->files[i].size) return device->maps[i];
+    }
+    return NULL;
+}
+
 /* Makes the matrix point into the mapped file, where the device can have it there. */
-static struct ggml_tensor *map_matrix(const me_ggml_device *device, const me_tensor *weight) {
+static struct ggml_tensor *map_matrix(const me_model *model, const me_ggml_device *device,
+                                      const me_tensor *weight) {
+    ggml_backend_buffer_t map = map_of(model, device, weight);
+    if (!map) return NULL;
     struct ggml_tensor *matrix =
         ggml_new_tensor_2d(device->mapped, weight->type, weight->n_in, weight->n_out);
-    const char *end =
-        (const char *)ggml_backend_buffer_get_base(device->map) + ggml_backend_buffer_get_size(device->map);
-    size_t bytes = ggml_backend_buffer_get_alloc_size(device->map, matrix);
+    const char *end = (const char *)ggml_backend_buffer_get_base(map) + ggml_backend_buffer_get_size(map);
+    size_t bytes = ggml_backend_buffer_get_alloc_size(map, matrix);
     if ((size_t)(end - (const char *)weight->data) < bytes) return NULL;
-    if (ggml_backend_tensor_alloc(device->map, matrix, (void *)weight->data) != GGML_STATUS_SUCCESS)
-        return NULL;
+    if (ggml_backend_tensor_alloc(map, matrix, (void *)weight->data) != GGML_STATUS_SUCCESS) return NULL;
     return matrix;
 }
 
 static struct ggml_tensor *new_matrix(me_ggml *engine, const me_tensor *weight, int wanted) {
     if (!weight->data) return NULL;
     me_ggml_device *device = device_for(engine, weight, wanted);
-    struct ggml_tensor *mapped = device->map ? map_matrix(device, weight) : NULL;
+    struct ggml_tensor *mapped = map_matrix(engine->base.model, device, weight);
     return mapped ? mapped
                   : ggml_new_tensor_2d(device->own.context, weight->type, weight->n_in, weight->n_out);
 }
@@ -212,16 +224,25 @@ static size_t largest_matrix(const me_model *model) {
     return largest;
 }
 
+static mobiedit_status map_files(const me_model *model, me_ggml_device *device, mobiedit_error *err) {
+    device->maps = me_calloc((size_t)model->n_files, sizeof *device->maps);
+    if (!device->maps) return me_fail_memory(err, "tensors");
+    for (int i = 0; i < model->n_files; i++) {
+        device->maps[i] = ggml_backend_dev_buffer_from_host_ptr(device->device, (void *)model->files[i].map,
+                                                                model->files[i].size, largest_matrix(model));
+        if (device->maps[i])
+            ggml_backend_buffer_set_usage(device->maps[i], GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    }
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status open_device(me_ggml *engine, me_ggml_device *device, mobiedit_error *err) {
     const me_model *model = engine->base.model;
     size_t n_tensors = (size_t)model->n_layer * (N_PARTS + 1) + 2;
     struct ggml_backend_dev_props props;
     ggml_backend_dev_get_props(device->device, &props);
-    if (props.caps.buffer_from_host_ptr)
-        device->map = ggml_backend_dev_buffer_from_host_ptr(device->device, (void *)model->map,
-                                                            model->map_size, largest_matrix(model));
-    if (device->map) {
-        ggml_backend_buffer_set_usage(device->map, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    if (props.caps.buffer_from_host_ptr) {
+        ME_TRY(map_files(model, device, err));
         device->mapped = new_context(n_tensors);
         if (!device->mapped) return me_fail_memory(err, "tensors");
     }
@@ -247,7 +268,9 @@ void me_weights_close(me_ggml *engine) {
     for (int i = 0; i < engine->n_devices; i++) {
         me_ggml_device *device = &engine->devices[i];
         me_store_close(&device->own);
-        if (device->map) ggml_backend_buffer_free(device->map);
+        for (int j = 0; j < engine->base.model->n_files && device->maps; j++)
+            if (device->maps[j]) ggml_backend_buffer_free(device->maps[j]);
+        me_free(device->maps);
         if (device->mapped) ggml_free(device->mapped);
     }
     me_free(engine->layers);
