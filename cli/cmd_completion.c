@@ -7,10 +7,14 @@
 
 /* ---- bash -------------------------------------------------------------------------------------------- */
 
+static const char *dashes(const option_row *row) {
+    return row->one_dash ? "-" : "--";
+}
+
 static void print_word(void *user, const option_row *row) {
     const bool *with_value = user;
     if (*with_value && !row->value) return;
-    (void)printf(" --%s", row->name);
+    (void)printf(" %s%s", dashes(row), row->name);
     if (row->letter) (void)printf(" -%c", row->letter);
 }
 
@@ -82,8 +86,8 @@ static void print_zsh_value(const option_row *row) {
     (void)putchar(')');
 }
 
-static void print_zsh_form(const option_row *row, const char *dashes, const char *name) {
-    (void)printf(" \\\n            '*%s%s[", dashes, name);
+static void print_zsh_form(const option_row *row, const char *start, const char *name) {
+    (void)printf(" \\\n            '*%s%s[", start, name);
     print_quoted(row->help);
     (void)putchar(']');
     if (row->value) print_zsh_value(row);
@@ -93,7 +97,7 @@ static void print_zsh_form(const option_row *row, const char *dashes, const char
 static void print_zsh_row(void *user, const option_row *row) {
     const char letter[2] = {row->letter, '\0'};
     (void)user;
-    print_zsh_form(row, "--", row->name);
+    print_zsh_form(row, dashes(row), row->name);
     if (row->letter) print_zsh_form(row, "-", letter);
 }
 

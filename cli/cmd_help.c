@@ -12,6 +12,7 @@ static int help_all(void) {
         print_line("      %s", (*c)->summary);
     }
     print_line("  mobiedit --version");
+    print_line("MODEL.gguf may be -hf USER/REPO[:QUANT]: a model that llama.cpp or hf has downloaded.");
     print_line("Run COMMAND --help for its options.");
     print_newline();
     print_line("Exit status:");

@@ -1,6 +1,8 @@
 /* Reads a command's line by its table of options, and checks what belongs together. */
 #include "options.h"
 
+#include "base/memory.h"
+#include "hub.h"
 #include "values.h"
 
 #include <popt.h>
@@ -85,15 +87,31 @@ const option_row options_picking[] = {{.name = "n",
                                        .value = "N"},
                                       OPTION_ROW_END};
 
+static const option_row options_model[] = {{.name = "hf",
+                                            .one_dash = true,
+                                            .kind = OPTION_TEXT,
+                                            .at = offsetof(options, hub),
+                                            .help =
+                                                "the model, in place of its path: one that llama.cpp or hf "
+                                                "has downloaded",
+                                            .value = "USER/REPO[:QUANT]"},
+                                           OPTION_ROW_END};
+
 static const option_row options_help[] = {
     {.name = "help", .letter = 'h', .at = offsetof(options, help), .help = "this text"}, OPTION_ROW_END};
 
 /* ---- tables ------------------------------------------------------------------------------------------ */
 
+static bool takes_model(const command *which) {
+    return which->arguments[0].file == FILE_MODEL;
+}
+
 void options_each(const command *which, option_fn visit, void *user) {
     for (int i = 0; i < MAX_TABLES && which->options[i]; i++)
         for (const option_row *row = which->options[i]; row->name; row++)
             visit(user, row);
+    for (const option_row *row = options_model; row->name && takes_model(which); row++)
+        visit(user, row);
     for (const option_row *row = options_help; row->name; row++)
         visit(user, row);
 }
@@ -116,7 +134,8 @@ static void add_row(void *user, const option_row *row) {
     table->popt[table->n] =
         (struct poptOption){.longName = row->name,
                             .shortName = row->letter,
-                            .argInfo = row->kind == OPTION_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
+                            .argInfo = (row->kind == OPTION_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING) |
+                                       (row->one_dash ? POPT_ARGFLAG_ONEDASH : 0),
                             .val = table->n + 1,
                             .descrip = row->help,
                             .argDescrip = row->value};
@@ -159,13 +178,11 @@ static bool read_options(const command *which, const row_table *table, options *
 
 static bool read_positional(const command *which, options *o) {
     const char *const *args = poptGetArgs(o->context);
-    int n = 0;
-    while (args && args[n] && n < MAX_ARGUMENTS && which->arguments[n].name) {
-        o->positional[n] = args[n];
-        n++;
-    }
-    if (args && args[n])
-        (void)complain(STATUS_USAGE, "\"%s\" is one argument too many (usage: mobiedit %s %s)", args[n],
+    int n = o->hub ? 1 : 0;
+    for (; args && *args && n < MAX_ARGUMENTS && which->arguments[n].name; n++)
+        o->positional[n] = *args++;
+    if (args && *args)
+        (void)complain(STATUS_USAGE, "\"%s\" is one argument too many (usage: mobiedit %s %s)", *args,
                        which->name, which->usage);
     else if (n < MAX_ARGUMENTS && which->arguments[n].name && !which->may_lack_arguments)
         (void)complain(STATUS_USAGE, "%s is missing (usage: mobiedit %s %s)", which->arguments[n].name,
@@ -173,6 +190,16 @@ static bool read_positional(const command *which, options *o) {
     else
         return true;
     return false;
+}
+
+/* The path of a model that is named by its repository. */
+static int find_model(options *o) {
+    mobiedit_error err = {0};
+    if (!o->hub) return STATUS_DONE;
+    if (o->compare) return complain(STATUS_USAGE, "-hf names a model, but --compare takes two results");
+    if (hub_find(o->hub, &o->found, &err) != MOBIEDIT_OK) return complain_of(&err);
+    o->positional[0] = o->found;
+    return STATUS_DONE;
 }
 
 static bool make_room(int argc, options *o) {
@@ -195,8 +222,9 @@ static int read_line(const command *which, const row_table *table, options *o, b
         poptPrintHelp(o->context, stdout, 0);
         return STATUS_DONE;
     }
-    *go = read_positional(which, o);
-    return *go ? STATUS_DONE : STATUS_USAGE;
+    const int status = read_positional(which, o) ? find_model(o) : STATUS_USAGE;
+    *go = status == STATUS_DONE;
+    return status;
 }
 
 bool options_read(const command *which, int argc, const char **argv, options *out, int *status) {
@@ -252,6 +280,7 @@ void options_free(options *o) {
     free(o->also.items);
     free(o->check.items);
     free(o->turns.items);
+    me_free(o->found);
     if (o->context) poptFreeContext(o->context);
     *o = (options){0};
 }

@@ -23,6 +23,7 @@ struct options {
     mobiedit_model_options model;
     struct mobiedit_model_advanced model_advanced; /* model.advanced points here */
     struct mobiedit_edit_advanced edit_advanced;
+    const char *hub; /* where positional[0] is a model: its repository on Hugging Face */
     const char *output, *trace, *adapter, *ledger, *html, *state, *system, *baseline, *listen;
     text_list keep, also, check, turns;
     int max_tokens;
@@ -36,6 +37,7 @@ struct options {
     struct poptContext_s *context; /* owns the positional arguments */
     char **owned;                  /* the options' values */
     size_t n_owned;
+    char *found; /* the path of `hub` */
 };
 
 /* What the text behind an option is read as, and the type of the member that it goes to. */
@@ -54,7 +56,8 @@ typedef enum {
 /* An option: the row is all that there is to say about it. */
 struct option_row {
     const char *name;
-    char letter; /* '\0': none */
+    char letter;   /* '\0': none */
+    bool one_dash; /* -name, as llama.cpp has it */
     option_kind kind;
     size_t at; /* of the member in struct options */
     int64_t least;
@@ -121,7 +124,7 @@ extern const option_row options_solving[];   /* of all that makes edits */
 extern const option_row options_measuring[]; /* of what tells what an edit takes */
 extern const option_row options_picking[];   /* of what goes through a file of facts */
 
-/* Calls `visit` for each row of the command's tables, --help last. */
+/* Calls `visit` for each row of the command's tables; last -hf, if it takes a model, and --help. */
 typedef void (*option_fn)(void *user, const option_row *row);
 void options_each(const command *which, option_fn visit, void *user);
 

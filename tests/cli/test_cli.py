@@ -108,7 +108,10 @@ class CommandLine(Case):
                 (["eval", "m", "f", "--without", "basis,key"], "\"key\""),
                 (edit + ["-o", "f", "--backend", "rpc:localhost"], "rpc:"),
                 (edit + ["-o", "f", "--backend", "rpc:localhost:99999"], "rpc:"),
-                (edit + ["-o", "f", "--backend", "rpc:localhost:1,"], "rpc:")):
+                (edit + ["-o", "f", "--backend", "rpc:localhost:1,"], "rpc:"),
+                (["inspect", "-hf"], "-hf"), (["inspect", "-hf", "model"], "USER/REPO"),
+                (["inspect", "m", "-hf", "a/b"], "too many"), (["ask", "-hf", "a/b"], "PROMPT is missing"),
+                (["eval", "--compare", "-hf", "a/b", "f"], "--compare")):
             with self.subTest(args=args):
                 self.assert_refused(args, USAGE, word)
 
@@ -117,6 +120,12 @@ class CommandLine(Case):
                            (["eval", "m"], "FACTS.json"), (["show", "m"], "ID"), (["list"], "MODEL.gguf")):
             self.assert_refused(args, USAGE, word + " is missing")
         self.assert_refused(["list", "m", "more"], USAGE, '"more" is one argument too many')
+
+    def test_a_model_that_is_not_in_the_caches_can_be_got(self):
+        env = {**os.environ, "LLAMA_CACHE": str(self.folder / "none"), "HF_HUB_CACHE": str(self.folder / "hub")}
+        for args in (["inspect"], ["list", "--json"], ["edit", PROMPT, TARGET, "-o", self.output]):
+            self.assert_refused([*args, "-hf", "some/thing:Q4_0"], FILE, "llama-cli -hf some/thing:Q4_0",
+                                env["LLAMA_CACHE"], env["HF_HUB_CACHE"], env=env)
 
     def test_help_command(self):
         self.assertEqual(self.run_command("help").stdout, self.run_command("--help").stdout)
@@ -263,6 +272,25 @@ class Model(Case):
         blob.symlink_to(self.model)
         text = self.run_command("inspect", blob, "--backend", "llama").stdout.decode()
         self.assertRegex(text, r"(?m)^backend +llama$")
+
+    def test_a_model_is_found_in_the_caches(self):
+        repo = self.folder / "hub" / "models--some--thing"
+        snapshot = repo / "snapshots" / ("c0" * 20)
+        (repo / "refs").mkdir(parents=True)
+        (repo / "refs" / "main").write_text(snapshot.name)
+        snapshot.mkdir(parents=True)
+        file = snapshot / "thing-Q4_1.gguf"
+        file.symlink_to(self.model)
+        env = {**os.environ, "LLAMA_CACHE": str(self.folder / "hub")}
+        ran = self.run_command("inspect", "-hf", "some/thing", "--json", env=env)
+        self.assertEqual([told["path"] for told in json.loads(ran.stdout)["files"]], [str(file)])
+        ran = self.run_command("ask", "-hf", "some/thing:Q4_1", BARE, "-n", "8", env=env)
+        self.assertEqual((ran.returncode, ran.stderr, ran.stdout), (DONE, b"", self.run_command("ask", file, BARE, "-n", "8").stdout))
+        before = self.listing()
+        ran = self.run_command("edit", PROMPT, TARGET, "-hf", "some/thing", "-o", file, env=env)
+        self.assertEqual(ran.returncode, USAGE)
+        self.assert_one_line(ran.stderr, "same file", str(file))
+        self.assertEqual(self.listing(), before)
 
     def test_edit_is_done_and_reported(self):
         self.assertEqual((self.edited.returncode, self.edited.stderr), (DONE, b""))

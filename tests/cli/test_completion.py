@@ -26,7 +26,7 @@ class Completion(unittest.TestCase):
         """What the command's help tells: {"--output": True, ...}, with whether a value follows."""
         told = self.output_of(command, "--help")
         options = {}
-        for short, long, value in re.findall(r"^  (?:-(\w), |    )(--[a-z-]+)(=\S+)?", told, re.MULTILINE):
+        for short, long, value in re.findall(r"^  (?:-(\w), |    )(--?[a-z-]+)(=\S+)?", told, re.MULTILINE):
             options[long] = bool(value)
             if short:
                 options["-" + short] = bool(value)
