@@ -46,7 +46,8 @@ static int run(int argc, const char **argv) {
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return command_start(&command_help, 1, help);
     if (strcmp(argv[1], "--version") == 0) {
-        print_line("mobiedit %s", mobiedit_version());
+        print_line("mobiedit %s (libllama %s, ggml %s)", mobiedit_version(), mobiedit_llama_version(),
+                   mobiedit_ggml_version());
         return STATUS_DONE;
     }
     const command *which = command_find(argv[1]);

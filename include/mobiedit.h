@@ -81,6 +81,9 @@ typedef struct {
 /* A short fixed name such as "format"; never NULL. */
 MOBIEDIT_API const char *mobiedit_status_name(mobiedit_status status);
 MOBIEDIT_API const char *mobiedit_version(void);
+/* Of the libraries that it runs with: "0.5.0", "0.25.3". */
+MOBIEDIT_API const char *mobiedit_llama_version(void);
+MOBIEDIT_API const char *mobiedit_ggml_version(void);
 
 /* Frees memory that the library handed out, if no other function is named for it. NULL is fine. */
 MOBIEDIT_API void mobiedit_free(void *memory);

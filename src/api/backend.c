@@ -1,4 +1,4 @@
-/* Opens the engine that a backend's name stands for, and lists the devices. */
+/* Opens the engine that a backend's name stands for, and tells of the devices and the libraries below. */
 #include "api/backend.h"
 
 #include "base/memory.h"
@@ -9,6 +9,7 @@
 #include "engine/native/kernels/kernels.h"
 #include "model/llama_init.h"
 
+#include <llama.h>
 #include <string.h>
 
 static const char native[] = "native", llama[] = "llama";
@@ -97,6 +98,14 @@ mobiedit_status me_backend_open(const char *name, const char *profile, const me_
         .backend = name, .memory_bytes = options->memory_bytes, .threads = options->threads};
     return me_devices_remote(name) ? me_remote_open(model, &ggml, out, err)
                                    : me_ggml_open(model, &ggml, out, err);
+}
+
+const char *mobiedit_llama_version(void) {
+    return llama_version();
+}
+
+const char *mobiedit_ggml_version(void) {
+    return ggml_version();
 }
 
 static mobiedit_device describe(ggml_backend_dev_t device) {

@@ -81,7 +81,7 @@ class CommandLine(Case):
             ran = self.run_command(command, "--help")
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             self.assertIn(b"Usage: mobiedit " + command.encode(), ran.stdout)
-        self.assertRegex(self.run_command("--version").stdout, rb"^mobiedit \d+\.\d+\.\d+\n$")
+        self.assertRegex(self.run_command("--version").stdout, rb"^mobiedit \d+\.\d+\.\d+ \(libllama \d+\.\d+\S*, ggml \d+\.\d+\S*\)\n$")
 
     def test_wrong_command_lines(self):
         edit = ["edit", "m.gguf", PROMPT, TARGET]
