@@ -3,6 +3,7 @@
 
 #include "api/ask.h"
 #include "base/memory.h"
+#include "runtime/trial.h"
 #include "store/adapter.h"
 
 mobiedit_status mobiedit_chat_open(const mobiedit_model *model, const mobiedit_chat_options *options,
@@ -13,6 +14,8 @@ mobiedit_status mobiedit_chat_open(const mobiedit_model *model, const mobiedit_c
                                             options->threads ? options->threads : model->options.threads,
                                         .n_context = options->n_context,
                                         .n_sequences = ME_CHAT_SEQUENCES};
+    /* Whether another thread has tried it is not asked. */
+    if (model->model->why_foreign) ME_TRY(me_trial_run(model->model, err));
     mobiedit_chat *opened = me_calloc(1, sizeof *opened);
     if (!opened) return me_fail_memory(err, "a chat");
     opened->model = model->model;

@@ -6,6 +6,7 @@
 #include "edit/measure.h"
 #include "edit/session.h"
 #include "model/llama_init.h"
+#include "runtime/trial.h"
 #include "store/calibration_file.h"
 #include "store/fingerprint.h"
 
@@ -104,7 +105,14 @@ mobiedit_calibration_state me_calibration_state(const mobiedit_model *model) {
 
 /* ---- session and runtime ------------------------------------------------------------------------------ */
 
+static mobiedit_status try_model(mobiedit_model *handle, mobiedit_error *err) {
+    if (handle->model->why_foreign && !handle->is_tried) ME_TRY(me_trial_run(handle->model, err));
+    handle->is_tried = true;
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_handle_vocab(mobiedit_model *handle, const me_vocab **out, mobiedit_error *err) {
+    ME_TRY(try_model(handle, err));
     if (!handle->vocab) ME_TRY(me_vocab_open(handle->model->path, &handle->vocab, err));
     *out = handle->vocab;
     return MOBIEDIT_OK;
@@ -136,6 +144,7 @@ mobiedit_status me_handle_session(mobiedit_model *handle, me_session **out, mobi
 mobiedit_status me_handle_runtime(mobiedit_model *handle, me_runtime **out, mobiedit_error *err) {
     const me_runtime_options options = {.threads = handle->options.threads,
                                         .n_sequences = handle->n_sequences};
+    ME_TRY(try_model(handle, err));
     if (!handle->runtime) {
         /* Libllama maps the same file and has buffers of its own: what the engine holds makes room. */
         if (handle->engine && handle->engine->ops->release) handle->engine->ops->release(handle->engine);

@@ -22,6 +22,7 @@ struct mobiedit_model {
     char *calibration_path;      /* the options', copied */
     me_calibration *calibration; /* NULL: none */
     me_runtime *runtime;
+    bool is_tried;              /* libllama has run the model in a child, if only it runs the model */
     int n_sequences;            /* of the runtime, when it is opened; 0: one */
     mobiedit_model_file *files; /* [model->n_files], as mobiedit_inspect tells of them; NULL: it has not */
 };

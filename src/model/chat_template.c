@@ -2,22 +2,20 @@
 #define _GNU_SOURCE
 #include "model/chat_template.h"
 
+#include "base/child.h"
 #include "base/memory.h"
 #include "base/socket.h"
 #include "model/jinja.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
     CPU_SECONDS = 5,          /* published templates take about a millisecond */
-    WALL_SECONDS = 600,       /* for a child that waits on a lock which another thread held at the fork */
     MEMORY_BYTES = 256 << 20, /* beyond what the process has */
     MAX_TEXT = 1 << 20,       /* what the tokenizer takes */
     MAX_REASON = 256
@@ -31,39 +29,6 @@ typedef struct {
 
 /* ---- the child ----------------------------------------------------------------------------------------- */
 
-/* Bytes of address space that the process has; 0 where the system does not tell. */
-static rlim_t address_space(void) {
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file) return 0;
-    if (fscanf(file, "%llu", &pages) != 1) pages = 0; /* NOLINT(cert-err34-c): the kernel's own number */
-    (void)fclose(file);
-    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
-}
-
-static void lower(int resource, rlim_t most) {
-    struct rlimit limit;
-    if (getrlimit(resource, &limit) != 0 || (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= most))
-        return;
-    limit.rlim_cur = most;
-    (void)setrlimit(resource, &limit);
-}
-
-/* A fault ends the child without a word, whatever the program does about its own. */
-static void limit_this_process(void) {
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU, SIGALRM, SIGTERM};
-    const rlim_t space = address_space();
-    sigset_t none;
-    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
-        (void)signal(fatal[i], SIG_DFL);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    lower(RLIMIT_CORE, 0);
-    lower(RLIMIT_CPU, CPU_SECONDS);
-    if (space > 0) lower(RLIMIT_AS, space + MEMORY_BYTES);
-    (void)alarm(WALL_SECONDS);
-}
-
 static void send_answer(void *user, bool rendered, const char *bytes, size_t n) {
     const int *fd = user;
     const answer out = {.rendered = rendered, .n = n};
@@ -71,7 +36,7 @@ static void send_answer(void *user, bool rendered, const char *bytes, size_t n) 
 }
 
 static void serve(int fd, const me_template_input *input) {
-    limit_this_process();
+    me_child_limit(CPU_SECONDS, MEMORY_BYTES);
     me_jinja_render(input, send_answer, &fd);
     _exit(0);
 }
@@ -129,7 +94,7 @@ static mobiedit_status receive(int fd, char **out, bool *ended, mobiedit_error *
 }
 
 mobiedit_status me_template_render(const me_template_input *input, char **out, mobiedit_error *err) {
-    int pair[2], how = 0;
+    int pair[2];
     bool ended = false;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return me_fail(err, MOBIEDIT_E_RUNTIME, "cannot make a socket: %s", strerror(errno));
@@ -142,7 +107,6 @@ mobiedit_status me_template_render(const me_template_input *input, char **out, m
     }
     const mobiedit_status status = receive(pair[0], out, &ended, err);
     (void)close(pair[0]);
-    while (waitpid(child, &how, 0) < 0 && errno == EINTR)
-        ;
+    const int how = me_child_wait(child);
     return ended ? fail_ended(how, err) : status;
 }

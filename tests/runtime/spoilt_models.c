@@ -1,10 +1,12 @@
 /* spoilt_models ROUNDS SEED: small models whose metadata is spoilt at random, a few keys at a time. What
- * me_model_open accepts is loaded and run by libllama, in a process of its own: that process may fail, but it
- * must end by itself. Exit status 1, with the file's name and what was spoilt, where one does not. */
+ * me_model_open_any and, of what only libllama runs, me_trial_run accept is loaded and run by libllama, in a
+ * process of its own: that process may fail, but it must end by itself. Exit status 1, with the file's name and
+ * what was spoilt, where one does not. */
 #define _GNU_SOURCE
 #include "base/random.h"
 #include "model/model.h"
 #include "runtime/runtime.h"
+#include "runtime/trial.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
@@ -229,8 +231,10 @@ static bool try_round(me_random *random, const char *path, long *accepted) {
         return false;
     }
     me_model *model = NULL;
-    if (me_model_open(path, &model, NULL) != MOBIEDIT_OK) return true;
+    if (me_model_open_any(path, &model, NULL) != MOBIEDIT_OK) return true;
+    const bool refused = model->why_foreign && me_trial_run(model, NULL) != MOBIEDIT_OK;
     me_model_close(model);
+    if (refused) return true;
     ++*accepted;
     if (survives(path)) return true;
     (void)fprintf(stderr, "libllama ends the process at a %s model:%s\n", s.arch, s.changes);
