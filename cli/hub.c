@@ -189,14 +189,15 @@ static bool is_model(const char *path) {
 
 static bool list_folder(const char *folder, const char *below, int depth, file_list *out);
 
-/* A file, or what is in a folder. */
+/* A file or a link to one, or what is in a folder; links to folders could lead in a circle. Takes the path over. */
 static bool list_entry(const char *folder, char *path, int depth, file_list *out) {
-    struct stat info;
+    struct stat here, there;
     char *full = path ? format("%s/%s", folder, path) : NULL;
     bool done = full != NULL;
-    if (done && stat(full, &info) == 0 && S_ISDIR(info.st_mode) && depth < MAX_DEPTH)
+    const bool known = done && lstat(full, &here) == 0 && stat(full, &there) == 0;
+    if (known && S_ISDIR(here.st_mode) && depth < MAX_DEPTH)
         done = list_folder(folder, path, depth + 1, out);
-    else if (done && stat(full, &info) == 0 && S_ISREG(info.st_mode) && is_model(path))
+    else if (known && S_ISREG(there.st_mode) && is_model(path))
         done = add_file(out, me_strdup(path));
     me_free(full);
     me_free(path);
