@@ -54,7 +54,7 @@ static mobiedit_status edit_request(mobiedit_model *model, const mobiedit_reques
                                     mobiedit_edit_result *result, mobiedit_error *err) {
     me_prompt prompt;
     ME_TRY(me_request_read(request, &prompt, err));
-    prompt.at_answer = options && options->keep_subject;
+    prompt.at_answer = me_edits_at_answer(options);
     const me_job_request ask = {.prompt = &prompt, .request = request, .options = options, .output = adapter};
     const mobiedit_status status = me_job_run(model, &ask, result, err);
     me_prompt_free(&prompt);

@@ -63,7 +63,7 @@ static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request
                                  mobiedit_error *why) {
     me_prompt prompt;
     ME_TRY(me_request_open(ledger->model, request, &prompt, why));
-    prompt.at_answer = options && options->keep_subject;
+    prompt.at_answer = me_edits_at_answer(options);
     const me_record_request ask = {
         .prompt = &prompt, .request = request, .options = options, .with_texts = true, .alone = true};
     const mobiedit_status status = edit_prompt(ledger, &ask, done, why);

@@ -403,7 +403,7 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
     *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
     *change = (mobiedit_change){0};
     ME_TRY(me_request_open(ledger->model, request, &prompt, err));
-    prompt.at_answer = options && options->keep_subject;
+    prompt.at_answer = me_edits_at_answer(options);
     const me_record_request ask = {.prompt = &prompt,
                                    .request = request,
                                    .options = options ? options : &defaults,

@@ -58,6 +58,10 @@ int me_default_layer(const me_model *model) {
     return editable(model, (int)(depth * (float)model->n_layer));
 }
 
+bool me_edits_at_answer(const mobiedit_edit_options *options) {
+    return options && options->keep_subject;
+}
+
 int me_usual_layer(const me_session *session, bool at_answer) {
     const me_model *model = session->engine->model;
     if (at_answer) return editable(model, (int)lroundf(ANSWER_DEPTH * (float)model->n_layer));

@@ -15,6 +15,9 @@ void me_session_close(me_session *session);
 int me_default_layer(const me_model *model);
 int me_usual_layer(const me_session *session, bool at_answer);
 
+/* Whether an edit by these options is made where the answer begins; NULL: the defaults. */
+bool me_edits_at_answer(const mobiedit_edit_options *options);
+
 /* A finished edit, ready for the adapter. */
 typedef struct {
     mobiedit_solve_stats solve; /* but for the seconds */

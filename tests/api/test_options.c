@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { N_LAYER = 6, USUAL = 2 };
+enum { N_LAYER = 6, USUAL = 2, LATE = 4 };
 
 static const mobiedit_request FACT = {.prompt = "The capital of {Japan} is", .target = "Lima"};
 static mobiedit_model *model;
@@ -46,6 +46,7 @@ static int layer_of(mobiedit_edit_options options) {
 static void zeroes_leave_the_layer_to_the_library(void **state) {
     (void)state;
     assert_int_equal(layer_of((mobiedit_edit_options){0}), USUAL);
+    assert_int_equal(layer_of((mobiedit_edit_options){.keep_subject = true}), LATE);
     assert_int_equal(layer_of((mobiedit_edit_options){.fix_layer = true}), 0);
     assert_int_equal(layer_of((mobiedit_edit_options){.fix_layer = true, .layer = 4}), 4);
 }
