@@ -570,6 +570,23 @@ MOBIEDIT_API mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *
                                                const mobiedit_ask_options *options, char **text,
                                                mobiedit_error *err);
 
+/* A text behind a prompt, token by token. */
+typedef struct {
+    size_t n;        /* tokens of the text, at least 1 */
+    int32_t *tokens; /* [n] as the model's vocabulary numbers them */
+    int32_t *
+        likeliest; /* [n] what the model finds likeliest in the place of each, behind the prompt and the text's
+                           tokens before it */
+    float *log_probs; /* [n] of `tokens` there, nats */
+} mobiedit_score;
+
+/* How the model reads `text` behind `prompt`, all at once, with what is attached. A space is put between the two as
+ * between a fact's prompt and its target. *score is freed with mobiedit_score_free. E_ARGUMENT also if they do not
+ * fit the chat's context. */
+MOBIEDIT_API mobiedit_status mobiedit_chat_score(mobiedit_chat *chat, const char *prompt, const char *text,
+                                                 mobiedit_score *score, mobiedit_error *err);
+MOBIEDIT_API void mobiedit_score_free(mobiedit_score *score);
+
 typedef struct {
     const char *before, *after; /* adapters; NULL: none */
     const char *const

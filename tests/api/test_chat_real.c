@@ -4,6 +4,7 @@
 #include "models.h"
 #include "scratch.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,6 +60,70 @@ static void adapters_come_and_go(void **state) {
     assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
     expect_said(PROMPT, false, "Tokyo");
     expect_said(QUESTION, true, "Tokyo");
+}
+
+static mobiedit_score scored(const char *prompt, const char *text) {
+    mobiedit_score score;
+    mobiedit_error err = {0};
+    if (mobiedit_chat_score(chat, prompt, text, &score, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    assert_true(score.n >= 1);
+    for (size_t i = 0; i < score.n; i++)
+        assert_true(score.log_probs[i] <= 0);
+    return score;
+}
+
+/* Whether the model would say the text; the log-probability of its first token goes to *first. */
+static bool would_say(const char *text, float *first) {
+    mobiedit_score score = scored(PROMPT, text);
+    const bool all = memcmp(score.tokens, score.likeliest, score.n * sizeof *score.tokens) == 0;
+    *first = score.log_probs[0];
+    mobiedit_score_free(&score);
+    assert_null(score.tokens);
+    return all;
+}
+
+static void a_text_is_scored_with_what_is_attached(void **state) {
+    (void)state;
+    float tokyo, lima_then, tokyo_now, lima_now;
+    assert_true(would_say("Tokyo", &tokyo));
+    assert_false(would_say("Lima", &lima_then));
+    assert_true(tokyo > lima_then);
+    assert_int_equal(mobiedit_chat_attach(chat, lima, NULL), MOBIEDIT_OK);
+    assert_true(would_say("Lima", &lima_now));
+    assert_false(would_say("Tokyo", &tokyo_now));
+    assert_true(lima_now > lima_then && tokyo_now < tokyo);
+    assert_int_equal(mobiedit_chat_attach(chat, NULL, NULL), MOBIEDIT_OK);
+}
+
+/* What goes before in the text counts: all of it is one pass, but each token is read behind the ones before it. */
+static void a_score_is_that_of_its_parts(void **state) {
+    (void)state;
+    mobiedit_score whole = scored(PROMPT, "Tokyo."), end = scored("The capital of Japan is Tokyo", ".");
+    assert_int_equal(end.n, 1);
+    assert_int_equal(whole.tokens[whole.n - 1], end.tokens[0]);
+    assert_int_equal(whole.likeliest[whole.n - 1], end.likeliest[0]);
+    assert_true(fabsf(whole.log_probs[whole.n - 1] - end.log_probs[0]) < 0.05F);
+    mobiedit_score_free(&whole);
+    mobiedit_score_free(&end);
+}
+
+static void no_text_has_no_score(void **state) {
+    (void)state;
+    mobiedit_score score = {0};
+    mobiedit_error err = {0};
+    char endless[40000];
+    memset(endless, 'x', sizeof endless - 1);
+    endless[sizeof endless - 1] = '\0';
+    static const char broken[] = "\xff";
+    const struct {
+        const char *prompt, *text;
+    } wrong[] = {{"", "Lima"}, {PROMPT, ""}, {PROMPT, broken}, {broken, "Lima"}, {PROMPT, endless}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(mobiedit_chat_score(chat, wrong[i].prompt, wrong[i].text, &score, &err),
+                         MOBIEDIT_E_ARGUMENT);
+        assert_null(score.tokens);
+    }
+    mobiedit_score_free(NULL);
 }
 
 /* As the program's own: a chat's answer is that of mobiedit_ask. */
@@ -270,6 +335,9 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters_come_and_go),
+        cmocka_unit_test(a_text_is_scored_with_what_is_attached),
+        cmocka_unit_test(a_score_is_that_of_its_parts),
+        cmocka_unit_test(no_text_has_no_score),
         cmocka_unit_test(an_answer_is_that_of_ask),
         cmocka_unit_test(the_file_may_be_removed_once_it_is_attached),
         cmocka_unit_test(what_is_no_adapter_leaves_the_one_that_is_attached),
