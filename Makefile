@@ -9,7 +9,7 @@ export MOBIEDIT_CACHE ?= $(shell bash -c "echo ~/.cache/mobiedit")
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install uninstall dist clean
+.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install uninstall wheel dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -58,7 +58,7 @@ bench: build ## kernels, and whole edits
 format: checks-setup ## lay out all sources with clang-format
 	@scripts/lint.sh --format
 
-lint: build checks-setup ## layout, clang-tidy, shell syntax, Markdown; any finding is an error
+lint: build checks-setup ## layout, clang-tidy, shell syntax, Python, Markdown; any finding is an error
 	@scripts/lint.sh $(BUILD)
 
 # The trials of layers on a real model take ten minutes there; test_calibration has them on a small one. A chat
@@ -91,6 +91,9 @@ install: build ## into PREFIX (/usr/local), below DESTDIR if set
 
 uninstall: ## remove what `make install` of BUILD put there, below DESTDIR if set
 	@scripts/uninstall.sh $(BUILD)
+
+wheel: setup ## a wheel of the Python package, in build/
+	@scripts/wheel.sh $(BUILD)
 
 dist: setup ## a source archive of the last commit, in build/
 	@scripts/dist.sh $(BUILD)

@@ -1,5 +1,4 @@
-# What the library stands on: ggml and libllama, LAPACK on OpenBLAS, L-BFGS, cJSON, SQLite, xxHash, utf8proc,
-# threads; cmocka for the tests.
+# What the library stands on: ggml and libllama, LAPACK on OpenBLAS, L-BFGS, cJSON, SQLite, xxHash, utf8proc, threads.
 # The versions of ggml and libllama whose interfaces are used; mobieditConfig.cmake.in asks for the same.
 set(MOBIEDIT_LLAMA_VERSION 0.5...<0.6)
 set(MOBIEDIT_GGML_VERSION 0.25...<0.26)
@@ -46,4 +45,3 @@ pkg_check_modules(lapacke REQUIRED IMPORTED_TARGET lapacke openblas liblbfgs)
 pkg_check_modules(cjson REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(ledger REQUIRED IMPORTED_TARGET sqlite3 libxxhash)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
-pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)

