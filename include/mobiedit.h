@@ -581,10 +581,12 @@ typedef struct {
 } mobiedit_score;
 
 /* How the model reads `text` behind `prompt`, all at once, with what is attached. A space is put between the two as
- * between a fact's prompt and its target. *score is freed with mobiedit_score_free. E_ARGUMENT also if they do not
- * fit the chat's context. */
-MOBIEDIT_API mobiedit_status mobiedit_chat_score(mobiedit_chat *chat, const char *prompt, const char *text,
-                                                 mobiedit_score *score, mobiedit_error *err);
+ * between a fact's prompt and its target. in_chat: the prompt is a user's turn in the model's chat template, and the
+ * text begins the answer. *score is freed with mobiedit_score_free. E_ARGUMENT also if they do not fit the chat's
+ * context; in a chat E_UNSUPPORTED as mobiedit_ask. */
+MOBIEDIT_API mobiedit_status mobiedit_chat_score(mobiedit_chat *chat, const char *prompt, bool in_chat,
+                                                 const char *text, mobiedit_score *score,
+                                                 mobiedit_error *err);
 MOBIEDIT_API void mobiedit_score_free(mobiedit_score *score);
 
 typedef struct {

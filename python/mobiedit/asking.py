@@ -68,11 +68,14 @@ class Chat(Handle):
             call(library.mobiedit_chat_ask, pointer, text(prompt), ctypes.byref(options), ctypes.byref(said))
             return (said.value or b"").decode(errors="replace")
 
-    def score(self, prompt: str, said: str) -> Score:
-        """How the model reads the text behind the prompt, all at once, with what is attached."""
+    def score(self, prompt: str, said: str, *, chat: bool = False) -> Score:
+        """How the model reads the text behind the prompt, all at once, with what is attached.
+
+        chat: the prompt is a user's message in the model's chat template, and the text begins the answer.
+        """
         struct = mobiedit_score()
         with self._open() as pointer:
-            call(library.mobiedit_chat_score, pointer, text(prompt), text(said), ctypes.byref(struct))
+            call(library.mobiedit_chat_score, pointer, text(prompt), chat, text(said), ctypes.byref(struct))
         try:
             return Score(*(tuple(array[:struct.n]) for array in (struct.tokens, struct.likeliest, struct.log_probs)))
         finally:

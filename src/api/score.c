@@ -40,14 +40,26 @@ static mobiedit_status read_text(me_runtime *runtime, const me_tokens *tokens, r
     return me_runtime_batch_logits(runtime, &query, 1, take, r, err);
 }
 
-mobiedit_status mobiedit_chat_score(mobiedit_chat *chat, const char *prompt, const char *text,
+/* Prompt and text as tokens. */
+static mobiedit_status tokenize(const me_vocab *vocab, const char *prompt, bool in_chat, const char *text,
+                                me_tokens *tokens, int *n_prompt, mobiedit_error *err) {
+    if (!in_chat) return me_tokenize_pair(vocab, prompt, text, tokens, n_prompt, err);
+    const me_chat_message question = {.role = "user", .content = prompt};
+    char *asked;
+    ME_TRY(me_vocab_chat(vocab, &question, 1, &asked, err));
+    const mobiedit_status status = me_tokenize_pair(vocab, asked, text, tokens, n_prompt, err);
+    me_free(asked);
+    return status;
+}
+
+mobiedit_status mobiedit_chat_score(mobiedit_chat *chat, const char *prompt, bool in_chat, const char *text,
                                     mobiedit_score *score, mobiedit_error *err) {
     ME_TRY(me_check_text(prompt, "the prompt", err));
     ME_TRY(me_check_text(text, "the text", err));
     const me_vocab *vocab = me_runtime_vocab(chat->runtime);
     me_tokens tokens = {0};
     reading r = {.n_vocab = me_vocab_size(vocab)};
-    ME_TRY(me_tokenize_pair(vocab, prompt, text, &tokens, &r.n_prompt, err));
+    ME_TRY(tokenize(vocab, prompt, in_chat, text, &tokens, &r.n_prompt, err));
     mobiedit_status status;
     if (r.n_prompt < 1 || tokens.n <= r.n_prompt)
         status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt or the text has no tokens");

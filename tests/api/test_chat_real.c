@@ -62,10 +62,11 @@ static void adapters_come_and_go(void **state) {
     expect_said(QUESTION, true, "Tokyo");
 }
 
-static mobiedit_score scored(const char *prompt, const char *text) {
+static mobiedit_score scored(const char *prompt, bool in_chat, const char *text) {
     mobiedit_score score;
     mobiedit_error err = {0};
-    if (mobiedit_chat_score(chat, prompt, text, &score, &err) != MOBIEDIT_OK) fail_msg("%s", err.message);
+    if (mobiedit_chat_score(chat, prompt, in_chat, text, &score, &err) != MOBIEDIT_OK)
+        fail_msg("%s", err.message);
     assert_true(score.n >= 1);
     for (size_t i = 0; i < score.n; i++)
         assert_true(score.log_probs[i] <= 0);
@@ -74,7 +75,7 @@ static mobiedit_score scored(const char *prompt, const char *text) {
 
 /* Whether the model would say the text; the log-probability of its first token goes to *first. */
 static bool would_say(const char *text, float *first) {
-    mobiedit_score score = scored(PROMPT, text);
+    mobiedit_score score = scored(PROMPT, false, text);
     const bool all = memcmp(score.tokens, score.likeliest, score.n * sizeof *score.tokens) == 0;
     *first = score.log_probs[0];
     mobiedit_score_free(&score);
@@ -98,13 +99,28 @@ static void a_text_is_scored_with_what_is_attached(void **state) {
 /* What goes before in the text counts: all of it is one pass, but each token is read behind the ones before it. */
 static void a_score_is_that_of_its_parts(void **state) {
     (void)state;
-    mobiedit_score whole = scored(PROMPT, "Tokyo."), end = scored("The capital of Japan is Tokyo", ".");
+    mobiedit_score whole = scored(PROMPT, false, "Tokyo."),
+                   end = scored("The capital of Japan is Tokyo", false, ".");
     assert_int_equal(end.n, 1);
     assert_int_equal(whole.tokens[whole.n - 1], end.tokens[0]);
     assert_int_equal(whole.likeliest[whole.n - 1], end.likeliest[0]);
     assert_true(fabsf(whole.log_probs[whole.n - 1] - end.log_probs[0]) < 0.05F);
     mobiedit_score_free(&whole);
     mobiedit_score_free(&end);
+}
+
+/* What the model answers is what it would say, token by token. */
+static void an_answer_is_read_as_it_was_said(void **state) {
+    (void)state;
+    const mobiedit_ask_options options = {.chat = true, .max_tokens = 6};
+    char *answer = NULL;
+    assert_int_equal(mobiedit_chat_ask(chat, QUESTION, &options, &answer, NULL), MOBIEDIT_OK);
+    mobiedit_score in_chat = scored(QUESTION, true, answer), plain = scored(QUESTION, false, answer);
+    assert_memory_equal(in_chat.tokens, in_chat.likeliest, in_chat.n * sizeof *in_chat.tokens);
+    assert_true(plain.log_probs[0] < in_chat.log_probs[0]);
+    mobiedit_score_free(&in_chat);
+    mobiedit_score_free(&plain);
+    mobiedit_free(answer);
 }
 
 static void no_text_has_no_score(void **state) {
@@ -119,7 +135,7 @@ static void no_text_has_no_score(void **state) {
         const char *prompt, *text;
     } wrong[] = {{"", "Lima"}, {PROMPT, ""}, {PROMPT, broken}, {broken, "Lima"}, {PROMPT, endless}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        assert_int_equal(mobiedit_chat_score(chat, wrong[i].prompt, wrong[i].text, &score, &err),
+        assert_int_equal(mobiedit_chat_score(chat, wrong[i].prompt, i % 2 == 0, wrong[i].text, &score, &err),
                          MOBIEDIT_E_ARGUMENT);
         assert_null(score.tokens);
     }
@@ -337,6 +353,7 @@ int main(void) {
         cmocka_unit_test(adapters_come_and_go),
         cmocka_unit_test(a_text_is_scored_with_what_is_attached),
         cmocka_unit_test(a_score_is_that_of_its_parts),
+        cmocka_unit_test(an_answer_is_read_as_it_was_said),
         cmocka_unit_test(no_text_has_no_score),
         cmocka_unit_test(an_answer_is_that_of_ask),
         cmocka_unit_test(the_file_may_be_removed_once_it_is_attached),

@@ -212,6 +212,9 @@ class Asking(WithModel):
         self.assertEqual(other.likeliest[0], score.tokens[0])
         self.assertLess(other.log_probs[0], score.log_probs[0])
         self.assertRaises(mobiedit.ArgumentError, chat.score, PLAIN, "")
+        question = "What is the capital of Japan?"
+        answer = self.model.ask(question, chat=True, max_tokens=4)
+        self.assertEqual(chat.score(question, answer, chat=True).accuracy, 1)
 
     def check_threads(self, chat):
         answers = []
