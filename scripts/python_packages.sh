@@ -5,6 +5,7 @@
 #   reference     what tests/reference/reference.py needs: PyTorch, transformers, gguf
 #   wheel         what scripts/wheel.sh needs
 #   lint          what scripts/lint.sh checks Python with
+#   notebook      what tests/python/test_notebook.py runs the example notebook with
 . "$(dirname "$0")/common.sh"
 
 [ $# = 1 ] && [ -f "$scripts/requirements-$1.txt" ] || die "usage: python_packages.sh NAME"
