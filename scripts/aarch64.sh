@@ -18,7 +18,7 @@ cmake --build "$build" --parallel "$jobs"
 
 say "the tests that need no model"
 MOBIEDIT_MODELS=/nonexistent QEMU_CPU=max ctest --test-dir "$build" --output-on-failure --parallel "$jobs" \
-    --label-exclude slow --exclude-regex '^(kernels|joint|calibration|architectures|engine_llama|completion|files|cli_.*|.*_real|real_.*)$'
+    --label-exclude slow --exclude-regex '^(kernels|joint|calibration|architectures|names|split_edit|engine_llama|completion|files|cli_.*|.*_real|real_.*)$'
 
 for cpu in cortex-a53:neon neoverse-n1:neon-dotprod max:neon-i8mm; do
     say "the kernels on ${cpu%:*}: up to ${cpu#*:}"
