@@ -171,11 +171,6 @@ static void free_files(file_list *list) {
     *list = (file_list){0};
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* Not what may stand beside a model: a projector, an importance matrix, a drafting model; nor another part than the
  * first. */
 static bool is_model(const char *path) {
@@ -184,7 +179,7 @@ static bool is_model(const char *path) {
     me_part_name part;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strstr(name, others[i])) return false;
-    return ends_with(name, ".gguf") && (!me_part_name_read(name, &part) || part.no == 1);
+    return me_ends_with(name, ".gguf") && (!me_part_name_read(name, &part) || part.no == 1);
 }
 
 static bool list_folder(const char *folder, const char *below, int depth, file_list *out);

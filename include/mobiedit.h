@@ -572,12 +572,10 @@ MOBIEDIT_API mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *
 
 /* A text behind a prompt, token by token. */
 typedef struct {
-    size_t n;        /* tokens of the text, at least 1 */
-    int32_t *tokens; /* [n] as the model's vocabulary numbers them */
-    int32_t *
-        likeliest; /* [n] what the model finds likeliest in the place of each, behind the prompt and the text's
-                           tokens before it */
-    float *log_probs; /* [n] of `tokens` there, nats */
+    size_t n;           /* tokens of the text, at least 1 */
+    int32_t *tokens;    /* [n] as the model's vocabulary numbers them */
+    int32_t *likeliest; /* [n] in the place of each, behind the prompt and the text's tokens before it */
+    float *log_probs;   /* [n] of `tokens` there, nats */
 } mobiedit_score;
 
 /* How the model reads `text` behind `prompt`, all at once, with what is attached. A space is put between the two as

@@ -568,7 +568,7 @@ static mobiedit_status cut_path(desk *d, const char *path, mobiedit_error *err) 
     static const char suffix[] = ".gguf";
     const char *base = me_base_name(path);
     const size_t n = strlen(base), tail = sizeof suffix - 1;
-    const bool has_suffix = n > tail && strcmp(base + n - tail, suffix) == 0;
+    const bool has_suffix = n > tail && me_ends_with(base, suffix);
     d->folder = me_strndup(path, (size_t)(base - path));
     d->name = me_strndup(base, has_suffix ? n - tail : n);
     char *usual = d->o->ledger ? NULL : me_strjoin(path, MOBIEDIT_LEDGER_SUFFIX);

@@ -151,10 +151,13 @@ mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobied
 
 /* ---- places of files --------------------------------------------------------------------------------- */
 
+static mobiedit_status refuse_place(const char *path, const char *what, mobiedit_error *err) {
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "the file %s is %s", path, what);
+}
+
 static mobiedit_status check_not(const char *path, const char *file, const char *what, mobiedit_error *err) {
     if (!file) return me_fail_memory(err, "the names of files");
-    return me_same_file(path, file) ? me_fail(err, MOBIEDIT_E_ARGUMENT, "the file %s is %s", path, what)
-                                    : MOBIEDIT_OK;
+    return me_same_file(path, file) ? refuse_place(path, what, err) : MOBIEDIT_OK;
 }
 
 /* Neither the ledger nor what SQLite keeps beside it. */
@@ -172,8 +175,7 @@ static mobiedit_status check_not_ledger(const char *path, const char *ledger, mo
 mobiedit_status me_check_place(const mobiedit_model *handle, me_place place, const char *path,
                                mobiedit_error *err) {
     mobiedit_status status = MOBIEDIT_OK;
-    if (me_model_has_file(handle->model, path))
-        status = me_fail(err, MOBIEDIT_E_ARGUMENT, "the file %s is the model file itself", path);
+    if (me_model_has_file(handle->model, path)) status = refuse_place(path, "the model file itself", err);
     if (status == MOBIEDIT_OK && place != ME_PLACE_LEDGER) {
         char *ledger = me_ledger_default_path(handle->model);
         status = check_not_ledger(path, ledger, err);

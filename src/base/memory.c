@@ -51,6 +51,11 @@ char *me_strndup(const char *text, size_t n) {
     return copy;
 }
 
+bool me_ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 bool me_is_space(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }

@@ -27,6 +27,9 @@ char *me_strndup(const char *text, size_t n);
 /* Both, one behind the other; NULL on failure. Freed with me_free. */
 char *me_strjoin(const char *first, const char *second);
 
+/* Whether the text's last bytes are those of `end`. */
+bool me_ends_with(const char *text, const char *end);
+
 /* Whether the byte is white space, whatever the locale. */
 bool me_is_space(char c);
 

@@ -246,11 +246,6 @@ static const me_tensor *find_matrix(const me_model *model, const char *name, siz
     return is_named(name, n_name, "output.weight") && !tied ? &model->output : NULL;
 }
 
-static bool ends_with(const char *name, const char *suffix) {
-    size_t n = strlen(name), m = strlen(suffix);
-    return n >= m && strcmp(name + n - m, suffix) == 0;
-}
-
 /* Types that libllama's CPU path multiplies with; others would end the process. */
 static bool type_can_multiply(enum ggml_type type) {
     return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_Q8_0;
@@ -266,8 +261,8 @@ static bool is_matrix(const struct gguf_context *gguf, int64_t id) {
 static mobiedit_status check_tensor(const struct gguf_context *gguf, int64_t id, const me_model *model,
                                     const char *path, mobiedit_error *err) {
     const char *name = gguf_get_tensor_name(gguf, id);
-    bool is_a = ends_with(name, SUFFIX_A);
-    if (!is_a && !ends_with(name, SUFFIX_B))
+    bool is_a = me_ends_with(name, SUFFIX_A);
+    if (!is_a && !me_ends_with(name, SUFFIX_B))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: the tensor %s is not part of a LoRA", path, name);
     size_t n_base = strlen(name) - strlen(SUFFIX_A);
     char other[GGML_MAX_NAME];

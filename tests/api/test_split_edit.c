@@ -72,25 +72,30 @@ static bool count(void *user, const mobiedit_record *record) {
     return true;
 }
 
+static mobiedit_ledger *open_ledger(mobiedit_model *model, const char *path, bool create) {
+    mobiedit_ledger *ledger = NULL;
+    assert_int_equal(mobiedit_ledger_open(model, path, create, &ledger, NULL), MOBIEDIT_OK);
+    return ledger;
+}
+
 /* It stands beside the first part; the whole model takes it too. */
 static void its_ledger_is_the_whole_models(void **state) {
     (void)state;
     mobiedit_model *model = open_model(first, NULL);
-    mobiedit_ledger *ledger = NULL;
+    mobiedit_ledger *ledger = open_ledger(model, NULL, true);
     mobiedit_edit_result result;
     mobiedit_change change;
     mobiedit_error err = {0};
     int n = 0;
     char path[SCRATCH_PATH_MAX];
     (void)snprintf(path, sizeof path, "%s", scratch_path("parts-00001-of-00003.gguf" MOBIEDIT_LEDGER_SUFFIX));
-    assert_int_equal(mobiedit_ledger_open(model, NULL, true, &ledger, NULL), MOBIEDIT_OK);
     if (mobiedit_ledger_edit(ledger, &FACT, NULL, NULL, &result, &change, &err) != MOBIEDIT_OK)
         fail_msg("%s", err.message);
     mobiedit_edit_result_free(&result);
     mobiedit_ledger_close(ledger);
     mobiedit_close(model);
     model = open_model(whole, NULL);
-    assert_int_equal(mobiedit_ledger_open(model, path, false, &ledger, NULL), MOBIEDIT_OK);
+    ledger = open_ledger(model, path, false);
     assert_int_equal(mobiedit_ledger_list(ledger, 0, count, &n, NULL), MOBIEDIT_OK);
     assert_int_equal(n, 1);
     mobiedit_ledger_close(ledger);
@@ -100,11 +105,10 @@ static void its_ledger_is_the_whole_models(void **state) {
 static void a_merge_writes_one_file(void **state) {
     (void)state;
     mobiedit_model *model = open_model(first, NULL);
-    mobiedit_ledger *ledger = NULL;
+    mobiedit_ledger *ledger = open_ledger(model, NULL, false);
     mobiedit_merge_result result;
     mobiedit_inspection about;
     mobiedit_error err = {0};
-    assert_int_equal(mobiedit_ledger_open(model, NULL, false, &ledger, NULL), MOBIEDIT_OK);
     if (mobiedit_ledger_merge(ledger, NULL, scratch_path("merged.gguf"), &result, &err) != MOBIEDIT_OK)
         fail_msg("%s", err.message);
     assert_int_equal(result.kept, 1);

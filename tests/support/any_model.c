@@ -61,15 +61,10 @@ static void set_metadata(struct gguf_context *gguf, const any_spec *spec) {
         set_key(gguf, spec->arch, &spec->keys[i]);
 }
 
-static bool ends_with(const char *name, const char *end) {
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 static bool is_left_out(const any_spec *spec, const char *name) {
-    if (ends_with(name, "scale")) return true;
+    if (me_ends_with(name, "scale")) return true;
     for (size_t i = 0; i < sizeof spec->without / sizeof *spec->without && spec->without[i]; i++)
-        if (ends_with(name, spec->without[i])) return true;
+        if (me_ends_with(name, spec->without[i])) return true;
     return false;
 }
 
@@ -77,7 +72,7 @@ static void fill(writer *w, const struct ggml_tensor *t, float *values) {
     const size_t n = (size_t)ggml_nelements(t);
     const bool is_vector = ggml_nrows(t) == 1;
     float mean = 0, deviation = is_vector ? 0.1F : 1.2F / sqrtf((float)t->ne[0]);
-    if ((strstr(t->name, "norm") || strstr(t->name, "output_scale")) && ends_with(t->name, ".weight"))
+    if ((strstr(t->name, "norm") || strstr(t->name, "output_scale")) && me_ends_with(t->name, ".weight"))
         mean = 1;
     /* Gemma multiplies its embeddings by sqrt(d_model). */
     if (strcmp(t->name, "token_embd.weight") == 0)
@@ -86,7 +81,7 @@ static void fill(writer *w, const struct ggml_tensor *t, float *values) {
     for (size_t i = 0; i < n; i++)
         values[i] = mean + deviation * values[i];
     /* The state of a recurrent layer has to fade. */
-    for (size_t i = 0; i < n && ends_with(t->name, "ssm_a"); i++)
+    for (size_t i = 0; i < n && me_ends_with(t->name, "ssm_a"); i++)
         values[i] = -0.5F - fabsf(values[i]);
     for (size_t i = 0; i < n && strstr(t->name, "rope_f"); i++)
         values[i] = 1 + fabsf(values[i]);
