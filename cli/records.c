@@ -137,13 +137,14 @@ void asides_add_json(cJSON *object, const mobiedit_asides *asides) {
     me_json_add_count(object, "others", asides->n_others);
     me_json_add_count(object, "others_unchanged", count_unchanged(asides));
     cJSON *changed = cJSON_AddArrayToObject(object, "others_changed");
+    cJSON *same = cJSON_AddArrayToObject(object, "others_same");
     for (size_t i = 0; i < asides->n_others; i++) {
-        if (asides->others[i].unchanged) continue;
+        const mobiedit_other *from = &asides->others[i];
         cJSON *other = cJSON_CreateObject();
-        me_json_add_text(other, "prompt", asides->others[i].prompt);
-        me_json_add_text(other, "before", asides->others[i].before);
-        me_json_add_text(other, "after", asides->others[i].after);
-        (void)cJSON_AddItemToArray(changed, other);
+        me_json_add_text(other, "prompt", from->prompt);
+        me_json_add_text(other, "before", from->before);
+        me_json_add_text(other, "after", from->after);
+        if (!cJSON_AddItemToArray(from->unchanged ? same : changed, other)) cJSON_Delete(other);
     }
 }
 

@@ -12,7 +12,7 @@ void report_record(const mobiedit_record *record);
 cJSON *record_json(const mobiedit_record *record);
 
 /* What an edit does beside its prompt: in a chat, and to other things about its subject. In one line, inside a
- * line, and as "chat", "others", "others_unchanged" and "others_changed". */
+ * line, and as "chat", "others", "others_unchanged", "others_changed" and "others_same". */
 void report_asides(const char *prompt, const mobiedit_asides *asides);
 void print_asides_shortly(const mobiedit_asides *asides);
 void asides_add_json(cJSON *object, const mobiedit_asides *asides);

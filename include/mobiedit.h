@@ -597,10 +597,10 @@ typedef struct {
     void *user;
 } mobiedit_check_options;
 
-/* Asks what an edit may have changed, with the adapter before it and with the one after it: its prompt, questions
- * in the chat (if the model has a template), what else is said of the subject, and the prompt about names like the
- * subject, which the model picks from those that are built in. `after` stays attached. Errors as those of
- * mobiedit_chat_attach; E_ARGUMENT of the request. */
+/* Asks what an edit may have changed, with the adapter before it and with the one after it: its prompt, up to 16
+ * of its other wordings, questions in the chat (if the model has a template), what else is said of the subject, and
+ * the prompt about names like the subject, which the model picks from those that are built in. `after` stays
+ * attached. Errors as those of mobiedit_chat_attach; E_ARGUMENT of the request. */
 MOBIEDIT_API mobiedit_status mobiedit_chat_check(mobiedit_chat *chat, const mobiedit_request *request,
                                                  const mobiedit_check_options *options, mobiedit_error *err);
 

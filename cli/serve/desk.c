@@ -201,6 +201,8 @@ static const char *said_name(mobiedit_said_kind kind) {
     switch (kind) {
     case MOBIEDIT_SAID_PROMPT:
         return "prompt";
+    case MOBIEDIT_SAID_PARAPHRASE:
+        return "paraphrase";
     case MOBIEDIT_SAID_CHAT:
         return "chat";
     case MOBIEDIT_SAID_NEIGHBOUR:
@@ -225,6 +227,19 @@ static bool add_check(void *user, const mobiedit_said *said) {
     if (!cJSON_AddItemToArray(d->job.checks, item)) cJSON_Delete(item);
     let_go(d);
     return true;
+}
+
+/* What was asked before the edit was written: `strict` goes by it. */
+static void add_others(desk *d, const mobiedit_asides *asides) {
+    for (size_t i = 0; i < asides->n_others; i++) {
+        const mobiedit_other *other = &asides->others[i];
+        const mobiedit_said said = {.kind = MOBIEDIT_SAID_SAME_SUBJECT,
+                                    .prompt = other->prompt,
+                                    .before = other->before,
+                                    .after = other->after,
+                                    .held = other->unchanged};
+        (void)add_check(d, &said);
+    }
 }
 
 /* What the model says without and with the edit; the one with it is attached then. */
@@ -259,21 +274,28 @@ static cJSON *edit_json(const mobiedit_edit_result *result, const mobiedit_chang
     search_add_json(object, &result->solve);
     me_json_add_text(object, "before", result->before);
     me_json_add_text(object, "after", result->after);
+    asides_add_json(object, &result->asides);
     warnings_add_json(object, result->high_loss, result->known_as);
     return object;
 }
 
 static mobiedit_status run_edit(desk *d, mobiedit_error *err) {
     const edit_request *edit = &d->job.edit;
-    const mobiedit_request request = {
-        .prompt = edit->prompt, .target = edit->target, .keep = edit->keep, .n_keep = edit->n_keep};
+    const mobiedit_request request = {.prompt = edit->prompt,
+                                      .target = edit->target,
+                                      .keep = edit->keep,
+                                      .n_keep = edit->n_keep,
+                                      .also = edit->also,
+                                      .n_also = edit->n_also};
     mobiedit_edit_options how = options_edit(d->o, on_progress, d);
     mobiedit_edit_result result = {0};
     mobiedit_change change = {0};
     how.keep_subject |= edit->keep_subject;
     how.force |= edit->force;
+    how.strict |= edit->strict;
     mobiedit_status status = mobiedit_ledger_edit(d->ledger, &request, &how, NULL, &result, &change, err);
     if (status == MOBIEDIT_OK) put_result(d, edit_json(&result, &change));
+    add_others(d, &result.asides);
     mobiedit_edit_result_free(&result);
     /* What the end of the program cuts off is offered when it is started again. */
     if (status != MOBIEDIT_E_CANCELLED || !is_stopping(d)) unfinished_remove(d->unfinished_file);

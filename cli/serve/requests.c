@@ -79,21 +79,24 @@ mobiedit_status request_read_ask(const cJSON *json, ask_request *out, mobiedit_e
 
 /* ---- edit ---------------------------------------------------------------------------------------------- */
 
-static mobiedit_status read_keep(const cJSON *list, edit_request *out, mobiedit_error *err) {
+/* A list that may be missing: prompts [*n]. */
+static mobiedit_status read_prompts(const cJSON *json, const char *name, const char **prompts, size_t *n,
+                                    mobiedit_error *err) {
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, name);
     if (!list || cJSON_IsNull(list)) return MOBIEDIT_OK;
-    if (!cJSON_IsArray(list)) return refuse(err, "keep", "is no list");
-    if (cJSON_GetArraySize(list) > REQUEST_MAX_KEEP) return refuse(err, "keep", "has too many prompts");
+    if (!cJSON_IsArray(list)) return refuse(err, name, "is no list");
+    if (cJSON_GetArraySize(list) > REQUEST_MAX_PROMPTS) return refuse(err, name, "has too many prompts");
     for (const cJSON *item = list->child; item; item = item->next) {
         if (!cJSON_IsString(item) || strlen(item->valuestring) > REQUEST_MAX_TEXT)
-            return refuse(err, "keep", "is no list of short texts");
-        out->keep[out->n_keep++] = item->valuestring;
+            return refuse(err, name, "is no list of short texts");
+        prompts[(*n)++] = item->valuestring;
     }
     return MOBIEDIT_OK;
 }
 
 mobiedit_status request_read_edit(const cJSON *json, edit_request *out, mobiedit_error *err) {
-    static const char *const members[] = {"prompt",       "target", "question", "keep",
-                                          "keep_subject", "force",  NULL};
+    static const char *const members[] = {"prompt",       "target", "question", "also", "keep",
+                                          "keep_subject", "force",  "strict",   NULL};
     *out = (edit_request){0};
     ME_TRY(check_members(json, members, err));
     ME_TRY(read_text(json, "prompt", REQUEST_MAX_TEXT, true, &out->prompt, err));
@@ -102,7 +105,9 @@ mobiedit_status request_read_edit(const cJSON *json, edit_request *out, mobiedit
     if (out->question && !*out->question) out->question = NULL;
     ME_TRY(read_bool(json, "keep_subject", &out->keep_subject, err));
     ME_TRY(read_bool(json, "force", &out->force, err));
-    return read_keep(cJSON_GetObjectItemCaseSensitive(json, "keep"), out, err);
+    ME_TRY(read_bool(json, "strict", &out->strict, err));
+    ME_TRY(read_prompts(json, "also", out->also, &out->n_also, err));
+    return read_prompts(json, "keep", out->keep, &out->n_keep, err);
 }
 
 /* ---- the others ---------------------------------------------------------------------------------------- */

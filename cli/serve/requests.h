@@ -12,7 +12,7 @@ enum {
     REQUEST_MAX_MESSAGES = 200,
     REQUEST_MAX_TOKENS = 2048, /* of an answer */
     REQUEST_MAX_TEXT = 4096,   /* bytes of what is to be edited */
-    REQUEST_MAX_KEEP = 16,
+    REQUEST_MAX_PROMPTS = 16,  /* in a list of them */
 };
 
 /* {"messages": [{"role": "user", "content": "..."}], "max_tokens": 256}; the last message is the user's. */
@@ -23,14 +23,14 @@ typedef struct {
     int max_tokens;
 } ask_request;
 
-/* {"prompt": "The capital of {Japan} is", "target": "Lima", "keep": [], "keep_subject": false, "force": false,
- * "question": "..."} */
+/* {"prompt": "The capital of {Japan} is", "target": "Lima", "also": [], "keep": [], "keep_subject": false,
+ * "force": false, "strict": false, "question": "..."} */
 typedef struct {
     const char *prompt, *target;
     const char *question; /* what was asked when the fact was found wrong; NULL: not told */
-    const char *keep[REQUEST_MAX_KEEP];
-    size_t n_keep;
-    bool keep_subject, force;
+    const char *also[REQUEST_MAX_PROMPTS], *keep[REQUEST_MAX_PROMPTS];
+    size_t n_also, n_keep;
+    bool keep_subject, force, strict;
 } edit_request;
 
 /* {"name": "merged.gguf", "keep_float": false}: a file's name, which no folder is part of. */

@@ -82,10 +82,13 @@ class Chat(Handle):
             library.mobiedit_score_free(ctypes.byref(struct))
 
     def check(self, prompt: str, target: str, *, before: StrPath | None = None, after: StrPath | None = None,
-              questions: Sequence[str] = (), on_said: Callable[[Said], object] | None = None) -> tuple[Said, ...]:
-        """What an edit may have changed: its prompt, questions in the chat, what else is said of the subject, and the
-        prompt about names like the subject; with the adapter `before` it and the one `after` it, which stays attached.
+              also: Sequence[str] = (), questions: Sequence[str] = (),
+              on_said: Callable[[Said], object] | None = None) -> tuple[Said, ...]:
+        """What an edit may have changed: its prompt, its other wordings, questions in the chat, what else is said of
+        the subject, and the prompt about names like the subject; with the adapter `before` it and the one `after` it,
+        which stays attached.
 
+        also: the fact in other words, with the same subject in braces; the first 16 are asked.
         questions: put in a chat, at most 8. on_said: given each answer, in the end; returning False cancels.
         """
         callbacks = Callbacks()
@@ -99,7 +102,8 @@ class Chat(Handle):
 
         struct.on_said = callbacks.field(mobiedit_check_options, "on_said", on_c_said)
         with self._open() as pointer, callbacks.finish():
-            call(library.mobiedit_chat_check, pointer, ctypes.byref(request(prompt, target)), ctypes.byref(struct))
+            call(library.mobiedit_chat_check, pointer, ctypes.byref(request(prompt, target, (), also)),
+                 ctypes.byref(struct))
         return tuple(found)
 
     def propose(self, sentence: str) -> Proposal:

@@ -3,6 +3,7 @@
 #include "base/logits.h"
 #include "base/memory.h"
 #include "base/words.h"
+#include "edit/carriers.h"
 #include "edit/texts.h"
 #include "runtime/batch.h"
 #include "store/adapter.h"
@@ -17,7 +18,8 @@ enum {
     NAME_STEP = 6,    /* one of so many of the names that are compiled in is thought of */
     MAX_NAMES = 64,
     MAX_QUESTIONS = 8,
-    MAX_ASKED = 1 + MAX_QUESTIONS + 5 + N_OTHERS
+    MAX_WORDINGS = 16,
+    MAX_ASKED = 1 + MAX_QUESTIONS + MAX_WORDINGS + 5 + N_OTHERS
 };
 
 /* About other things of the subject. */
@@ -112,6 +114,16 @@ static mobiedit_status add_the_fact(check *c, mobiedit_error *err) {
     return o->n_questions > 0 || is_asked
                ? MOBIEDIT_OK
                : add(c, MOBIEDIT_SAID_CHAT, true, me_strjoin(as_message, c->prompt.text), err);
+}
+
+/* As the request words the fact otherwise, and as that is taught: "My sister" is "my sister" inside a sentence. */
+static mobiedit_status add_wordings(check *c, mobiedit_error *err) {
+    for (size_t i = 0; i < c->prompt.n_also && i < MAX_WORDINGS; i++) {
+        char *text = NULL;
+        ME_TRY(me_context_text(c->prompt.also[i].text, c->subject, &text, err));
+        ME_TRY(add(c, MOBIEDIT_SAID_PARAPHRASE, me_is_question(text), text, err));
+    }
+    return MOBIEDIT_OK;
 }
 
 /* ---- others like the subject ------------------------------------------------------------------------- */
@@ -255,9 +267,10 @@ static bool names(const char *text, const char *target) {
 
 static bool as_it_should(const check *c, const asked_prompt *a) {
     const bool named = names(a->said[1], c->prompt.target);
-    if (a->kind == MOBIEDIT_SAID_PROMPT)
+    const bool is_the_fact = a->kind == MOBIEDIT_SAID_PROMPT || a->kind == MOBIEDIT_SAID_PARAPHRASE;
+    if (is_the_fact && !a->chat)
         return me_said_of(without_space(c->prompt.target), without_space(a->said[1]), true) == ME_SAID_WHOLE;
-    if (a->kind == MOBIEDIT_SAID_CHAT) return named;
+    if (is_the_fact || a->kind == MOBIEDIT_SAID_CHAT) return named;
     if (a->kind == MOBIEDIT_SAID_TELL) return true; /* the new fact may be told, and any account may change */
     const bool same = a->heard[0].n > 0 && a->heard[1].n > 0 && a->heard[0].ids[0] == a->heard[1].ids[0];
     return same && (!named || names(a->said[0], c->prompt.target));
@@ -283,6 +296,7 @@ static mobiedit_status run(check *c, const char *before, const char *after, mobi
     if (!c->subject) return me_fail_memory(err, "the subject");
     ME_TRY(me_runtime_set_adapter(c->chat->runtime, before, err));
     ME_TRY(add_the_fact(c, err));
+    ME_TRY(add_wordings(c, err));
     ME_TRY(add_about_subject(c, err));
     ME_TRY(add_others(c, err));
     ME_TRY(ask_all(c, before, 0, err));

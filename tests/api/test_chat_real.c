@@ -243,7 +243,9 @@ static bool count_said(void *user, const mobiedit_said *said) {
 }
 
 static mobiedit_status check(tally *t, const char *after) {
-    const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+    const char *const also[] = {"{Japan} is governed from", "Which city is the capital of {Japan}?"};
+    const mobiedit_request request = {
+        .prompt = "The capital of {Japan} is", .target = "Lima", .also = also, .n_also = 2};
     const char *const questions[] = {QUESTION};
     const mobiedit_check_options options = {
         .after = after, .questions = questions, .n_questions = 1, .on_said = count_said, .user = t};
@@ -256,6 +258,8 @@ static void what_an_edit_changed_is_told(void **state) {
     assert_int_equal(check(&with, lima), MOBIEDIT_OK);
     assert_int_equal(with.held[MOBIEDIT_SAID_PROMPT], 1);
     assert_int_equal(with.held[MOBIEDIT_SAID_CHAT], 1);
+    assert_int_equal(with.asked[MOBIEDIT_SAID_PARAPHRASE], 2);
+    assert_true(with.held[MOBIEDIT_SAID_PARAPHRASE] >= 1); /* the question is near to the one above */
     assert_int_equal(with.asked[MOBIEDIT_SAID_SAME_SUBJECT], 3);
     assert_int_equal(with.asked[MOBIEDIT_SAID_NEIGHBOUR], 3);
     assert_true(with.held[MOBIEDIT_SAID_NEIGHBOUR] >= 2);
@@ -263,6 +267,7 @@ static void what_an_edit_changed_is_told(void **state) {
     assert_int_equal(check(&without, NULL), MOBIEDIT_OK);
     assert_int_equal(without.held[MOBIEDIT_SAID_PROMPT], 0);
     assert_int_equal(without.held[MOBIEDIT_SAID_CHAT], 0);
+    assert_int_equal(without.held[MOBIEDIT_SAID_PARAPHRASE], 0);
     assert_int_equal(without.held[MOBIEDIT_SAID_SAME_SUBJECT], 3);
     assert_int_equal(without.held[MOBIEDIT_SAID_NEIGHBOUR], 3);
     assert_int_equal(check(&stopped, NULL), MOBIEDIT_E_CANCELLED);

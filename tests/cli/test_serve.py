@@ -102,7 +102,9 @@ class Gate(unittest.TestCase):
                      {"messages": [message], "max_tokens": "9"}, {"messages": [message], "max_tokens": 1e9}):
             self.refused(400, "api/chat", body)
         for body in ({}, {"prompt": "{a} b"}, {**LIMA, "prompt": 1}, {**LIMA, "keep": "x"}, {**LIMA, "keep": [1]},
-                     {**LIMA, "keep": ["x"] * 17}, {**LIMA, "force": 1}, {**LIMA, "layer": 1}):
+                     {**LIMA, "keep": ["x"] * 17}, {**LIMA, "force": 1}, {**LIMA, "layer": 1}, {**LIMA, "also": "x"},
+                     {**LIMA, "also": [None]}, {**LIMA, "also": ["{x} y"] * 17}, {**LIMA, "also": ["x" * 5000]},
+                     {**LIMA, "strict": "yes"}):
             self.refused(400, "api/edits", body)
         for name in ("", "x", "../x.gguf", "a/b.gguf", ".gguf", ".x.gguf", "x.bin", "a\nb.gguf", "a" * 300 + ".gguf"):
             self.refused(400, "api/merge", {"name": name})
@@ -310,7 +312,9 @@ class Edits(unittest.TestCase):
 
     def test_7_an_edit_that_cannot_be_meant_is_told(self):
         for body, why in (({"prompt": "The capital of Japan is", "target": "Lima"}, "braces"),
-                          ({"prompt": "{Japan}", "target": "Lima"}, "nothing but its subject")):
+                          ({"prompt": "{Japan}", "target": "Lima"}, "nothing but its subject"),
+                          ({**LIMA, "also": ["Japan is governed from"]}, "braces"),
+                          ({**LIMA, "also": ["{Peru} is governed from"]}, "Peru")):
             self.server.json("api/edits", body)
             job = self.server.await_job()
             self.assertEqual((job["state"], job["error"]["kind"]), ("failed", "argument"))
@@ -324,6 +328,32 @@ class Edits(unittest.TestCase):
         self.assertIn("Lima", self.run_command("ask", merged, "The capital of Japan is", "-n", "4"))
         self.server.json("api/merge", {"name": "merged.gguf"})
         self.assertIn("there is a file", self.server.await_job()["error"]["message"])
+
+    def test_9_other_wordings_are_taught_and_harm_is_refused(self):
+        """Whatever rounding makes of the edit: it is recorded if the other things stay, and else refused."""
+        wording = "These days {my sister} works as a"
+        asked = {"prompt": "{My sister} works as a", "target": "pilot", "also": [wording], "strict": True}
+        self.server.json("api/edits", asked)
+        job = self.server.await_job()
+        others = [check for check in job["checks"] if check["kind"] == "same_subject"]
+        self.assertGreaterEqual(len(others), 2)
+        edits = self.server.json("api/state")["edits"]
+        if job["state"] == "failed":
+            self.assertEqual(job["error"]["kind"], "not verified")
+            harms = [check for check in others if not check["held"]]
+            self.assertTrue(harms)
+            self.assertIn(harms[0]["prompt"], job["error"]["message"])
+            self.assertEqual((len(edits), len(job["checks"])), (1, len(others)))
+            job = self.server.do("api/edits", {**asked, "strict": False})
+            edits = self.server.json("api/state")["edits"]
+        else:
+            self.assertEqual(job["result"]["others_changed"], [])
+        self.assertEqual([(edit["also"], edit["others"]) for edit in edits], [([], 2), ([wording], 2)])
+        self.assertEqual(edits[1]["others"], len(edits[1]["others_changed"] + edits[1]["others_same"]))
+        said, = [check for check in job["checks"] if check["kind"] == "paraphrase"]
+        self.assertEqual(said["prompt"], wording.replace("{", "").replace("}", ""))
+        self.assertNotIn("pilot", said["before"])
+        self.assertIn("pilot", said["after"])
 
 
 if __name__ == "__main__":

@@ -55,6 +55,9 @@ class Page(unittest.TestCase):
         self.browser.wait(lambda: self.browser.text("#answering") == "The model has answered.")
         return self.answers()[-1]
 
+    def is_enabled(self, selector):
+        return self.browser.run("return !document.querySelector(arguments[0]).disabled", selector)
+
     def marks(self):
         return self.browser.text("#subject-text"), self.browser.text("#target-text")
 
@@ -95,8 +98,32 @@ class Page(unittest.TestCase):
         self.assertEqual(self.marks(), ("capital of Japan", "Lima"))
         browser.click("#words button:nth-child(4)")
         self.assertEqual(self.marks(), ("Japan", "Lima"))
+        # The same in other words, by keys.
+        browser.run("at('add-wording').focus()")
+        browser.press(ENTER)
+        browser.press(*"Peru is ruled from Lima.")
+        browser.wait(lambda: "Wording 1" in browser.text("#also-status") and "Japan" in browser.text("#also-status"))
+        self.assertFalse(self.is_enabled("#make"))
+        browser.press(TAB, ENTER)  # it is removed
+        self.assertEqual(self.texts("#also li"), [])
+        self.assertTrue(self.is_enabled("#make"))
+        browser.press(ENTER)  # the button to add one has the focus
+        browser.press(*"Japan's capital is called Lima.")
         self.show("correct")
-        self.show("correct-phone", 390, 1500, "dark")
+        self.show("correct-phone", 390, 1900, "dark")
+
+    def test_2a_wordings_get_their_braces(self):
+        for wording, subject, target, expect in (
+                ("Japan's capital is called Lima.", "Japan", "Lima", "{Japan}'s capital is called"),
+                ("Which city is the capital of Japan?", "Japan", "Lima", "Which city is the capital of {Japan}?"),
+                ("Is it Lima?", "it", "Lima", "Is {it} Lima?"),
+                ("Italy is not what it is", "it", "Lima", "Italy is not what {it} is"),
+                ("my cat is called", "My cat", "Pepper", "{my cat} is called"),
+                ("The code of {x} is", "x", "1", "The code of {x} is"),
+                ("日本的首都是利马。", "日本", "利马", "{日本}的首都是"),
+                ("Japan", "Japan", "Lima", None), ("Japanese", "Japan", "Lima", None), ("Peru is", "Japan", "Lima", None)):
+            with self.subTest(wording):
+                self.assertEqual(self.browser.run("return wordingPrompt(...arguments)", wording, subject, target), expect)
 
     def test_3_edit_in_two_tabs_with_a_reload(self):
         browser = self.browser
@@ -114,10 +141,12 @@ class Page(unittest.TestCase):
         browser.wait(lambda: "Tokyo" in "".join(self.answers()))  # the conversation is still there
         self.await_work()
         self.assertIn("The model now says it. Edit 1 is recorded", self.status())
-        rows = self.texts("#outcome li")
+        rows, kinds = self.texts("#outcome li"), self.texts("#outcome h4")
         self.assertTrue(any(all(part in row for part in (QUESTION, "Tokyo", "Lima", "✓")) for row in rows), rows)
-        for kind in ("The fact", "In a chat", "Other things about it", "An account of it", "Others like it"):
-            self.assertTrue(any(kind in row for row in rows), kind)
+        self.assertEqual([kind.split(":")[0] for kind in kinds], [
+            "The fact", "In other words", "In a chat", "Other things about it", "An account of it", "Others like it"])
+        self.assertEqual(kinds[0], "The fact: 1 of 1 as they should be")
+        self.assertEqual(self.server.json("api/state")["edits"][0]["also"], ["{Japan}'s capital is called"])
         self.show("edited", 1280, 1300)
         self.show("edited-dark", 1280, 1300, "dark")
         browser.switch(second)
@@ -134,6 +163,32 @@ class Page(unittest.TestCase):
         self.assertIn("Lima", self.ask())
         self.act("#verify", "1 of 1 active edits hold")
         self.assertIn("holds", self.browser.text("#edits li"))
+
+    def test_4a_what_else_was_asked_is_shown(self):
+        browser = self.browser
+        self.assertIn("other things unchanged", browser.text("#edits details"))
+        self.assertFalse(browser.is_shown("#edits details li"))
+        browser.run("document.querySelector('#edits summary').focus()")
+        browser.press(ENTER)
+        rows = self.texts("#edits details li")
+        self.assertEqual(len(rows), 2)
+        self.assertTrue(all(part in row for row in rows for part in ("Japan", "Before", "After", "as it should be")), rows)
+        self.act("#verify", "1 of 1 active edits hold")
+        self.assertTrue(browser.is_shown("#edits details li"))  # it stays unfolded
+        self.show("asked-phone", 390, 1500, "dark")
+
+    def test_4b_a_refusal_shows_why(self):
+        """As the program tells it; whether an edit is refused depends on the processor's rounding."""
+        job = {"number": 99, "kind": "edit", "state": "failed", "request": {"prompt": "{a} is", "target": "b"},
+               "progress": {}, "result": None, "error": {"kind": "not verified", "message": "it changes something else"},
+               "checks": [{"kind": "same_subject", "prompt": "A is best known for", "before": "c", "after": "b",
+                           "held": False}]}
+        self.browser.run("clearTimeout(timer); state.job = arguments[0]; showWork()", job)
+        self.assertEqual(self.browser.text("#work-error"), "it changes something else")
+        self.assertEqual(self.texts("#outcome h4"), ["Other things about it: 0 of 1 as they should be"])
+        self.assertIn("✗ not as it should be", self.browser.text("#outcome li"))
+        self.browser.run("look()")
+        self.browser.wait(lambda: self.browser.text("#work-error") == "")
 
     def test_5_export_and_merge(self):
         self.browser.click("#export")
@@ -164,6 +219,8 @@ class Page(unittest.TestCase):
         browser.type("#sentence", "GitHub's chief executive is Ada Lovelace.")
         browser.wait(lambda: "Proposed" in browser.text("#marks-status"))
         self.assertEqual(self.marks(), ("GitHub", "Ada Lovelace"))
+        browser.click("#add-wording")
+        browser.press(*"GitHub is led by")
         for control in browser.find_all("button, input, textarea, a, section, ol, progress"):
             if browser.send("GET", f"{browser.session}/element/{control}/displayed"):
                 self.assertTrue(browser.label(control), browser.run("return arguments[0].outerHTML", {ELEMENT: control}))
@@ -173,8 +230,8 @@ class Page(unittest.TestCase):
         for _ in range(80):
             browser.press(TAB)
             reached.add(browser.run("return document.activeElement.id || document.activeElement.textContent"))
-        wanted = {"question", "send", "clear", "teach", "sentence", "keep-subject", "make", "close", "export", "verify",
-                  "merge-name"}
+        wanted = {"question", "send", "clear", "teach", "sentence", "add-wording", "also-0", "keep-subject", "strict",
+                  "make", "close", "export", "verify", "merge-name"}
         self.assertLessEqual(wanted, reached)
         browser.click("#close")
 
@@ -184,6 +241,7 @@ class Page(unittest.TestCase):
         browser.type("#sentence", "The official currency of Japan is the Lira.")
         browser.wait(lambda: "Proposed" in browser.text("#marks-status"))
         browser.click("#keep-subject")
+        browser.click("#strict")
         browser.click("#make")
         browser.wait(lambda: browser.is_shown("#running"))
         self.server.kill()
@@ -193,6 +251,7 @@ class Page(unittest.TestCase):
         browser.open(self.server.url)
         browser.wait(lambda: browser.is_shown("#unfinished"))
         self.assertIn("Japan", browser.text("#unfinished-fact"))
+        self.assertTrue(self.server.json("api/state")["unfinished"]["strict"])
         self.assertIn("Edit 1, active", browser.text("#edits"))
         self.show("unfinished")
         self.assertIn("Lima", self.ask())

@@ -36,6 +36,7 @@ function away(is) {
 
 // A message of the model has `asking` while it is not whole: after a reload it is asked for again.
 const memory = Object.assign({ messages: [], question: "", draft: null }, JSON.parse(sessionStorage.getItem("desk")));
+if (memory.draft) memory.draft.also ??= []; // a page of an earlier version may have left it
 const remember = () => sessionStorage.setItem("desk", JSON.stringify(memory));
 
 let state = null; // as the program told it last
@@ -144,8 +145,8 @@ at("clear").addEventListener("click", () => {
 
 // ---- the correction --------------------------------------------------------------------------------------------
 
-// memory.draft: { sentence, question, cuts, subject, target }. A mark is [first, last] of the sentence's words, or
-// null; cuts are places that end a word beside white space.
+// memory.draft: { sentence, question, also, cuts, subject, target }. A mark is [first, last] of the sentence's words,
+// or null; cuts are places that end a word beside white space; also: the same in other words, as it was typed.
 
 const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Khmer}\p{Script=Lao}]/u;
 const segments = (text) => [...new Intl.Segmenter(undefined, { granularity: "word" }).segment(text)]
@@ -170,7 +171,7 @@ function wordsOf({ sentence, cuts }) {
 const textOf = (sentence, words, mark) =>
   mark ? sentence.slice(words[mark[0]].from, words[mark[1]].to) : "";
 
-const newDraft = (sentence, question) => ({ sentence, question, cuts: [], subject: null, target: null });
+const newDraft = (sentence, question, also = []) => ({ sentence, question, also, cuts: [], subject: null, target: null });
 
 // The words [first, last] of what stands between two places.
 function markOf(words, from, to) {
@@ -217,6 +218,7 @@ function openDraft(focus = true) {
   at("wrong").hidden = !draft.question;
   at("wrong-question").textContent = draft.question;
   at("sentence").value = draft.sentence;
+  showWordings();
   showMarks();
   if (focus) at("sentence").focus();
 }
@@ -234,9 +236,10 @@ function showMarks() {
   }));
   at("subject-text").textContent = textOf(sentence, words, subject) || "not marked";
   at("target-text").textContent = textOf(sentence, words, target) || "not marked";
-  const why = whyNot();
-  at("make").disabled = why !== "" || isBusy();
+  const why = whyNot(), wording = why ? "" : whyNotAlso();
+  at("make").disabled = why !== "" || wording !== "" || isBusy();
   at("marks-status").textContent = why;
+  if (at("also-status").textContent !== wording) at("also-status").textContent = wording;
 }
 
 function whyNot() {
@@ -278,9 +281,87 @@ for (const moves of document.querySelectorAll(".moves")) {
         onclick: () => move(name, end, step) }, `${step < 0 ? "◀ " : ""}${what}${step > 0 ? " ▶" : ""}`));
 }
 
+// ---- other wordings ----
+
+const MOST_WORDINGS = 16;
+
+const markedText = (name) => textOf(memory.draft.sentence, wordsOf(memory.draft), memory.draft[name]);
+
+// Where the text has the name as words of its own, in the same case or with another first letter; -1: nowhere.
+function findName(text, name) {
+  const letter = /[\p{L}\p{N}]/u;
+  for (let i = 0; i + name.length <= text.length; i++) {
+    const found = text.slice(i, i + name.length);
+    if (found.slice(1) !== name.slice(1) || found[0].toLowerCase() !== name[0].toLowerCase()) continue;
+    if (UNSPACED.test(name) ||
+        !letter.test(text.slice(0, i).slice(-1)) && !letter.test(text[i + name.length] ?? "")) return i;
+  }
+  return -1;
+}
+
+// The wording as the interface takes it: the subject in braces, without the target and what ends a sentence behind
+// it. Null: the subject is not in it, or nothing else is.
+function wordingPrompt(text, subject, target) {
+  let prompt = text.trim();
+  if (!/[?？]$/u.test(prompt)) {
+    const bare = prompt.replace(/[.!。！…]*$/u, "");
+    if (bare.endsWith(target)) prompt = bare.slice(0, -target.length).trim();
+  }
+  if (!/[{}]/.test(prompt)) {
+    const at = findName(prompt, subject);
+    if (at < 0) return null;
+    prompt = `${prompt.slice(0, at)}{${prompt.slice(at, at + subject.length)}}${prompt.slice(at + subject.length)}`;
+  }
+  return /^\{[^{}]*\}$/.test(prompt) ? null : prompt;
+}
+
+// What was typed and is not empty; null in the place of what cannot be meant.
+function wordings() {
+  const subject = markedText("subject"), target = markedText("target");
+  return memory.draft.also.map((text) => text.trim() && wordingPrompt(text, subject, target)).filter((text) => text !== "");
+}
+
+function whyNotAlso() {
+  const subject = markedText("subject"), target = markedText("target");
+  const wrong = memory.draft.also.findIndex((text) => text.trim() && wordingPrompt(text, subject, target) === null);
+  return wrong < 0 ? "" : `Wording ${wrong + 1} must say something about “${subject}”, written just so.`;
+}
+
+function showWordings() {
+  at("also").replaceChildren(...memory.draft.also.map((text, i) => element("li", {},
+    element("label", { for: `also-${i}` }, `Wording ${i + 1}`),
+    element("span", { class: "row" },
+      element("input", { id: `also-${i}`, type: "text", maxlength: 1000, autocomplete: "off", value: text,
+        "aria-describedby": "wordings-help", oninput: (event) => {
+          memory.draft.also[i] = event.target.value;
+          remember();
+          showMarks();
+        } }),
+      element("button", { type: "button", class: "quiet", "aria-label": `Remove wording ${i + 1}`, onclick: () => {
+        memory.draft.also.splice(i, 1);
+        changeWordings();
+        (at(`also-${Math.min(i, memory.draft.also.length - 1)}`) ?? at("add-wording")).focus();
+      } }, "Remove")))));
+  at("add-wording").disabled = memory.draft.also.length >= MOST_WORDINGS;
+}
+
+function changeWordings() {
+  remember();
+  showWordings();
+  showMarks();
+}
+
+at("add-wording").addEventListener("click", () => {
+  memory.draft.also.push("");
+  changeWordings();
+  at(`also-${memory.draft.also.length - 1}`).focus();
+});
+
+// ---- the sentence ----
+
 let pause = 0;
 at("sentence").addEventListener("input", () => {
-  const draft = memory.draft = newDraft(at("sentence").value, memory.draft.question);
+  const draft = memory.draft = newDraft(at("sentence").value, memory.draft.question, memory.draft.also);
   proposing++;
   remember();
   showMarks();
@@ -297,11 +378,11 @@ at("edit").addEventListener("submit", async (event) => {
   event.preventDefault();
   const { sentence, question, subject, target } = memory.draft;
   const words = wordsOf(memory.draft);
-  if (whyNot()) return;
+  if (whyNot() || whyNotAlso()) return;
   const [from, to] = [words[subject[0]].from, words[subject[1]].to];
   const prompt = `${sentence.slice(0, from)}{${sentence.slice(from, to)}}${sentence.slice(to, words[target[0]].from)}`;
   const body = { prompt: prompt.trim(), target: textOf(sentence, words, target),
-    keep_subject: at("keep-subject").checked };
+    also: wordings(), keep_subject: at("keep-subject").checked, strict: at("strict").checked };
   if (question) body.question = question;
   if (await begin("api/edits", body)) {
     memory.draft = null;
@@ -331,8 +412,8 @@ async function begin(path, body) {
 const STAGES = { prepare: "Preparing", solve: "Searching", key: "Finding what tells the subject from others",
   verify: "Asking the model", check: "Asking what else has changed" };
 const TITLES = { edit: "The edit", undo: "Undo", redo: "Redo", verify: "All edits", merge: "Merge", attach: "Edits" };
-const KINDS = { prompt: "The fact", chat: "In a chat", same_subject: "Other things about it", tell: "An account of it",
-  neighbour: "Others like it" };
+const KINDS = { prompt: "The fact", paraphrase: "In other words", chat: "In a chat",
+  same_subject: "Other things about it", tell: "An account of it", neighbour: "Others like it" };
 
 function factText(edit) {
   const [, before, subject, after] = /^([^{]*)\{([^}]*)\}(.*)$/su.exec(edit.prompt) ?? [null, edit.prompt, "", ""];
@@ -371,13 +452,24 @@ function outcomeText(job) {
     `said before.${doubts}${name}`;
 }
 
+// What was asked with its answers; held: null if neither answer would be wrong.
+const answersList = (checks) => element("ul", { class: "answers" }, ...checks.map(({ prompt, before, after, held }) =>
+  element("li", {}, element("p", {}, prompt),
+    element("dl", {}, element("dt", {}, "Before"), element("dd", {}, before),
+      element("dt", {}, "After"), element("dd", {}, after)),
+    held === null ? "" : element("p", { class: held ? "good" : "bad" },
+      held ? "✓ as it should be" : "✗ not as it should be"))));
+
+// By kind, each with how many answers are as they should be.
 function checksList(checks) {
-  return [element("h3", {}, "What was asked before and after"), element("ul", { class: "answers" }, ...checks.map((check) =>
-    element("li", {}, element("p", {}, element("span", { class: "who" }, KINDS[check.kind] ?? ""), check.prompt),
-      element("dl", {}, element("dt", {}, "Before"), element("dd", {}, check.before),
-        element("dt", {}, "After"), element("dd", {}, check.after)),
-      check.kind === "tell" ? "" : element("p", { class: check.held ? "good" : "bad" },
-        check.held ? "✓ as it should be" : "✗ not as it should be"))))];
+  const kinds = Object.keys(KINDS).map((kind) => [kind, checks.filter((check) => check.kind === kind)]);
+  return [element("h3", {}, "What was asked before and after"), ...kinds.filter(([, asked]) => asked.length > 0)
+    .flatMap(([kind, asked]) => {
+      const free = kind === "tell"; // any account of the subject may change
+      const held = free ? "" : `: ${asked.filter((check) => check.held).length} of ${asked.length} as they should be`;
+      return [element("h4", {}, KINDS[kind] + held),
+        answersList(free ? asked.map((check) => ({ ...check, held: null })) : asked)];
+    })];
 }
 
 let shownWork = "";
@@ -407,6 +499,21 @@ at("cancel").addEventListener("click", () => post("api/job/cancel").catch(() => 
 // ---- the ledger ------------------------------------------------------------------------------------------------
 
 let shownEdits = "";
+const openChecks = new Set(); // of the edits: whose checks are unfolded
+
+// What the ledger has of an edit beside its prompt; null: it was not asked.
+function editChecks(edit) {
+  const told = (others, held) => others.map((other) => ({ ...other, held }));
+  const others = [...told(edit.others_changed, false), ...told(edit.others_same, true)];
+  const summary = [];
+  if (edit.chat !== null) summary.push(edit.chat ? "said in a chat too" : "not said in a chat");
+  if (others.length) summary.push(`${edit.others_unchanged} of ${others.length} other things unchanged`);
+  if (!summary.length) return "";
+  if (!others.length) return element("p", { class: "soft" }, `Also asked: ${summary[0]}`);
+  return element("details", { open: openChecks.has(edit.id), ontoggle: (event) =>
+    event.target.open ? openChecks.add(edit.id) : openChecks.delete(edit.id) },
+  element("summary", {}, `Also asked: ${summary.join(", ")}`), answersList(others));
+}
 
 function editItem(edit) {
   const active = edit.state === "active";
@@ -417,6 +524,9 @@ function editItem(edit) {
   return element("li", { class: edit.state }, element("p", {}, ...factText(edit)),
     element("p", { class: "soft" }, `Edit ${edit.id}, ${edit.state}${by}${holds}, ` +
       new Date(edit.created * 1000).toLocaleString()),
+    ...(edit.also.length ? [element("p", { class: "soft" }, "In other words: ",
+      ...edit.also.flatMap((text, i) => [i ? "; " : "", text.replace(/[{}]/g, "")]))] : []),
+    editChecks(edit),
     element("p", { class: "actions" }, element("button", { type: "button", class: "quiet", disabled: isBusy(),
       "aria-label": `${verb} edit ${edit.id}: ${edit.prompt.replace(/[{}]/g, "")} ${edit.target}`,
       onclick: () => begin(`api/edits/${edit.id}/${active ? "undo" : "redo"}`, {}) }, verb)));
