@@ -122,7 +122,7 @@ mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer
                        n_layer - 2);
     if (fix && !me_site_is_there(handle->model, layer))
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "layer %d cannot be edited: it has no MLP of gate, up and down of %d neurons", layer,
+                       "layer %d cannot be edited: it has no MLP of %d neurons that an edit fits", layer,
                        handle->model->d_ff);
     return MOBIEDIT_OK;
 }

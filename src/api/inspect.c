@@ -17,11 +17,18 @@
 static const size_t our_memory = (size_t)128 << 20, libllama_memory = (size_t)256 << 20;
 
 static const char *mlp_of(const me_model *model, int layer) {
-    static const char *const names[] = {[ME_SITE_DENSE] = "dense",
-                                        [ME_SITE_FUSED] = "dense, gate and up in one tensor",
-                                        [ME_SITE_SHARED] = "the shared expert",
-                                        [ME_SITE_NONE] = "none"};
-    return names[model->layers[layer].site];
+    const bool gated = me_has_gate(model->activation);
+    switch (model->layers[layer].site) {
+    case ME_SITE_DENSE:
+        return gated ? "dense" : "dense, without a gate";
+    case ME_SITE_FUSED:
+        return "dense, gate and up in one tensor";
+    case ME_SITE_SHARED:
+        return gated ? "the shared expert" : "the shared expert, without a gate";
+    case ME_SITE_NONE:
+        break;
+    }
+    return "none";
 }
 
 /* "Q4_K 120, F32 60", the types with most tensors first; what has no room is left out. */

@@ -83,9 +83,12 @@ static int make_parts(const me_model *model, const me_neurons *n, float *values,
         parts[count++] = fused_part(model, n, values);
         values += 2 * one + 2 * (size_t)n->n * (size_t)model->d_ff;
     } else {
-        parts[count++] = row_part(model, n, ME_MLP_GATE, values);
-        parts[count++] = row_part(model, n, ME_MLP_UP, values + one);
-        values += 2 * one;
+        if (n->gate) {
+            parts[count++] = row_part(model, n, ME_MLP_GATE, values);
+            values += one;
+        }
+        parts[count++] = row_part(model, n, ME_MLP_UP, values);
+        values += one;
     }
     parts[count++] = down_part(model, n, values, values + one);
     return count;

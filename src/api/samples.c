@@ -119,12 +119,14 @@ static bool part_touches(const me_adapter_part *part, size_t row, size_t n_out) 
 /* All other neurons' activations stay those that the engine has found. */
 static void change_neurons(const changed_mlp *c) {
     const size_t d_ff = (size_t)c->model->d_ff;
+    const bool gated = me_has_gate(c->model->activation);
     for (size_t i = 0; i < d_ff; i++) {
         if (!part_touches(c->place->gate, i, d_ff) && !part_touches(c->place->up, i, d_ff)) continue;
-        project(c, ME_MLP_GATE, i, c->gate);
         project(c, ME_MLP_UP, i, c->up);
+        if (gated) project(c, ME_MLP_GATE, i, c->gate);
         for (size_t k = 0; k < c->n; k++)
-            c->activations[k * d_ff + i] = me_activate(c->model->activation, c->gate[k]) * c->up[k];
+            c->activations[k * d_ff + i] = gated ? me_activate(c->model->activation, c->gate[k]) * c->up[k]
+                                                 : me_activate(c->model->activation, c->up[k]);
     }
 }
 

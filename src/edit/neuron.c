@@ -6,11 +6,15 @@
 #include "edit/session.h"
 
 #include <cblas.h>
+#include <math.h>
 #include <string.h>
 
 /* Half of what other text answers lies below .1, hardly any of it above THRESHOLD; subjects in other words
  * answer .7 to 1.1. STEEPNESS: how narrow the passage from silent to firing is. */
 static const float THRESHOLD = 0.45F, PEAK = 0.95F, STEEPNESS = 40;
+/* The ramp of neurons without a gate ends at FULL. GELU is no sharp bend: the less steep, the more it gives
+ * below THRESHOLD, and less than nothing: at most 3 % of an edit. */
+static const float FULL = 0.8F, UNGATED_STEEPNESS = 16, VETO_WEIGHT = 0.5F;
 /* Neurons of a layer that edits may take: that many of the least used ones carry some hundredths of the
  * output's square. */
 enum { LARGEST_SHARE = 4 };
@@ -23,7 +27,51 @@ float me_neuron_ceiling(void) {
     return 2 * PEAK - THRESHOLD;
 }
 
+/* ---- without a gate ---------------------------------------------------------------------------------- */
+
+/* One of an edit's neurons: weight * act(steepness * (s - threshold c)) of delta. */
+typedef struct {
+    float threshold, steepness, weight;
+} ramp_part;
+
+enum { MOST_PARTS = 3 };
+
+/* parts [MOST_PARTS]; their number */
+static int ramp_of(me_activation activation, ramp_part *parts) {
+    const float step = (FULL - THRESHOLD) / 2, width = FULL - THRESHOLD, a = UNGATED_STEEPNESS;
+    if (activation == ME_ACTIVATION_UP_RELU_SQUARED) {
+        const float weight = 1 / (2 * step * step);
+        parts[0] = (ramp_part){THRESHOLD, 1, weight};
+        parts[1] = (ramp_part){THRESHOLD + step, 1, -2 * weight};
+        parts[2] = (ramp_part){FULL, 1, weight};
+        return 3;
+    }
+    parts[0] = (ramp_part){THRESHOLD, a, 1 / (a * width)};
+    parts[1] = (ramp_part){FULL, a, -1 / (a * width)};
+    return 2;
+}
+
+static float ramp_share(me_activation activation, float t, float c, float v) {
+    ramp_part parts[MOST_PARTS];
+    const int n = ramp_of(activation, parts);
+    float share = 0;
+    for (int i = 0; i < n; i++) {
+        const float x = t - VETO_WEIGHT * v - parts[i].threshold * c;
+        share += parts[i].weight * me_activate(activation, parts[i].steepness * x);
+    }
+    return share;
+}
+
+/* Neurons that an edit takes. */
+static int neurons_an_edit(me_activation activation) {
+    ramp_part parts[MOST_PARTS];
+    return me_has_gate(activation) ? 1 : ramp_of(activation, parts);
+}
+
+/* ---- an edit's share --------------------------------------------------------------------------------- */
+
 float me_neuron_share(me_activation activation, float t, float c, float v) {
+    if (!me_has_gate(activation)) return ramp_share(activation, t, c, v);
     const float open = me_activate(activation, STEEPNESS * (t - THRESHOLD * c)) / STEEPNESS;
     return open * (me_neuron_ceiling() * c - t - v) / top_square();
 }
@@ -34,13 +82,15 @@ float me_neuron_share_at(me_activation activation, const me_edit_result *solved,
     return me_neuron_share(activation, *t, cblas_sdot(d, key, 1, solved->constant, 1), 0);
 }
 
-static bool neurons_alloc(me_neurons *n, size_t d) {
+/* ---- neurons ------------------------------------------------------------------------------------------ */
+
+static bool neurons_alloc(me_neurons *n, bool gated, size_t d) {
     const size_t count = (size_t)n->n;
     n->index = me_calloc(count, sizeof *n->index);
-    n->gate = me_calloc(count * d, sizeof *n->gate);
+    if (gated) n->gate = me_calloc(count * d, sizeof *n->gate);
     n->up = me_calloc(count * d, sizeof *n->up);
     n->down = me_calloc(count * d, sizeof *n->down);
-    return n->index && n->gate && n->up && n->down;
+    return n->index && (n->gate || !gated) && n->up && n->down;
 }
 
 void me_neurons_free(me_neurons *n) {
@@ -63,10 +113,10 @@ static void add(float *x, float by, const float *y, size_t d) {
     cblas_saxpy((int)d, by, y, 1, x, 1);
 }
 
-/* Neuron i: what a bias adds is taken off again through the constant. */
+/* Edit i's neuron: what a bias adds is taken off again through the constant. */
 static void fill(me_neurons *n, int i, const me_neuron_plan *plan, const me_layer *layer, float loudness,
                  float *scratch) {
-    const size_t d = (size_t)layer->gate.n_in, at = (size_t)i * d;
+    const size_t d = (size_t)layer->up.n_in, at = (size_t)i * d;
     const float height = loudness / (STEEPNESS * top_square());
     const float gate_bias = bias_at(&layer->gate_b, n->index[i], scratch);
     const float up_bias = bias_at(&layer->up_b, n->index[i], scratch);
@@ -78,24 +128,55 @@ static void fill(me_neurons *n, int i, const me_neuron_plan *plan, const me_laye
     add(n->down + at, 1 / loudness, plan->delta + at, d);
 }
 
+/* Edit i's neurons where there is no gate. Of x^2 any loudness can be had; GELU is what it is. */
+static void fill_ramp(me_neurons *n, int i, const me_neuron_plan *plan, const me_model *model, float loudness,
+                      float *scratch) {
+    ramp_part parts[MOST_PARTS];
+    const me_layer *layer = &model->layers[plan->layer];
+    const size_t d = (size_t)layer->up.n_in, of = (size_t)i * d;
+    const int n_parts = ramp_of(model->activation, parts);
+    const bool squares = model->activation == ME_ACTIVATION_UP_RELU_SQUARED;
+    const float louder = squares ? sqrtf(loudness) / (1 - THRESHOLD) : 1;
+    for (int j = 0; j < n_parts; j++) {
+        const int which = i * n_parts + j;
+        const size_t at = (size_t)which * d;
+        const float steepness = louder * parts[j].steepness;
+        const float bias = bias_at(&layer->up_b, n->index[which], scratch);
+        add(n->up + at, steepness, plan->left + of, d);
+        if (plan->veto) add(n->up + at, -VETO_WEIGHT * steepness, plan->veto + of, d);
+        add(n->up + at, -steepness * parts[j].threshold - bias, plan->constant, d);
+        add(n->down + at, parts[j].weight / (louder * louder), plan->delta + of, d);
+    }
+}
+
+static void fill_all(me_neurons *n, const me_neuron_plan *plan, const me_model *model, float loudness,
+                     float *scratch) {
+    for (int i = 0; i < plan->n; i++)
+        if (n->gate)
+            fill(n, i, plan, &model->layers[plan->layer], loudness, scratch);
+        else
+            fill_ramp(n, i, plan, model, loudness, scratch);
+}
+
 mobiedit_status me_neurons_make(me_session *session, const me_neuron_plan *plan, int first, me_neurons *out,
                                 mobiedit_error *err) {
     const me_model *model = session->engine->model;
     const size_t d = (size_t)model->d_model;
     const int most = model->d_ff / LARGEST_SHARE, layer = plan->layer;
-    if (first + plan->n > most)
+    const int each = neurons_an_edit(model->activation);
+    if (plan->n > (most - first) / each)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                       "%d edits at layer %d are too many: it has %d neurons, of which %d may be taken",
-                       plan->n, layer, model->d_ff, most);
+                       "%d edits at layer %d are too many: it has %d neurons, of which %d may be taken, %d "
+                       "for each edit",
+                       plan->n, layer, model->d_ff, most, each);
     const me_spare_neurons *spare;
     ME_TRY(me_session_spare(session, layer, &spare, err));
-    me_neurons neurons = {.layer = layer, .n = plan->n};
+    me_neurons neurons = {.layer = layer, .n = each * plan->n};
     float *scratch = me_calloc((size_t)model->d_ff, sizeof *scratch);
-    const bool ok = neurons_alloc(&neurons, d) && scratch;
-    for (int i = 0; i < plan->n && ok; i++) {
+    const bool ok = neurons_alloc(&neurons, me_has_gate(model->activation), d) && scratch;
+    for (int i = 0; i < neurons.n && ok; i++)
         neurons.index[i] = spare->order[first + i];
-        fill(&neurons, i, plan, &model->layers[layer], spare->loudness, scratch);
-    }
+    if (ok) fill_all(&neurons, plan, model, spare->loudness, scratch);
     me_free(scratch);
     if (ok)
         *out = neurons;
@@ -105,5 +186,6 @@ mobiedit_status me_neurons_make(me_session *session, const me_neuron_plan *plan,
 }
 
 int me_neuron_of(const me_model *model, const char *prompt) {
-    return (int)(me_hash(prompt, strlen(prompt)) % (uint64_t)(model->d_ff / LARGEST_SHARE));
+    const int each = neurons_an_edit(model->activation), places = model->d_ff / LARGEST_SHARE / each;
+    return places > 0 ? (int)(me_hash(prompt, strlen(prompt)) % (uint64_t)places) * each : 0;
 }

@@ -7,6 +7,14 @@
  * of delta, v = veto.x (0 at the subject, see veto.h): nothing below t = theta, and 1, on a flat top, at
  * t = peak.
  *
+ * Where neurons have no gate, down_j act(up_j.x), an edit takes several. They differ in their thresholds, and
+ * add up to a ramp: nothing below t = theta, 1 from t = full on. With act near x above 0 and near 0 below it,
+ * two do it,
+ *     share = (act(a (s - theta c)) - act(a (s - full c))) / (a (full - theta)),  s = t - v / 2
+ * and with act = x^2 above 0 three, whose thresholds are as far apart, h, with the weights 1, -2 and 1 over
+ * 2 h^2: the second difference of x^2 is the same everywhere. Here the veto shifts the ramp, by half: what the
+ * veto reads of other text is not exactly 0, and no second factor keeps it from opening the ramp.
+ *
  * A product delta (x) left in the down projection, as ROME has it (arXiv 2202.05262), gives t itself
  * instead: of other text, to which no linear reading answers exactly 0, a tenth of the edit, and less than
  * all of it where the subject stands in other words. What neurons of their own are worth was shown by
@@ -31,10 +39,10 @@ float me_neuron_ceiling(void);
 typedef struct {
     int layer, n;
     int *index;              /* [n]: which neurons they replace */
-    float *gate, *up, *down; /* [n][d] each: rows of gate and up, columns of down */
+    float *gate, *up, *down; /* [n][d] each: rows of gate (NULL: there is none) and up, columns of down */
 } me_neurons;
 
-/* What neurons are made from, at one layer. */
+/* What n edits are made from, at one layer. */
 typedef struct {
     int layer, n;
     const float *left;     /* [n][d] */
@@ -43,8 +51,8 @@ typedef struct {
     const float *delta;    /* [n][d] */
 } me_neuron_plan;
 
-/* As many of the layer's least used neurons are taken over, from number `first` of them on. E_UNSUPPORTED
- * where the last is not among the quarter that is used least. Free with me_neurons_free. */
+/* As many of the layer's least used neurons are taken over as the edits need, from number `first` of them on.
+ * E_UNSUPPORTED where the last is not among the quarter that is used least. Free with me_neurons_free. */
 mobiedit_status me_neurons_make(me_session *session, const me_neuron_plan *plan, int first, me_neurons *out,
                                 mobiedit_error *err);
 

@@ -119,6 +119,7 @@ static me_tensor rows_of(const me_tensor *matrix, int64_t first, int64_t n) {
 /* The matrices of an MLP whose names have that suffix, into the layer; whether they make a site. */
 static mobiedit_status read_matrices(const reader *r, int index, const char *suffix, bool *found) {
     const int64_t d = r->model->d_model;
+    const bool gated = me_has_gate(r->model->activation);
     me_layer *layer = &r->model->layers[index];
     char name[GGML_MAX_NAME];
     (void)snprintf(name, sizeof name, "ffn_down%s.weight", suffix);
@@ -129,13 +130,14 @@ static mobiedit_status read_matrices(const reader *r, int index, const char *suf
     ME_TRY(find_in_layer(r, index, name, &layer->gate));
     const int64_t ff = layer->down.n_in;
     *found = is_shaped(&layer->down, ff, d);
-    if (*found && !layer->gate.data && is_shaped(&layer->up, d, 2 * ff)) {
+    if (*found && gated && !layer->gate.data && is_shaped(&layer->up, d, 2 * ff)) {
         layer->site = ME_SITE_FUSED;
         layer->gate_up = layer->up;
         layer->gate = rows_of(&layer->gate_up, 0, ff);
         layer->up = rows_of(&layer->gate_up, ff, ff);
     }
-    *found = *found && is_shaped(&layer->gate, d, ff) && is_shaped(&layer->up, d, ff);
+    *found = *found && is_shaped(&layer->up, d, ff) &&
+             (gated ? is_shaped(&layer->gate, d, ff) : !layer->gate.data);
     return MOBIEDIT_OK;
 }
 
@@ -243,8 +245,9 @@ static mobiedit_status check_sites(const reader *r) {
         if (me_site_is_there(m, i)) return MOBIEDIT_OK;
     const bool has_experts = me_meta_find(r->meta, "expert_count") >= 0;
     return me_fail(r->err, MOBIEDIT_E_UNSUPPORTED,
-                   "%s: no layer of this %s model can be edited: none has an MLP of gate, up and down%s",
-                   r->meta->path, m->arch_name, has_experts ? " beside its experts" : "");
+                   "%s: no layer of this %s model can be edited: none has an MLP of %s%s", r->meta->path,
+                   m->arch_name, me_has_gate(m->activation) ? "gate, up and down" : "up and down",
+                   has_experts ? " beside its experts" : "");
 }
 
 static mobiedit_status read_layers(const reader *r) {

@@ -15,7 +15,14 @@
 /* ME_ARCH_FOREIGN: only libllama runs it. */
 typedef enum { ME_ARCH_LLAMA, ME_ARCH_QWEN2, ME_ARCH_QWEN3, ME_ARCH_GEMMA3, ME_ARCH_FOREIGN } me_arch;
 
-typedef enum { ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH } me_activation;
+/* What a neuron makes of its readings of the MLP's input: the first two of its gate, which is multiplied by up;
+ * the others of up alone, where there is no gate. */
+typedef enum {
+    ME_ACTIVATION_SILU,
+    ME_ACTIVATION_GELU_TANH,
+    ME_ACTIVATION_UP_GELU_TANH,
+    ME_ACTIVATION_UP_RELU_SQUARED
+} me_activation;
 
 /* A weight matrix of n_out rows with n_in values each, row_bytes apart, in the quant type `type`;
  * a vector (norm weight, bias) has n_out = 1. data == NULL: the model has no such tensor. */
@@ -40,22 +47,22 @@ typedef struct {
 
 /* Where in a layer an edit can take a neuron over: see sites.h. */
 typedef enum {
-    ME_SITE_DENSE,  /* an MLP of gate, up and down */
+    ME_SITE_DENSE,  /* an MLP of gate, up and down, or of up and down */
     ME_SITE_FUSED,  /* the same, gate and up in one tensor, gate's rows first */
-    ME_SITE_SHARED, /* the expert that every token goes through */
+    ME_SITE_SHARED, /* the expert that every token goes through, of the same form */
     ME_SITE_NONE,
 } me_site;
 
 typedef struct {
     me_site site;
-    me_tensor gate_up;              /* of a fused one: the tensor whose rows gate and up are */
-    me_tensor attn_norm;            /* [d_model] */
-    me_tensor wq, wk, wv, wo;       /* wq: n_head*head_dim x d_model ... wo: d_model x n_head*head_dim */
-    me_tensor bq, bk, bv, bo;       /* optional */
-    me_tensor q_norm, k_norm;       /* optional, [head_dim]: RMS norm of each head */
-    me_tensor post_attn_norm;       /* optional, [d_model]: between wo and the residual */
-    me_tensor ffn_norm;             /* [d_model] */
-    me_tensor gate, up, down;       /* d_ff x d_model, d_ff x d_model, d_model x d_ff */
+    me_tensor gate_up;        /* of a fused one: the tensor whose rows gate and up are */
+    me_tensor attn_norm;      /* [d_model] */
+    me_tensor wq, wk, wv, wo; /* wq: n_head*head_dim x d_model ... wo: d_model x n_head*head_dim */
+    me_tensor bq, bk, bv, bo; /* optional */
+    me_tensor q_norm, k_norm; /* optional, [head_dim]: RMS norm of each head */
+    me_tensor post_attn_norm; /* optional, [d_model]: between wo and the residual */
+    me_tensor ffn_norm;       /* [d_model] */
+    me_tensor gate, up, down; /* d_ff x d_model (gate: see me_has_gate), d_ff x d_model, d_model x d_ff */
     me_tensor gate_b, up_b, down_b; /* optional */
     me_tensor post_ffn_norm;        /* optional, [d_model]: between down and the residual */
     me_rope rope;
@@ -118,15 +125,19 @@ enum { ME_LAYER_MATRICES = 7 };
 const me_tensor *me_layer_matrix(const me_layer *layer, int i);
 const char *me_layer_matrix_name(int i);
 
-/* The activation function of the MLP's gate, by the C library's exponential function. The engines have faster
- * ones, which are tested against this. */
-float me_activate(me_activation activation, float gate);
+/* Whether neurons have a gate beside up. */
+bool me_has_gate(me_activation activation);
+
+/* The activation function of the MLP's gate, or of up where there is none, by the C library's exponential
+ * function. The engines have faster ones, which are tested against this. */
+float me_activate(me_activation activation, float x);
 
 /* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
 typedef enum { ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN } me_mlp_matrix;
 enum { ME_MLP_MATRICES = 3 };
 
-/* As they are in the file: where gate and up are fused, up is both, and gate has no data. */
+/* As they are in the file: where gate and up are fused, up is both, and gate has no data; nor has it where there
+ * is none. */
 const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix);
 
 /* The matrix's name in the model's file, e.g. "blk.3.ffn_gate.weight". */

@@ -6,10 +6,11 @@
 
 #define SILU ME_ACTIVATION_SILU
 #define GELU ME_ACTIVATION_GELU_TANH
+#define UP_GELU ME_ACTIVATION_UP_GELU_TANH
+#define UP_RELU2 ME_ACTIVATION_UP_RELU_SQUARED
 
-static const char no_gate[] = "the neurons of its MLPs have no gate",
-                  only_experts[] = "its MLPs are experts only",
-                  no_mlp[] = "its layers have no MLP of gate, up and down",
+static const char only_experts[] = "its MLPs are experts only",
+                  no_mlp[] = "its layers have no MLP that an edit's neurons fit",
                   no_decoder[] = "it does not generate text token by token";
 
 /* Which layers have a site, and of what form, is seen from their tensors. Of the names that libllama knows,
@@ -67,6 +68,21 @@ static const me_site_arch ARCHS[] = {
     {"arctic", SILU, NULL},
     {"pangu-embedded", SILU, NULL},
     {"plamo", SILU, NULL},
+    {"phi2", UP_GELU, NULL},
+    {"starcoder", UP_GELU, NULL},
+    {"starcoder2", UP_GELU, NULL},
+    {"gpt2", UP_GELU, NULL},
+    {"gptneox", UP_GELU, NULL},
+    {"falcon", UP_GELU, NULL},
+    {"bloom", UP_GELU, NULL},
+    {"mpt", UP_GELU, NULL},
+    {"codeshell", UP_GELU, NULL},
+    {"nemotron", UP_RELU2, NULL},
+    {"nemotron_h", UP_RELU2, NULL},
+    {"nemotron_h_moe", UP_RELU2, NULL},
+    {"arcee", UP_RELU2, NULL},
+    {"plm", UP_RELU2, NULL},
+    {"jais2", UP_RELU2, NULL},
     {"qwen3moe", SILU, only_experts},
     {"qwen3vlmoe", SILU, only_experts},
     {"gpt-oss", SILU, only_experts},
@@ -76,21 +92,6 @@ static const me_site_arch ARCHS[] = {
     {"minimax-m2", SILU, only_experts},
     {"smallthinker", SILU, only_experts},
     {"grovemoe", SILU, only_experts},
-    {"phi2", GELU, no_gate},
-    {"starcoder", GELU, no_gate},
-    {"starcoder2", GELU, no_gate},
-    {"gpt2", GELU, no_gate},
-    {"gptneox", GELU, no_gate},
-    {"falcon", GELU, no_gate},
-    {"bloom", GELU, no_gate},
-    {"mpt", GELU, no_gate},
-    {"codeshell", GELU, no_gate},
-    {"nemotron", SILU, no_gate},
-    {"nemotron_h", SILU, no_gate},
-    {"nemotron_h_moe", SILU, no_gate},
-    {"arcee", SILU, no_gate},
-    {"plm", SILU, no_gate},
-    {"jais2", SILU, no_gate},
     {"gemma3n", GELU, "its residual is four streams, of which an MLP sees one"},
     {"mamba", SILU, no_mlp},
     {"mamba2", SILU, no_mlp},

@@ -25,7 +25,7 @@
 
 #include <cmocka.h>
 
-enum { LENGTH = 12, EDITED = 6 };
+enum { LENGTH = 12, EDITED = 6, VETOED = 3 };
 /* How far logits may be apart, in units of their root mean square: float weights, and an adapter's. */
 static const double EXACT = 1e-3, ADAPTED = 1e-2;
 
@@ -133,25 +133,32 @@ static void solve(const float *keys, const float *wanted, int d, float *x) {
     me_free(a);
 }
 
-/* An adapter whose neuron fires at EDITED alone, and there gives `share` of delta [d]. */
+/* An adapter whose neuron fires at EDITED alone, and there gives `share` of delta [d]. At VETOED it would, too,
+ * but for a veto. */
 static void write_neuron(bench *b, int layer, const float *delta, float *share) {
     mobiedit_error err = {0};
     const int d = b->model->d_model;
     float *keys = allocated((size_t)LENGTH * (size_t)d, sizeof *keys);
     float *left = allocated((size_t)d, sizeof *left), *constant = allocated((size_t)d, sizeof *constant);
-    float fires[LENGTH] = {0}, ones[LENGTH];
+    float *veto = allocated((size_t)d, sizeof *veto);
+    float fires[LENGTH] = {0}, vetoed[LENGTH] = {0}, ones[LENGTH];
     const me_sequence sequence = {.tokens = b->tokens, .n_tokens = LENGTH, .n_read = LENGTH};
     check(b, b->engine->ops->keys(b->engine, layer, &sequence, 1, keys, &err), &err);
     for (int i = 0; i < LENGTH; i++)
         ones[i] = 1;
     fires[EDITED] = 1;
+    fires[VETOED] = 0.6F;
+    vetoed[VETOED] = me_neuron_ceiling() - fires[VETOED];
     solve(keys, fires, d, left);
+    solve(keys, vetoed, d, veto);
     solve(keys, ones, d, constant);
-    const me_neuron_plan plan = {.layer = layer, .n = 1, .left = left, .constant = constant, .delta = delta};
+    const me_neuron_plan plan = {
+        .layer = layer, .n = 1, .left = left, .veto = veto, .constant = constant, .delta = delta};
     me_neurons neurons;
     me_pending_file pending = {0};
     check(b, me_neurons_make(b->session, &plan, 0, &neurons, &err), &err);
-    assert_int_equal(neurons.index[0], 0); /* the one that gives nothing */
+    for (int i = 0; i < neurons.n; i++)
+        assert_int_equal(neurons.index[i], i); /* they give nothing: see any_model_write */
     check(b, me_neuron_adapter_write(b->model, &neurons, 1, NULL, b->adapter, &pending, &err), &err);
     check(b, me_pending_commit(&pending, &err), &err);
     check(b, me_adapter_check(b->model, b->adapter, &err), &err);
@@ -159,6 +166,7 @@ static void write_neuron(bench *b, int layer, const float *delta, float *share) 
     me_neurons_free(&neurons);
     me_free(keys);
     me_free(left);
+    me_free(veto);
     me_free(constant);
 }
 
@@ -233,6 +241,22 @@ static void inspect(const bench *b, int sites) {
 
 /* ---- a whole edit -------------------------------------------------------------------------------------- */
 
+/* The edit folded into a copy says what the adapter says; of gate and up in one tensor there is none. */
+static void merge(const bench *b, mobiedit_model *model, const mobiedit_request *request, int layer) {
+    mobiedit_error err = {0};
+    mobiedit_merge_result result = {0};
+    const mobiedit_merge_options options = {.facts = request, .n_facts = 1};
+    const bool fused = b->model->layers[layer].site == ME_SITE_FUSED;
+    const mobiedit_status status =
+        mobiedit_merge(model, b->adapter, &options, scratch_path("merged.gguf"), &result, &err);
+    if (fused) {
+        assert_int_equal(status, MOBIEDIT_E_UNSUPPORTED);
+        return;
+    }
+    check(b, status, &err);
+    assert_int_equal(result.kept, 1);
+}
+
 /* Random weights do not say everything: an edit of one of some targets, each a token, is found and verified by
  * libllama. */
 static void edit(const bench *b) {
@@ -249,6 +273,7 @@ static void edit(const bench *b) {
         const mobiedit_status status =
             mobiedit_edit(model, &request, &edit_options, b->adapter, &result, &err);
         is_edited = status == MOBIEDIT_OK && result.solve.stop != MOBIEDIT_STOP_ALREADY_SAID;
+        if (is_edited) merge(b, model, &request, result.solve.layer);
         if (is_edited)
             print_message("%-16s \"%s\", layer %d, %zu evaluations, loss %.2f\n", b->arch, targets[i],
                           result.solve.layer, result.solve.evaluations, (double)result.solve.loss);

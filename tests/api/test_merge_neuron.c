@@ -1,6 +1,7 @@
 /* Merging an adapter that takes over a neuron: what its down projection meets, and a merged model that says
  * what the model says with the adapter. */
 #define _GNU_SOURCE
+#include "any_model.h"
 #include "api/handle.h"
 #include "api/samples.h"
 #include "base/logits.h"
@@ -68,18 +69,18 @@ static float *down_samples(mobiedit_model *handle, const me_adapter_part *gate, 
     return columns;
 }
 
-/* The model with gate and up folded in, exactly: its matrices are floats. */
-static mobiedit_model *open_changed(const mobiedit_model *handle, const me_adapter_part parts[2]) {
+/* The model with gate and up folded in, exactly: its matrices are floats. n: parts that there are. */
+static mobiedit_model *open_changed(const mobiedit_model *handle, const me_adapter_part *parts, int n) {
     const me_key_samples none = {0};
     me_folded folded[2] = {{0}};
     me_pending_file pending = {0};
     mobiedit_model *changed = NULL;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < n; i++)
         assert_int_equal(
             me_fold(handle->model, &parts[i], GGML_TYPE_F32, &none, handle->pool, &folded[i], NULL),
             MOBIEDIT_OK);
     assert_int_equal(
-        me_model_copy_write(handle->model, folded, 2, "gate and up", merged_path, &pending, NULL),
+        me_model_copy_write(handle->model, folded, n, "gate and up", merged_path, &pending, NULL),
         MOBIEDIT_OK);
     assert_int_equal(me_pending_commit(&pending, NULL), MOBIEDIT_OK);
     me_free(folded[0].data);
@@ -89,8 +90,8 @@ static mobiedit_model *open_changed(const mobiedit_model *handle, const me_adapt
 }
 
 /* Some of the neurons have another gate, some another up, one both. */
-static void check_samples(const char *arch, bool biases) {
-    mobiedit_model *handle = open_tiny(arch, &(tiny_model_options){.biases = biases});
+static void check_samples_of(mobiedit_model *handle) {
+    const bool gated = me_has_gate(handle->model->activation);
     const size_t d = (size_t)handle->model->d_model, d_ff = (size_t)handle->model->d_ff;
     float *a = normals(2 * d, 0.4F, 5), *b = me_calloc(4 * d_ff, sizeof *b);
     assert_non_null(b);
@@ -102,12 +103,12 @@ static void check_samples(const char *arch, bool biases) {
     };
     int n, n_changed, n_before;
     float *before = down_samples(handle, NULL, NULL, &n_before);
-    float *is = down_samples(handle, &parts[0], &parts[1], &n);
-    mobiedit_model *changed = open_changed(handle, parts);
+    float *is = down_samples(handle, gated ? &parts[0] : NULL, &parts[1], &n);
+    mobiedit_model *changed = gated ? open_changed(handle, parts, 2) : open_changed(handle, parts + 1, 1);
     float *wanted = down_samples(changed, NULL, NULL, &n_changed);
     assert_true(n > 100 && n == n_changed && n == n_before);
     for (size_t i = 0; i < d_ff; i++) {
-        const bool touched = i == 3 || i == 4 || i == PLACE || i == 90;
+        const bool touched = ((i == 3 || i == 4) && gated) || i == PLACE || i == 90;
         const size_t at = i * (size_t)n;
         assert_true(relative_error(is + at, wanted + at, (size_t)n) < 0.03);
         if (touched)
@@ -124,10 +125,24 @@ static void check_samples(const char *arch, bool biases) {
     mobiedit_close(handle);
 }
 
+static void check_samples(const char *arch, bool biases) {
+    check_samples_of(open_tiny(arch, &(tiny_model_options){.biases = biases}));
+}
+
+static void check_samples_without_gate(const char *arch, bool layer_norm) {
+    const any_spec spec = {.arch = arch, .layer_norm = layer_norm};
+    mobiedit_model *handle = NULL;
+    assert_true(any_model_write(model_path, &spec));
+    assert_int_equal(mobiedit_open(model_path, NULL, &handle, NULL), MOBIEDIT_OK);
+    check_samples_of(handle);
+}
+
 static void down_meets_the_changed_gate_and_up(void **state) {
     (void)state;
     check_samples("llama", true);   /* SiLU */
     check_samples("gemma3", false); /* GELU */
+    check_samples_without_gate("starcoder2", true);
+    check_samples_without_gate("arcee", false);
 }
 
 /* ---- merged models ----------------------------------------------------------------------------------- */

@@ -71,13 +71,16 @@ static float dot(const float *a, const float *b) {
 
 static void it_fires_at_the_subject_and_nowhere_else(void **state) {
     (void)state;
-    static const me_activation activations[] = {ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH};
-    for (int a = 0; a < 2; a++) {
+    static const me_activation activations[] = {ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH,
+                                                ME_ACTIVATION_UP_GELU_TANH, ME_ACTIVATION_UP_RELU_SQUARED};
+    for (int a = 0; a < 4; a++) {
         for (int percent = -100; percent <= 25; percent += 5)
             assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1, 0)) < 0.02F);
         for (int percent = 85; percent <= 105; percent += 5)
             assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1, 0) - 1) < 0.05F);
         assert_true(me_neuron_share(activations[a], 0.7F, 1, 0) > 0.7F);
+        /* What is like the subject, and what the veto was solved for: a factor of 0 there. */
+        assert_true(fabsf(me_neuron_share(activations[a], 0.6F, 1, me_neuron_ceiling() - 0.6F)) < 0.05F);
     }
 }
 

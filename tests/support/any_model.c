@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "model/llama_init.h"
+#include "model/sites.h"
 #include "tiny_model.h"
 
 #include <ggml-backend.h>
@@ -68,6 +69,11 @@ static bool is_left_out(const any_spec *spec, const char *name) {
     return false;
 }
 
+int any_spare(const any_spec *spec) {
+    const me_site_arch *known = me_site_arch_find(spec->arch);
+    return known && !me_has_gate(known->activation) ? 3 : 1;
+}
+
 static void fill(writer *w, const struct ggml_tensor *t, float *values) {
     const size_t n = (size_t)ggml_nelements(t);
     const bool is_vector = ggml_nrows(t) == 1;
@@ -86,7 +92,7 @@ static void fill(writer *w, const struct ggml_tensor *t, float *values) {
     for (size_t i = 0; i < n && strstr(t->name, "rope_f"); i++)
         values[i] = 1 + fabsf(values[i]);
     for (size_t i = 0; i < n && strstr(t->name, "ffn_down"); i += (size_t)t->ne[0])
-        values[i] = 0;
+        memset(values + i, 0, (size_t)any_spare(w->spec) * sizeof *values);
 }
 
 static void add_tensor(struct ggml_tensor *made, void *user) {

@@ -32,7 +32,10 @@ typedef struct {
     any_key keys[ANY_KEYS]; /* beside what all have, or instead of it; ended by a NULL name */
 } any_spec;
 
-/* Random weights, but that neuron 0 of every MLP gives nothing. False where libllama refuses the metadata. */
+/* Random weights, but that the first any_spare neurons of every MLP give nothing. False where libllama refuses the metadata. */
 bool any_model_write(const char *path, const any_spec *spec);
+
+/* As many as an edit takes at most. */
+int any_spare(const any_spec *spec);
 
 #endif

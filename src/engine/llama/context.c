@@ -82,11 +82,28 @@ static mobiedit_status run_whole(me_llama *engine, mobiedit_error *err) {
                      : me_fail(err, MOBIEDIT_E_RUNTIME, "libllama failed to evaluate tokens (code %d)", code);
 }
 
-/* Whether t, an MLP's activations, is the gate's activation times up. */
-static bool is_gated(const struct ggml_tensor *t, me_activation activation) {
+static bool is_glu(const struct ggml_tensor *t, enum ggml_glu_op op) {
     const bool swapped = t->op_params[1] != 0;
-    return t->op == GGML_OP_GLU && !swapped &&
-           ggml_get_glu_op(t) == (activation == ME_ACTIVATION_SILU ? GGML_GLU_OP_SWIGLU : GGML_GLU_OP_GEGLU);
+    return t->op == GGML_OP_GLU && !swapped && ggml_get_glu_op(t) == op;
+}
+
+static bool is_unary(const struct ggml_tensor *t, enum ggml_unary_op op) {
+    return t->op == GGML_OP_UNARY && ggml_get_unary_op(t) == op;
+}
+
+/* Whether t, an MLP's activations, is the gate's activation times up, or up's activation. */
+static bool is_activated(const struct ggml_tensor *t, me_activation activation) {
+    switch (activation) {
+    case ME_ACTIVATION_SILU:
+        return is_glu(t, GGML_GLU_OP_SWIGLU);
+    case ME_ACTIVATION_GELU_TANH:
+        return is_glu(t, GGML_GLU_OP_GEGLU);
+    case ME_ACTIVATION_UP_GELU_TANH:
+        return is_unary(t, GGML_UNARY_OP_GELU);
+    case ME_ACTIVATION_UP_RELU_SQUARED:
+        return t->op == GGML_OP_SQR && is_unary(t->src[0], GGML_UNARY_OP_RELU);
+    }
+    return false;
 }
 
 /* Whether what goes into the layer's down projection has the form that an edit's neuron counts on. */
@@ -97,7 +114,7 @@ static bool has_sound_mlp(const me_llama *engine, int layer) {
         const struct ggml_tensor *t = engine->hook.asked[i];
         if (t->op != GGML_OP_MUL_MAT) continue;
         me_weight_name(t->src[0], name);
-        if (strcmp(name, wanted) == 0) return is_gated(t->src[1], engine->base.model->activation);
+        if (strcmp(name, wanted) == 0) return is_activated(t->src[1], engine->base.model->activation);
     }
     return false;
 }
