@@ -2,22 +2,48 @@
 #include "json.h"
 #include "options.h"
 #include "output.h"
+#include "push_preset.h"
 #include "server.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static const option_row TABLE[] = {OPTION_ROW_ADAPTER("the adapter, which the server has loaded"),
-                                   {.name = "scale",
-                                    .kind = OPTION_REAL,
-                                    .at = offsetof(options, scale),
-                                    .least = -1000,
-                                    .most = 1000,
-                                    .help = "how strongly it applies (1); 0: not at all",
-                                    .value = "X"},
-                                   OPTION_ROW_JSON,
-                                   OPTION_ROW_END};
+static const option_row TABLE[] = {
+    OPTION_ROW_ADAPTER("the adapter; without --preset one that the server has loaded"),
+    {.name = "scale",
+     .kind = OPTION_REAL,
+     .at = offsetof(options, scale),
+     .least = -1000,
+     .most = 1000,
+     .help = "how strongly it applies (1); 0: not at all",
+     .value = "X"},
+    {.name = "preset",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, preset),
+     .file = FILE_WRITTEN,
+     .help = "a router's preset, which gets a section for the edited model",
+     .value = "FILE"},
+    {.name = "name",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, section),
+     .help = "what clients ask for the edited model by (MODEL-edited)",
+     .value = "NAME"},
+    {.name = "model",
+     .letter = 'm',
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, served),
+     .file = FILE_READ,
+     .help = "the model that a new section runs",
+     .value = "FILE"},
+    {.name = "hf",
+     .one_dash = true,
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, served_hub),
+     .help = "the same, as llama-server finds it on Hugging Face",
+     .value = "USER/REPO[:QUANT]"},
+    OPTION_ROW_JSON,
+    OPTION_ROW_END};
 
 /* The adapter that is the file's; NULL after a one-line error. */
 static served_adapter *find(const char *url, const char *file, const served_adapters *all) {
@@ -110,15 +136,23 @@ static int run(const options *o) {
     server *s = NULL;
     if (!o->adapter)
         return complain(STATUS_USAGE, "no adapter is named: --adapter FILE (see mobiedit push --help)");
+    if (o->preset) return push_preset(o);
+    if (o->section || o->served || o->served_hub)
+        return complain(STATUS_USAGE, "--name, --model and -hf are for a preset: --preset FILE.ini");
+    if (!o->positional[0])
+        return complain(STATUS_USAGE, "neither a server nor a preset is named: URL, or --preset FILE.ini");
     int status = server_open(o->positional[0], &s);
     if (status == STATUS_DONE) status = switch_adapter(s, o);
     server_close(s);
     return status;
 }
 
-const command command_push = {.name = "push",
-                              .usage = "URL --adapter FILE [--scale X]",
-                              .summary = "switches an adapter of a running llama-server on or off",
-                              .arguments = {{"URL", FILE_NONE}},
-                              .options = {TABLE},
-                              .run = run};
+const command command_push = {
+    .name = "push",
+    .usage = "[URL] --adapter FILE [--scale X | --preset FILE.ini] [OPTION...]",
+    .summary =
+        "gives edits to llama-server: an adapter's scale, or a model of their own in a router's preset",
+    .arguments = {{"URL", FILE_NONE}},
+    .may_lack_arguments = true,
+    .options = {TABLE},
+    .run = run};

