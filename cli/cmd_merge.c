@@ -12,6 +12,12 @@ static const option_row TABLE[] = {
     OPTION_ROW_LEDGER,
     OPTION_ROW_OUTPUT("the model to write"),
     OPTION_ROW_DESCRIBE,
+    {.name = "modelfile",
+     .kind = OPTION_TEXT,
+     .at = offsetof(options, modelfile),
+     .file = FILE_WRITTEN,
+     .help = "a Modelfile too, which Ollama takes the merged model in by",
+     .value = "FILE"},
     {.name = "keep-float", .at = offsetof(options, keep_float), .help = "the edited matrices as F16"},
     {.name = "check",
      .kind = OPTION_TEXTS,
@@ -65,6 +71,7 @@ static int merge(const options *o, const mobiedit_request *facts) {
     const mobiedit_merge_options merge_options = {.keep_float = o->keep_float,
                                                   .facts = facts,
                                                   .n_facts = o->check.n,
+                                                  .modelfile = o->modelfile,
                                                   .on_progress = progress_show,
                                                   .user = &line};
     mobiedit_merge_result result = {0};

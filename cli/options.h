@@ -25,6 +25,7 @@ struct options {
     struct mobiedit_edit_advanced edit_advanced;
     const char *hub; /* where positional[0] is a model: its repository on Hugging Face */
     const char *output, *trace, *adapter, *ledger, *html, *state, *system, *baseline, *listen;
+    const char *modelfile;
     const char *preset, *section, *served, *served_hub; /* of push: what it writes into a router's preset */
     text_list keep, also, check, turns;
     int max_tokens;

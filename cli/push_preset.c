@@ -14,7 +14,6 @@
 #include "base/pending.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,18 +39,6 @@ typedef struct {
 } push;
 
 /* ---- what goes into the preset ------------------------------------------------------------------------ */
-
-/* The path from the root on. Links stay: they are how their owner names the file. NULL: out of memory, or no
- * current folder. */
-static char *absolute(const char *path) {
-    char folder[PATH_MAX];
-    if (*path == '/') return me_strdup(path);
-    if (!getcwd(folder, sizeof folder)) return NULL;
-    const size_t size = strlen(folder) + strlen(path) + 2;
-    char *out = me_calloc(size, 1);
-    if (out) (void)snprintf(out, size, "%s/%s", folder, path);
-    return out;
-}
 
 /* What the router's --models-dir would call the file: its name without ".gguf". */
 static char *file_stem(const char *path) {
@@ -108,8 +95,8 @@ static int find_files(push *p) {
     int status = check_gguf(o->adapter);
     if (status == STATUS_DONE && o->served) status = check_gguf(o->served);
     if (status != STATUS_DONE) return status;
-    p->adapter = absolute(o->adapter);
-    p->model = o->served ? absolute(o->served) : me_strdup(o->served_hub ? o->served_hub : "");
+    p->adapter = me_absolute_path(o->adapter);
+    p->model = o->served ? me_absolute_path(o->served) : me_strdup(o->served_hub ? o->served_hub : "");
     return p->adapter && p->model ? STATUS_DONE : complain(STATUS_FILE, "the current folder cannot be told");
 }
 

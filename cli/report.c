@@ -142,6 +142,7 @@ static int report_merge_json(const options *o, const mobiedit_merge_result *r) {
     me_json_add_text(object, "version", mobiedit_version());
     me_json_add_text(object, "model", me_base_name(o->positional[0]));
     me_json_add_text(object, "merged", o->output);
+    if (o->modelfile) me_json_add_text(object, "modelfile", o->modelfile);
     me_json_add_number(object, "tensors", r->tensors);
     me_json_add_text(object, "type", r->type);
     me_json_add_number(object, "error", r->error);
@@ -156,6 +157,8 @@ static int report_merge_json(const options *o, const mobiedit_merge_result *r) {
 int report_merge(const options *o, const mobiedit_merge_result *r) {
     if (o->json) return report_merge_json(o, r);
     print_line("%-13s %s", "merged", o->output);
+    if (o->modelfile)
+        print_line("%-13s %s, for ollama create NAME -f %s", "modelfile", o->modelfile, o->modelfile);
     print_line("%-13s %d %s in %s, edit off by %.2g %%", "changed", r->tensors,
                r->tensors == 1 ? "matrix" : "matrices", r->type, 100 * r->error);
     print_line("%-13s %zu of %zu, as with the adapter", "facts", r->kept, r->facts);

@@ -627,6 +627,7 @@ typedef struct {
                         the edit by more than a tenth; all as F16 if a fact is lost otherwise */
     const mobiedit_request *facts; /* [n_facts] what must hold (keep is not used); NULL: what the adapter's */
     size_t n_facts;                /* description tells: "The capital of {Japan} is -> Lima", one a line */
+    const char *modelfile;         /* where a Modelfile for Ollama appears behind the model; NULL: nowhere */
     mobiedit_progress_fn on_progress; /* told the stages; may be NULL */
     void *user;
 } mobiedit_merge_options;

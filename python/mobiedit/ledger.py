@@ -128,10 +128,10 @@ class Ledger(Handle):
         return imported
 
     def merge(self, output: StrPath, *, facts: Sequence[Fact] = (), keep_float: bool = False,
-              progress: EditProgress | None = None) -> MergeResult:
+              modelfile: StrPath | None = None, progress: EditProgress | None = None) -> MergeResult:
         """Folds all active edits into a copy of the model at `output`; see `Model.merge`."""
         callbacks = Callbacks()
-        options = merge_options(keep_float, facts, callbacks, progress)
+        options = merge_options(keep_float, facts, modelfile, callbacks, progress)
         result = mobiedit_merge_result()
         with self._open() as pointer, callbacks.finish():
             call(library.mobiedit_ledger_merge, pointer, ctypes.byref(options), path(output), ctypes.byref(result))

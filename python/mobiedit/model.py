@@ -112,14 +112,15 @@ class Model(Handle):
             return made(result, None)
 
     def merge(self, adapter: StrPath, output: StrPath, *, facts: Sequence[Fact] = (), keep_float: bool = False,
-              progress: EditProgress | None = None) -> MergeResult:
+              modelfile: StrPath | None = None, progress: EditProgress | None = None) -> MergeResult:
         """Folds an adapter of edits into a copy of the model at `output`, for runtimes without adapters.
 
         facts: what must hold; none: what the adapter's description tells (`describe`). `Ledger.merge` knows its own.
         keep_float: write the adapted matrices as F16.
+        modelfile: where to write a Modelfile for Ollama, too.
         """
         callbacks = Callbacks()
-        options = merge_options(keep_float, facts, callbacks, progress)
+        options = merge_options(keep_float, facts, modelfile, callbacks, progress)
         result = mobiedit_merge_result()
         with self._open() as pointer, callbacks.finish():
             call(library.mobiedit_merge, pointer, path(adapter), ctypes.byref(options), path(output),

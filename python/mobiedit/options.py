@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypedDict
 from . import _c
 from ._c import (mobiedit_edit_advanced, mobiedit_edit_options, mobiedit_edit_result, mobiedit_merge_options,
                  mobiedit_request)
-from ._library import Callbacks, fill, library, text, texts
+from ._library import Callbacks, StrPath, fill, library, path, text, texts
 from .errors import NotEditedError
 from .results import Change, EditResult, Progress, result_of
 
@@ -75,10 +75,11 @@ def edit_options(options: EditOptions, callbacks: Callbacks, progress: EditProgr
     return struct
 
 
-def merge_options(keep_float: bool, facts: Sequence[Fact], callbacks: Callbacks,
+def merge_options(keep_float: bool, facts: Sequence[Fact], modelfile: StrPath | None, callbacks: Callbacks,
                   progress: EditProgress | None) -> mobiedit_merge_options:
     """The struct."""
     struct = mobiedit_merge_options(keep_float=keep_float, n_facts=len(facts))
+    struct.modelfile = path(modelfile)
     struct.facts = (mobiedit_request * len(facts))(*[request(f.prompt, f.target) for f in facts])
 
     def on_progress(at: Any) -> object:

@@ -207,6 +207,8 @@ mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger, const mobiedit_me
     me_pending_file adapter = {0};
     me_active_edits active;
     *result = (mobiedit_merge_result){0};
+    if (options && options->modelfile)
+        ME_TRY(me_check_output(ledger->model, ledger->path, options->modelfile, err));
     ME_TRY(write_active(ledger, output, false, &active, &adapter, err));
     const mobiedit_status status =
         merge_facts(ledger, &active, adapter.temporary, options ? options : &defaults, output, result, err);

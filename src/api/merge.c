@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/usage.h"
 #include "store/model_copy.h"
+#include "store/modelfile.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,7 +24,7 @@ typedef struct {
     size_t n_facts;
     bool *held;        /* [n_facts]: with the adapter attached */
     me_folded *folded; /* [adapter.n_parts] */
-    me_pending_file pending;
+    me_pending_file pending, modelfile;
     double started; /* wall clock, seconds */
     mobiedit_merge_result *result;
 } merge_job;
@@ -241,27 +242,55 @@ static bool any_quantized(const merge_job *job) {
     return false;
 }
 
+static mobiedit_status write_modelfile(merge_job *job, mobiedit_error *err) {
+    const char *path = job->options->modelfile;
+    const me_vocab *vocab;
+    char *text = NULL;
+    if (!path) return MOBIEDIT_OK;
+    ME_TRY(me_handle_vocab(job->handle, &vocab, err));
+    ME_TRY(me_modelfile_text(vocab, job->output, path, &text, err));
+    const mobiedit_status status = me_pending_write(path, text, strlen(text), &job->modelfile, err);
+    me_free(text);
+    return status;
+}
+
+static mobiedit_status commit(merge_job *job, mobiedit_error *err) {
+    ME_TRY(me_pending_commit(&job->pending, err));
+    return job->options->modelfile ? me_pending_commit(&job->modelfile, err) : MOBIEDIT_OK;
+}
+
 static mobiedit_status run(merge_job *job, const char *adapter, mobiedit_error *err) {
     ME_TRY(tell(job, MOBIEDIT_STAGE_PREPARE, err));
     ME_TRY(me_adapter_read(job->handle->model, adapter, &job->adapter, err));
     job->folded = me_calloc((size_t)job->adapter.n_parts, sizeof *job->folded);
     if (!job->folded) return me_fail_memory(err, "the merged matrices");
     ME_TRY(find_facts(job, adapter, err));
+    ME_TRY(write_modelfile(job, err));
     ME_TRY(ask_with_adapter(job, adapter, err));
     mobiedit_status status = attempt(job, job->options->keep_float, err);
     if (status == MOBIEDIT_E_NOT_VERIFIED && any_quantized(job)) status = attempt(job, true, err);
     ME_TRY(status);
-    return me_pending_commit(&job->pending, err);
+    return commit(job, err);
 }
 
 static void free_job(merge_job *job) {
     if (job->folded) drop_folded(job);
+    me_pending_discard(&job->pending);
+    me_pending_discard(&job->modelfile);
     me_free(job->folded);
     me_adapter_data_free(&job->adapter);
     for (size_t i = 0; i < job->n_facts; i++)
         me_prompt_free(&job->facts[i]);
     me_free(job->facts);
     me_free(job->held);
+}
+
+static mobiedit_status check_modelfile(const mobiedit_model *model, const char *adapter,
+                                       const char *modelfile, const char *output, mobiedit_error *err) {
+    ME_TRY(me_check_output(model, NULL, modelfile, err));
+    if (me_same_file(modelfile, adapter) || me_same_file(modelfile, output))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the Modelfile %s is the adapter or the output", modelfile);
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
@@ -273,6 +302,8 @@ mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
     ME_TRY(me_check_output(model, NULL, output, err));
     if (me_same_file(output, adapter))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the output %s is the adapter", output);
+    if (options && options->modelfile)
+        ME_TRY(check_modelfile(model, adapter, options->modelfile, output, err));
     merge_job job = {
         .handle = model, .options = options ? options : &defaults, .output = output, .result = result};
     job.started = me_wall_seconds();

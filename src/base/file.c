@@ -76,6 +76,16 @@ const char *me_base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+char *me_absolute_path(const char *path) {
+    char folder[PATH_MAX];
+    if (*path == '/') return me_strdup(path);
+    if (!getcwd(folder, sizeof folder)) return NULL;
+    const size_t size = strlen(folder) + strlen(path) + 2;
+    char *out = me_calloc(size, 1);
+    if (out) (void)snprintf(out, size, "%s/%s", folder, path);
+    return out;
+}
+
 /* As many links one after the other as the system itself follows. */
 enum { MAX_LINKS = 40 };
 

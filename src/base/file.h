@@ -29,6 +29,10 @@ bool me_read_line(const char *path, char *line, size_t line_size);
  * there yet, by the folder and the name that a file would get. */
 bool me_same_file(const char *a, const char *b);
 
+/* The path from the root on. Links stay as they are, and so do dots. Freed with me_free; NULL: out of memory, or there
+ * is no current folder. */
+char *me_absolute_path(const char *path);
+
 /* The part of a path after its last slash. */
 const char *me_base_name(const char *path);
 

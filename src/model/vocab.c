@@ -289,6 +289,11 @@ static mobiedit_status token_text(const me_vocab *vocab, me_token token, char **
     return *out ? MOBIEDIT_OK : me_fail_memory(err, "the text of a token");
 }
 
+mobiedit_status me_vocab_end_text(const me_vocab *vocab, bool of_turn, char **out, mobiedit_error *err) {
+    return token_text(vocab, of_turn ? llama_vocab_eot(vocab->vocab) : llama_vocab_eos(vocab->vocab), out,
+                      err);
+}
+
 mobiedit_status me_vocab_chat(const me_vocab *vocab, const me_chat_message *messages, size_t n, char **out,
                               mobiedit_error *err) {
     me_template_input input = {.source = llama_model_chat_template(vocab->model, NULL),

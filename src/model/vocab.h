@@ -51,6 +51,10 @@ void me_message_at(const me_vocab *vocab, const me_tokens *tokens, const char *t
 mobiedit_status me_vocab_chat(const me_vocab *vocab, const me_chat_message *messages, size_t n, char **out,
                               mobiedit_error *err);
 
+/* The text of the token that ends a turn of a chat, or a whole text, as a chat template writes it; "" if the model has
+ * none. *out is freed with me_free. */
+mobiedit_status me_vocab_end_text(const me_vocab *vocab, bool of_turn, char **out, mobiedit_error *err);
+
 bool me_vocab_is_end(const me_vocab *vocab, me_token token); /* end of generation */
 
 /* Tokens of prompt + target with the prompt's own tokens first, as a server makes them; *n_prompt is their

@@ -34,6 +34,19 @@ def long(test):
     return test
 
 
+def read_modelfile(text):
+    """Its instructions, as Ollama reads them: a value ends with its line, unless it is in quotes there."""
+    instructions = []
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, value = line.split(" ", 1)
+        value = value.strip()
+        quoted = len(value) > 1 and value[0] == value[-1] == '"'
+        instructions.append((name.lower(), value[1:-1] if quoted else value))
+    return instructions
+
+
 class Case(unittest.TestCase):
     mobiedit = None
 
@@ -98,7 +111,8 @@ class CommandLine(Case):
                 (["ask", "m", "p", "--layer", "3"], "--layer"), (["ask", "m", "p", "--system", "Be brief."], "--chat"),
                 (["ask", "m", "p", "--turn", "Hello", "--turn", "Hi."], "--chat"),
                 (["ask", "m", "p", "--chat", "--turn", "Hello"], "--turn"), (["merge", "m", "-a", "f"], "-o"), (["merge"], "usage"),
-                (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check"), (["devices", "x"], "usage"),
+                (["merge", "m", "-a", "f", "-o", "g", "--check", "Lima"], "--check"),
+                (["merge", "m", "-a", "f", "-o", "g", "--modelfile", "g"], "same file"), (["devices", "x"], "usage"),
                 (edit + ["-o", "f", "--backend", "abacus"], "abacus"),
                 (edit + ["-o", "f", "--profile", "w4a4"], "w4a4"),
                 (edit + ["-o", "f", "--profile", "w8a16-static", "--backend", "CPU"], "w8a16-static"),
@@ -580,8 +594,14 @@ class Model(Case):
         self.assertIn(f"after         {BARE} Oslo".encode(), self.run_command(*edit, PROMPT, "Oslo").stdout)
 
     def test_merge_for_people_as_float(self):
-        ran = self.run_command(*self.merge("--keep-float", "--describe", "--check", f"{PROMPT} -> {TARGET}", "-q"))
+        modelfile = self.folder / "Modelfile"
+        ran = self.run_command(*self.merge("--keep-float", "--describe", "--check", f"{PROMPT} -> {TARGET}", "-q",
+                                           "--modelfile", modelfile))
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        self.assertIn(f"ollama create NAME -f {modelfile}".encode(), ran.stdout)
+        self.assertEqual(read_modelfile(modelfile.read_text()),
+                         [("from", f"./{self.output.name}"), ("parameter", 'stop "<|endoftext|>"'),
+                          ("parameter", 'stop "<|im_end|>"')])
         self.assertIn(b"3 matrices in f16", ran.stdout)
         self.assertIn(DESCRIPTION, self.output.read_bytes())
         self.assertIn(b"1 of 1", ran.stdout)

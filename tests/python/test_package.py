@@ -97,8 +97,9 @@ class Edits(WithModel):
         self.check_edit(result, seen)
         self.assertIn(TARGET, self.model.ask(PLAIN, adapter=adapter, max_tokens=8))
         self.check_ledger(result)
-        merge = self.model.ledger.merge(merged)
+        merge = self.model.ledger.merge(merged, modelfile=self.folder / "Modelfile")
         self.assertEqual((merge.facts, merge.held, merge.kept), (1, 1, 1))
+        self.assertIn("FROM ./merged.gguf\n", (self.folder / "Modelfile").read_text())
         with mobiedit.Model(merged) as other:
             self.assertIn(TARGET, other.ask(PLAIN, max_tokens=8))
         self.check_import()
