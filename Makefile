@@ -9,7 +9,7 @@ export MOBIEDIT_CACHE ?= $(shell bash -c "echo ~/.cache/mobiedit")
 
 CMAKE_FLAGS += -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 
-.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install uninstall wheel dist clean
+.PHONY: help setup checks-setup models build demo test test-long test-all test-tables bench format lint sanitize fuzz aarch64 vulkan install uninstall deb wheel dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,7 @@ test: build ## the tests, on real models
 test-long: build ## what `make test` leaves out because it takes minutes
 	@scripts/get_models.sh smollm2 qwen15
 	@scripts/setup.sh --browser
+	@scripts/setup.sh --deb
 	@$(CTEST) --test-dir $(BUILD) --label-regex long
 
 test-all: test test-long ## every test
@@ -91,6 +92,10 @@ install: build ## into PREFIX (/usr/local), below DESTDIR if set
 
 uninstall: ## remove what `make install` of BUILD put there, below DESTDIR if set
 	@scripts/uninstall.sh $(BUILD)
+
+deb: ## Debian packages, in build/deb/packages/
+	@scripts/setup.sh --deb
+	@scripts/deb.sh $(BUILD)/deb
 
 wheel: setup ## a wheel of the Python package, in build/
 	@scripts/wheel.sh $(BUILD)

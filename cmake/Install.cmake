@@ -1,6 +1,8 @@
 # make install: header, both libraries, pkg-config file, CMake package, the command with its man page and completion,
 # the pages and the examples, and, if libllama came from the cache, a copy of it that only libmobiedit uses.
+# The components are the Debian packages of Package.cmake: `command`, `library`, and `development`.
 include(CMakePackageConfigHelpers)
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME command)
 
 set(MOBIEDIT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mobiedit)
 set(pc_libdir "\${prefix}")
@@ -12,7 +14,10 @@ set(MOBIEDIT_BUNDLE_DIR "")
 if(MOBIEDIT_BUNDLE)
   set(MOBIEDIT_BUNDLE_DIR ${CMAKE_INSTALL_LIBDIR}/mobiedit)
   set(pc_llama_libdir "\${libdir}/mobiedit/lib")
-  install(DIRECTORY ${MOBIEDIT_BUNDLE}/ DESTINATION ${MOBIEDIT_BUNDLE_DIR} PATTERN pkgconfig EXCLUDE)
+  install(DIRECTORY ${MOBIEDIT_BUNDLE}/ DESTINATION ${MOBIEDIT_BUNDLE_DIR} COMPONENT library
+          PATTERN pkgconfig EXCLUDE PATTERN cmake EXCLUDE PATTERN include EXCLUDE PATTERN *.so EXCLUDE)
+  install(DIRECTORY ${MOBIEDIT_BUNDLE}/ DESTINATION ${MOBIEDIT_BUNDLE_DIR} COMPONENT development
+          PATTERN pkgconfig EXCLUDE PATTERN *.so.* EXCLUDE PATTERN LICENSE EXCLUDE)
   set_target_properties(mobiedit_shared PROPERTIES INSTALL_RPATH $ORIGIN/mobiedit/lib)
   set_target_properties(mobiedit PROPERTIES INSTALL_RPATH $ORIGIN/../${CMAKE_INSTALL_LIBDIR}/mobiedit/lib)
 else()
@@ -21,10 +26,10 @@ endif()
 
 install(TARGETS mobiedit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS mobiedit_shared mobiedit_static EXPORT mobieditTargets
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT development
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(FILES include/mobiedit.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES include/mobiedit.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
 install(FILES doc/mobiedit.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${PROJECT_BINARY_DIR}/completion.bash RENAME mobiedit
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
@@ -38,11 +43,11 @@ install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${MOBIEDIT_JINJA}/LICENSE RENAME LICENSE.llama.cpp DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 configure_file(cmake/mobiedit.pc.in mobiedit.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/mobiedit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_BINARY_DIR}/mobiedit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 
-install(EXPORT mobieditTargets NAMESPACE mobiedit:: DESTINATION ${MOBIEDIT_CMAKE_DIR})
+install(EXPORT mobieditTargets NAMESPACE mobiedit:: DESTINATION ${MOBIEDIT_CMAKE_DIR} COMPONENT development)
 configure_package_config_file(cmake/mobieditConfig.cmake.in mobieditConfig.cmake
                               INSTALL_DESTINATION ${MOBIEDIT_CMAKE_DIR} PATH_VARS MOBIEDIT_BUNDLE_DIR)
 write_basic_package_version_file(mobieditConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/mobieditConfig.cmake ${PROJECT_BINARY_DIR}/mobieditConfigVersion.cmake
-        DESTINATION ${MOBIEDIT_CMAKE_DIR})
+        DESTINATION ${MOBIEDIT_CMAKE_DIR} COMPONENT development)

@@ -4,6 +4,7 @@
 #   setup.sh --checks   and what the linters, the sanitizers and the fuzzers need
 #   setup.sh --aarch64  and what cross-builds for aarch64 and runs the result
 #   setup.sh --browser  and the browser that tests the page of mobiedit serve
+#   setup.sh --deb      and what builds Debian packages and tries them
 #   setup.sh --vulkan   and what builds ggml's Vulkan backend and runs it without a GPU
 . "$(dirname "$0")/common.sh"
 
@@ -12,6 +13,7 @@ case ${1:-} in
 --checks) packages="$packages clang clang-format clang-tidy libclang-rt-dev mandoc zsh" ;;
 --aarch64) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libgfortran5-arm64-cross qemu-user" ;;
 --browser) packages="$packages chromium chromium-driver fonts-dejavu-core" ;;
+--deb) packages="$packages dpkg-dev lintian mmdebstrap" ;;
 --vulkan) packages="$packages glslc libvulkan-dev mesa-vulkan-drivers spirv-headers" ;;
 esac
 
