@@ -2,11 +2,12 @@
 also has the other solvers, and the key solve, in their plainest form.
 
   PYTHONPATH=$(scripts/python_packages.sh reference) python3 tests/reference/reference.py MODEL.gguf FACTS.json
-      --layer 17 --solver bp|probe|spsa --key mean|cov|contrast --n 20 [--basis N_PROMPTS] [--k 64]
+      --layer 17 --solver bp|probe|spsa --key mean|cov|contrast --n 20 [--basis N_PROMPTS] [--k 64] [--paced]
 
-Prints one JSON line a case and one with the means. FACTS.json is in CounterFact's schema. Architectures: llama, qwen2, qwen3.
+With --paced, it says "ready" once the model is loaded, and each case waits for a line on stdin: whoever compares times lets
+nothing else run meanwhile. Prints one JSON line a case and one with the means. FACTS.json is in CounterFact's schema. Architectures: llama, qwen2, qwen3.
 """
-import argparse, json, math, os, random, resource, time
+import argparse, json, math, os, random, resource, sys, time
 import numpy as np, torch, torch.nn.functional as F
 from gguf import GGUFReader, dequantize
 from transformers import AutoTokenizer
@@ -206,13 +207,15 @@ def score(M, c, edit):
 
 def main():
     a = argparse.ArgumentParser(); a.add_argument('model'); a.add_argument('facts'); a.add_argument('--layer', type=int, required=True); a.add_argument('--solver', default='bp'); a.add_argument('--key', default='contrast')
-    a.add_argument('--n', type=int, default=20); a.add_argument('--skip', type=int, default=0); a.add_argument('--k', type=int, default=64); a.add_argument('--basis', type=int, default=20); a.add_argument('--background', help='text file, one passage a line'); o = a.parse_args()
+    a.add_argument('--n', type=int, default=20); a.add_argument('--skip', type=int, default=0); a.add_argument('--k', type=int, default=64); a.add_argument('--basis', type=int, default=20); a.add_argument('--background', help='text file, one passage a line'); a.add_argument('--paced', action='store_true'); o = a.parse_args()
     torch.manual_seed(0); torch.set_num_threads(2); M = Model(o.model); facts = json.load(open(o.facts)); rng = random.Random(0); rows = []
     subjects = sorted({c['requested_rewrite']['subject'] for c in facts})
     bg = open(o.background).read().splitlines() if o.background else [p for c in rng.sample(facts, 40) for p in c['neighborhood_prompts'][:1]]
     bases = {}
+    if o.paced: print('"ready"', flush=True)
     for c in facts[o.skip:o.skip + o.n]:
         rel = c['requested_rewrite']['relation_id']
+        if o.paced and not sys.stdin.readline(): sys.exit('no line for case %s' % c['case_id'])
         if o.solver == 'probe' and rel not in bases: bases[rel] = pooled_basis(M, [x for x in facts if x['requested_rewrite']['relation_id'] != rel][-o.basis:], o.layer)[:o.k]
         t = time.time(); e = Edit(M, c['requested_rewrite'], o.layer)
         d, info = dict(bp=bp, spsa=spsa).get(o.solver, lambda e: probe(e, bases[rel]))(e)
