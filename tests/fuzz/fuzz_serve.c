@@ -23,10 +23,13 @@ static void read_ask(const cJSON *json) {
 static void read_edit(const cJSON *json) {
     edit_request edit;
     if (request_read_edit(json, &edit, NULL) != MOBIEDIT_OK) return;
-    expect(edit.prompt && edit.target && edit.n_keep <= REQUEST_MAX_KEEP);
+    expect(edit.prompt && edit.target);
+    expect(edit.n_keep <= REQUEST_MAX_PROMPTS && edit.n_also <= REQUEST_MAX_PROMPTS);
     expect(strlen(edit.prompt) <= REQUEST_MAX_TEXT && strlen(edit.target) <= REQUEST_MAX_TEXT);
     for (size_t i = 0; i < edit.n_keep; i++)
         expect(edit.keep[i] && strlen(edit.keep[i]) <= REQUEST_MAX_TEXT);
+    for (size_t i = 0; i < edit.n_also; i++)
+        expect(edit.also[i] && strlen(edit.also[i]) <= REQUEST_MAX_TEXT);
 }
 
 static void read_others(const cJSON *json) {
