@@ -4,9 +4,10 @@
   edit_vs_reference.py MOBIEDIT MODEL.gguf FACTS.json --layer L [--n N] [--skip N]
 
 FACTS.json is in CounterFact's schema, as that of made_facts.py, and has at least 40 facts, of which N are edited: five,
-which takes some three minutes with a model of 135 million weights. The reference is tests/reference/reference.py. For each fact the two run one after the other, so that both see the same machine. Of
-`mobiedit edit`: wall and CPU seconds and peak resident memory of the whole process, model load and verification included.
-Of the reference: the seconds that it reports for the edit itself, load excluded, and its peak memory over all facts.
+which takes some three minutes with a model of 135 million weights. The reference is tests/reference/reference.py. For
+each fact the two run one after the other, so that both see the same machine. Of `mobiedit edit`: wall and CPU seconds and
+peak resident memory of the whole process, model load and verification included. Of the reference: the seconds that it
+reports for the edit itself, load excluded, and its peak memory over all facts.
 """
 import argparse
 import json

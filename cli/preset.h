@@ -36,7 +36,7 @@ typedef struct {
  * side would be rewritten, and a comma would make two names. E_ARGUMENT. */
 mobiedit_status preset_check_name(const char *name, mobiedit_error *err);
 
-/* Puts the request into a file of n bytes, which are not trusted and end with no zero. A new section takes the
+/* Puts the request into a file of n bytes, which are not trusted, and a zero after them. A new section takes the
  * options of the section that runs the same model unedited, if there is one. E_FORMAT, with the number of the
  * line, where llama-server would refuse the file or read one section twice; E_ARGUMENT where a name or a path
  * cannot be written there, or no model is named. *out is then empty. */

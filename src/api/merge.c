@@ -275,7 +275,6 @@ static mobiedit_status run(merge_job *job, const char *adapter, mobiedit_error *
 
 static void free_job(merge_job *job) {
     if (job->folded) drop_folded(job);
-    me_pending_discard(&job->pending);
     me_pending_discard(&job->modelfile);
     me_free(job->folded);
     me_adapter_data_free(&job->adapter);

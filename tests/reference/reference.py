@@ -4,8 +4,9 @@ also has the other solvers, and the key solve, in their plainest form.
   PYTHONPATH=$(scripts/python_packages.sh reference) python3 tests/reference/reference.py MODEL.gguf FACTS.json
       --layer 17 --solver bp|probe|spsa --key mean|cov|contrast --n 20 [--basis N_PROMPTS] [--k 64] [--paced]
 
+Prints one JSON line a case and one with the means. FACTS.json is in CounterFact's schema. Architectures: llama, qwen2, qwen3.
 With --paced, it says "ready" once the model is loaded, and each case waits for a line on stdin: whoever compares times lets
-nothing else run meanwhile. Prints one JSON line a case and one with the means. FACTS.json is in CounterFact's schema. Architectures: llama, qwen2, qwen3.
+nothing else run meanwhile.
 """
 import argparse, json, math, os, random, resource, sys, time
 import numpy as np, torch, torch.nn.functional as F

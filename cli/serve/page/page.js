@@ -315,16 +315,15 @@ function wordingPrompt(text, subject, target) {
   return /^\{[^{}]*\}$/.test(prompt) ? null : prompt;
 }
 
-// What was typed and is not empty; null in the place of what cannot be meant.
+// What was typed: "" if that is nothing, null if it cannot be meant.
 function wordings() {
   const subject = markedText("subject"), target = markedText("target");
-  return memory.draft.also.map((text) => text.trim() && wordingPrompt(text, subject, target)).filter((text) => text !== "");
+  return memory.draft.also.map((text) => text.trim() && wordingPrompt(text, subject, target));
 }
 
 function whyNotAlso() {
-  const subject = markedText("subject"), target = markedText("target");
-  const wrong = memory.draft.also.findIndex((text) => text.trim() && wordingPrompt(text, subject, target) === null);
-  return wrong < 0 ? "" : `Wording ${wrong + 1} must say something about “${subject}”, written just so.`;
+  const wrong = wordings().indexOf(null);
+  return wrong < 0 ? "" : `Wording ${wrong + 1} must say something about “${markedText("subject")}”, written just so.`;
 }
 
 function showWordings() {
@@ -382,7 +381,7 @@ at("edit").addEventListener("submit", async (event) => {
   const [from, to] = [words[subject[0]].from, words[subject[1]].to];
   const prompt = `${sentence.slice(0, from)}{${sentence.slice(from, to)}}${sentence.slice(to, words[target[0]].from)}`;
   const body = { prompt: prompt.trim(), target: textOf(sentence, words, target),
-    also: wordings(), keep_subject: at("keep-subject").checked, strict: at("strict").checked };
+    also: wordings().filter((text) => text !== ""), keep_subject: at("keep-subject").checked, strict: at("strict").checked };
   if (question) body.question = question;
   if (await begin("api/edits", body)) {
     memory.draft = null;
