@@ -13,8 +13,8 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from real_server import ROOT, RealServer, find_router
-from testing import SKIPPED, link_model, scratch_folder, skip_without_model
+from real_server import RealServer, find_packages, find_router
+from testing import edit_alone, link_model, scratch_folder, skip_without_model
 
 PROMPT, BARE = "The capital of {Japan} is", "The capital of Japan is"
 
@@ -26,9 +26,7 @@ class PushRouter(unittest.TestCase):
     def setUpClass(cls):
         cls.folder, cls.model = scratch_folder(cls.addClassCleanup, "push_router"), link_model(cls.addClassCleanup)
         cls.adapters = {target: cls.folder / f"{target}, of {{Japan}}.gguf" for target in ("Lima", "Oslo")}
-        for target, path in cls.adapters.items():
-            subprocess.run([cls.mobiedit, "edit", "--no-ledger", cls.model, PROMPT, target, "-o", path, "-q"], check=True,
-                           stdout=subprocess.DEVNULL, timeout=600)
+        edit_alone(cls.mobiedit, cls.model, PROMPT, cls.adapters)
 
     def setUp(self):
         self.preset, self.adapter = self.folder / "models.ini", self.folder / "facts, mine.gguf"
@@ -109,11 +107,7 @@ class PushRouter(unittest.TestCase):
 
 
 def find_openai():
-    found = subprocess.run([ROOT / "scripts" / "python_packages.sh", "openai"], stdout=subprocess.PIPE)
-    if found.returncode != 0:
-        print("skipped: OpenAI's client cannot be got")
-        sys.exit(SKIPPED)
-    sys.path.insert(0, os.fsdecode(found.stdout).strip())
+    sys.path.insert(0, find_packages("openai", "OpenAI's client"))
     import openai
     return openai
 

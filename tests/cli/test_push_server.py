@@ -13,7 +13,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from real_server import RealServer, find_server
-from testing import link_model, scratch_folder, skip_without_model
+from testing import edit_alone, link_model, scratch_folder, skip_without_model
 
 PROMPT, BARE = "The capital of {Japan} is", "The capital of Japan is"
 
@@ -25,9 +25,7 @@ class Push(unittest.TestCase):
     def setUpClass(cls):
         cls.folder, cls.model = scratch_folder(cls.addClassCleanup, "push_server"), link_model(cls.addClassCleanup)
         cls.adapters = {target: cls.folder / f"{target}.gguf" for target in ("Lima", "Oslo")}
-        for target, path in cls.adapters.items():
-            subprocess.run([cls.mobiedit, "edit", "--no-ledger", cls.model, PROMPT, target, "-o", path, "-q"], check=True,
-                           stdout=subprocess.DEVNULL, timeout=600)
+        edit_alone(cls.mobiedit, cls.model, PROMPT, cls.adapters)
 
     def start(self, *options):
         """A server that has both adapters loaded, at scale 0."""

