@@ -9,6 +9,7 @@
 #include "server.h"
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/memory.h"
 #include "base/parts.h"
 #include "base/pending.h"
@@ -28,7 +29,7 @@ enum { END_SECONDS = 120, POLLS_A_SECOND = 10 };
 typedef struct {
     const options *o;
     char *path;      /* of the preset, without links: what is renamed must be the file itself */
-    bool is_new;     /* there is no preset yet */
+    bool is_new;     /* there is no preset yet; as the following, under the lock */
     struct stat was; /* of the preset, if there is one */
     char *adapter, *model;
     char *name, *unedited;
@@ -106,13 +107,9 @@ static int find_preset(push *p) {
     const char *path = p->o->preset;
     char *real = realpath(path, NULL);
     if (!real && errno != ENOENT) return complain(STATUS_FILE, "cannot read %s: %s", path, strerror(errno));
-    p->is_new = !real;
     p->path = me_strdup(real ? real : path);
     free(real);
-    if (!p->path) return complain(STATUS_MEMORY, "out of memory for the preset");
-    if (!p->is_new && stat(p->path, &p->was) != 0)
-        return complain(STATUS_FILE, "cannot read %s: %s", path, strerror(errno));
-    return STATUS_DONE;
+    return p->path ? STATUS_DONE : complain(STATUS_MEMORY, "out of memory for the preset");
 }
 
 /* The file keeps its mode and its owner. */
@@ -144,7 +141,7 @@ static mobiedit_status read_preset(const push *p, char **text, size_t *n, mobied
     return *text ? MOBIEDIT_OK : me_fail_memory(err, "the preset");
 }
 
-static int write_preset(push *p) {
+static int change_preset(push *p) {
     const options *o = p->o;
     const preset_request request = {.name = p->name,
                                     .adapter = p->adapter,
@@ -168,6 +165,19 @@ static int write_preset(push *p) {
     }
     me_free(text);
     return status == MOBIEDIT_OK ? STATUS_DONE : complain_of(&err);
+}
+
+/* One process at a time reads the preset and replaces it: what another puts there meanwhile would be lost. */
+static int write_preset(push *p) {
+    mobiedit_error err = {0};
+    int folder;
+    if (me_lock_folder_of(p->path, &folder, &err) != MOBIEDIT_OK) return complain_of(&err);
+    p->is_new = fstatat(folder, me_base_name(p->path), &p->was, 0) != 0;
+    const int status = p->is_new && errno != ENOENT
+                           ? complain(STATUS_FILE, "cannot read %s: %s", p->o->preset, strerror(errno))
+                           : change_preset(p);
+    (void)close(folder);
+    return status;
 }
 
 /* ---- the router ---------------------------------------------------------------------------------------- */

@@ -76,6 +76,15 @@ const char *me_base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+char *me_beside(const char *path, const char *name) {
+    const bool here = !strchr(path, '/');
+    const int n_folder = here ? 2 : (int)(me_base_name(path) - path);
+    const size_t size = (size_t)n_folder + strlen(name) + 1;
+    char *out = me_calloc(size, 1);
+    if (out) (void)snprintf(out, size, "%.*s%s", n_folder, here ? "./" : path, name);
+    return out;
+}
+
 char *me_absolute_path(const char *path) {
     char folder[PATH_MAX];
     if (*path == '/') return me_strdup(path);

@@ -36,4 +36,7 @@ char *me_absolute_path(const char *path);
 /* The part of a path after its last slash. */
 const char *me_base_name(const char *path);
 
+/* The folder of a path with its last slash, or "./", then `name`. Freed with me_free; NULL: out of memory. */
+char *me_beside(const char *path, const char *name);
+
 #endif

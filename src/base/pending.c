@@ -13,16 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The folder of a path with its last slash, or "./", then `name`. */
-static char *beside(const char *path, const char *name) {
-    const bool here = !strchr(path, '/');
-    const int n_folder = here ? 2 : (int)(me_base_name(path) - path);
-    const size_t size = (size_t)n_folder + strlen(name) + 1;
-    char *out = me_calloc(size, 1);
-    if (out) (void)snprintf(out, size, "%.*s%s", n_folder, here ? "./" : path, name);
-    return out;
-}
-
 static mobiedit_status check_place(const char *path, mobiedit_error *err) {
     struct stat info;
     if (*me_base_name(path) == '\0')
@@ -69,7 +59,8 @@ static int make_file(char *name, mode_t mode) {
 
 static mobiedit_status open_with(const char *path, mode_t mode, me_pending_file *out, mobiedit_error *err) {
     ME_TRY(check_place(path, err));
-    me_pending_file file = {.path = me_strdup(path), .temporary = beside(path, ".mobiedit-XXXXXX"), .fd = -1};
+    me_pending_file file = {
+        .path = me_strdup(path), .temporary = me_beside(path, ".mobiedit-XXXXXX"), .fd = -1};
     if (!file.path || !file.temporary) {
         forget(&file);
         return me_fail_memory(err, "the name of the output");
@@ -120,7 +111,7 @@ mobiedit_status me_pending_write(const char *path, const void *bytes, size_t n, 
 
 /* Makes a rename in the folder of `path` last through a power failure. */
 static int sync_folder(const char *path) {
-    char *folder = beside(path, "");
+    char *folder = me_beside(path, "");
     if (!folder) return ENOMEM;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     me_free(folder);

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lock.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,7 +165,7 @@ static mobiedit_status open_locked(me_state *state, mobiedit_error *err) {
     state->fd = open(state->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
     if (state->fd < 0 || fstat(state->fd, &info) != 0) return fail_io("open", state->path, err);
     if (!S_ISREG(info.st_mode)) return me_fail(err, MOBIEDIT_E_IO, "%s is not a regular file", state->path);
-    if (flock(state->fd, LOCK_EX | LOCK_NB) != 0)
+    if (!me_lock(state->fd, 0))
         return me_fail(err, MOBIEDIT_E_IO, "%s is in use by another evaluation", state->path);
     return MOBIEDIT_OK;
 }

@@ -3,6 +3,7 @@
 #include "store/ledger_private.h"
 
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/memory.h"
 #include "store/ledger_schema.h"
 
@@ -14,8 +15,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { BUSY_MS = 20000 };
 
 /* ---- SQLite ------------------------------------------------------------------------------------------ */
 
@@ -155,7 +154,7 @@ static mobiedit_status open_database(me_ledger *l, const char *name, int flags, 
     if (!l->db) return me_fail_memory(err, "the ledger");
     if (code != SQLITE_OK) return me_sql_fail(l, err);
     (void)sqlite3_extended_result_codes(l->db, 0);
-    (void)sqlite3_busy_timeout(l->db, BUSY_MS);
+    (void)sqlite3_busy_timeout(l->db, ME_BUSY_MS);
     (void)sqlite3_db_config(l->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(l->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     return me_sql_run(l, "PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL",
@@ -277,7 +276,7 @@ static mobiedit_status make_locked(me_ledger *l, const char *fingerprint, mobied
 static mobiedit_status use_wal(const me_ledger *l, mobiedit_error *err) {
     enum { PAUSE_MS = 10 };
     int code = SQLITE_BUSY;
-    for (int waited = 0; code == SQLITE_BUSY && waited < BUSY_MS; waited += PAUSE_MS) {
+    for (int waited = 0; code == SQLITE_BUSY && waited < ME_BUSY_MS; waited += PAUSE_MS) {
         if (waited > 0) (void)sqlite3_sleep(PAUSE_MS);
         code = sqlite3_exec(l->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
     }

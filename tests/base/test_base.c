@@ -2,18 +2,24 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/lock.h"
 #include "base/logits.h"
 #include "base/memory.h"
 #include "base/parts.h"
+#include "base/pending.h"
 #include "base/pool.h"
 #include "scratch.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -121,6 +127,71 @@ static void one_file_has_many_names(void **state) {
     assert_int_equal(chdir(scratch_folder), 0);
     assert_true(me_same_file("b", other) && me_same_file("./a", a) && me_same_file("dangling", "b"));
     assert_false(me_same_file("c", "b"));
+}
+
+static void a_lock_is_held_until_it_is_closed(void **state) {
+    (void)state;
+    const char *path = scratch_path("locked");
+    int folder;
+    assert_true(put_bytes(path, "", 0));
+    const int first = open(path, O_RDWR | O_CLOEXEC), second = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(first >= 0 && second >= 0);
+    assert_true(me_lock(first, 0));
+    assert_true(me_lock(first, 0)); /* again is no harm */
+    assert_false(me_lock(second, 0));
+    assert_int_equal(errno, EWOULDBLOCK);
+    assert_false(me_lock(second, 30));
+    assert_int_equal(close(first), 0);
+    assert_true(me_lock(second, 0));
+    assert_int_equal(close(second), 0);
+    mobiedit_error err;
+    assert_int_equal(me_lock_folder_of("/no such folder/file", &folder, &err), MOBIEDIT_E_IO);
+    assert_non_null(strstr(err.message, "/no such folder/file"));
+}
+
+enum { WRITERS = 4, ROUNDS = 25 };
+
+/* Reads a number from the file and replaces the file by one with the number after it. */
+static bool count_up(const char *path) {
+    char *text = NULL, next[16];
+    size_t n;
+    int lock;
+    if (me_lock_folder_of(path, &lock, NULL) != MOBIEDIT_OK) return false;
+    bool ok = me_read_file(path, sizeof next, &text, &n, NULL) == MOBIEDIT_OK;
+    if (ok) {
+        me_pending_file file;
+        const int length = snprintf(next, sizeof next, "%ld", strtol(text, NULL, 10) + 1);
+        ok = me_pending_write(path, next, (size_t)length, &file, NULL) == MOBIEDIT_OK &&
+             me_pending_commit(&file, NULL) == MOBIEDIT_OK;
+    }
+    me_free(text);
+    return close(lock) == 0 && ok;
+}
+
+static void processes_that_lock_lose_no_change(void **state) {
+    (void)state;
+    const char *path = scratch_path("count");
+    char *text, expected[16];
+    size_t n;
+    assert_true(put_bytes(path, "0", 1));
+    for (int i = 0; i < WRITERS; i++) {
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child > 0) continue;
+        bool ok = true;
+        for (int j = 0; j < ROUNDS; j++)
+            ok = count_up(path) && ok;
+        _exit(ok ? 0 : 1);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        int ended;
+        assert_true(wait(&ended) > 0);
+        assert_int_equal(ended, 0);
+    }
+    assert_int_equal(me_read_file(path, sizeof expected, &text, &n, NULL), MOBIEDIT_OK);
+    (void)snprintf(expected, sizeof expected, "%d", WRITERS * ROUNDS);
+    assert_string_equal(text, expected);
+    me_free(text);
 }
 
 static void kl_of_known_distributions(void **state) {
@@ -247,13 +318,21 @@ static void pool_refuses_bad_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocation_refuses_overflow),      cmocka_unit_test(strings_are_joined),
-        cmocka_unit_test(failure_keeps_one_line),           cmocka_unit_test(hashes_are_fnv_1a),
-        cmocka_unit_test(a_file_has_the_hash_of_its_bytes), cmocka_unit_test(kl_of_known_distributions),
-        cmocka_unit_test(one_file_has_many_names),          cmocka_unit_test(parts_are_known_by_their_names),
-        cmocka_unit_test(log_sums_of_known_logits),         cmocka_unit_test(kl_of_named_tokens_and_a_rest),
-        cmocka_unit_test(pool_runs_every_task_once),        cmocka_unit_test(pool_refuses_bad_counts),
+        cmocka_unit_test(allocation_refuses_overflow),
+        cmocka_unit_test(strings_are_joined),
+        cmocka_unit_test(failure_keeps_one_line),
+        cmocka_unit_test(hashes_are_fnv_1a),
+        cmocka_unit_test(a_file_has_the_hash_of_its_bytes),
+        cmocka_unit_test(kl_of_known_distributions),
+        cmocka_unit_test(one_file_has_many_names),
+        cmocka_unit_test(parts_are_known_by_their_names),
+        cmocka_unit_test(log_sums_of_known_logits),
+        cmocka_unit_test(kl_of_named_tokens_and_a_rest),
+        cmocka_unit_test(pool_runs_every_task_once),
+        cmocka_unit_test(pool_refuses_bad_counts),
         cmocka_unit_test(an_array_grows_with_its_elements),
+        cmocka_unit_test(a_lock_is_held_until_it_is_closed),
+        cmocka_unit_test(processes_that_lock_lose_no_change),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -3,6 +3,7 @@
   test_push.py MOBIEDIT
 """
 import configparser
+import fcntl
 import http.server
 import json
 import os
@@ -355,6 +356,30 @@ class Preset(Pushing):
         self.assertIn("as it was", ran.stdout)
         after = self.preset.stat()
         self.assertEqual((after.st_ino, after.st_mtime_ns), (before.st_ino, before.st_mtime_ns))
+
+    def begin(self, name):
+        command = [self.mobiedit, "push", "--preset", self.preset, "--model", self.model, "--name", name, "--adapter", self.adapter]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_several_at_once_lose_nothing(self):
+        names = [f"edited-{i}" for i in range(12)]
+        for process in [self.begin(name) for name in names]:
+            self.assertEqual((process.wait(600), process.stderr.read()), (DONE, ""))
+        self.assertEqual(set(self.sections()), {"qwen", *names})
+
+    def test_one_waits_for_another(self):
+        folder = os.open(self.folder, os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        process = self.begin("mine")
+        self.assertRaises(subprocess.TimeoutExpired, process.wait, 1)
+        self.preset.write_text("[theirs]\nmodel = /a.gguf\n")
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        self.assertEqual((process.wait(600), process.stderr.read()), (DONE, ""))
+        self.assertEqual(set(self.sections()), {"theirs", "mine", "qwen"})
 
     def test_files_that_are_refused(self):
         for text, status, word in (("[a]\nc\n", FILE, "line 2"), ("x" * (2 << 20), FILE, "1 MiB"),
