@@ -33,7 +33,7 @@ struct options {
     int n, skip;
     double scale;
     bool help, quiet, json, chat, keep_float, no_ledger, repair, force, strict, keep_subject;
-    bool no_fluency, no_drift, no_answers, quick, compare;
+    bool no_fluency, no_drift, no_answers, quick, compare, time;
     const char *positional[MAX_ARGUMENTS];
 
     struct poptContext_s *context; /* owns the positional arguments */

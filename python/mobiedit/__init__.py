@@ -19,7 +19,7 @@ from .errors import (ArgumentError, CancelledError, FileError, FormatError, Mism
 from .ledger import Ledger
 from .model import Model, devices, ggml_version, idle_watts, llama_version, solvers
 from .options import WITHOUT_BASIS, WITHOUT_CONTRAST, WITHOUT_STOP, EditOptions, Fact, bar_progress
-from .results import (Asides, CalibrateResult, Change, Device, EditResult, EvalCase, EvalSummary, Figure, ImportFact,
+from .results import (Asides, CalibrateResult, Change, Device, EditResult, EditTime, EvalCase, EvalSummary, Figure, ImportFact,
                       ImportSummary, Inspection, LayerTrial, MergeResult, Metrics, ModelFile, Other, Progress, Proposal, Record,
                       Said, Score, SolveStats, TracePoint, VerifySummary)
 
@@ -30,7 +30,7 @@ __all__ = [
     "MobiEditError", "ArgumentError", "FileError", "FormatError", "UnsupportedError", "MismatchError",
     "OutOfMemoryError", "NotEditedError", "NotSolvedError", "NotVerifiedError", "CancelledError", "RuntimeFailedError",
     "Status", "Stage", "Stop", "CalibrationState", "RecordState", "FactOutcome", "SaidKind",
-    "Asides", "CalibrateResult", "Change", "Device", "EditResult", "EvalCase", "EvalSummary", "Figure", "ImportFact",
-    "ImportSummary", "Inspection", "LayerTrial", "MergeResult", "Metrics", "ModelFile", "Other", "Progress",
+    "Asides", "CalibrateResult", "Change", "Device", "EditResult", "EditTime", "EvalCase", "EvalSummary", "Figure",
+    "ImportFact", "ImportSummary", "Inspection", "LayerTrial", "MergeResult", "Metrics", "ModelFile", "Other", "Progress",
     "Proposal", "Record", "Said", "Score", "SolveStats", "TracePoint", "VerifySummary", "__version__",
 ]

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from . import _c
 from ._c import (mobiedit_calibrate_options, mobiedit_calibrate_result, mobiedit_device, mobiedit_eval_case,
-                 mobiedit_eval_options, mobiedit_eval_summary, mobiedit_inspection,
+                 mobiedit_edit_time, mobiedit_eval_options, mobiedit_eval_summary, mobiedit_inspection,
                  mobiedit_layer_trial, mobiedit_merge_result, mobiedit_model, mobiedit_model_advanced,
                  mobiedit_model_options)
 from ._library import Callbacks, Handle, StrPath, Turn, call, fill, library, path, text
@@ -19,7 +19,7 @@ from .asking import Chat, Turns, ask_options, texts_of
 from .ledger import Ledger
 from .options import (EditOptions, EditProgress, Fact, StepProgress, attempted, edit_options, edit_result, made,
                       merge_options, request)
-from .results import (CalibrateResult, Device, EditResult, EvalCase, EvalSummary, Inspection, LayerTrial, MergeResult,
+from .results import (CalibrateResult, Device, EditResult, EditTime, EvalCase, EvalSummary, Inspection, LayerTrial, MergeResult,
                       result_of)
 
 
@@ -175,6 +175,19 @@ class Model(Handle):
             call(library.mobiedit_inspect, pointer, ctypes.byref(struct))
             inspection: Inspection = result_of(struct)
         return inspection
+
+    def time_edit(self, *, progress: EditProgress | None = None, **options: Unpack[EditOptions]) -> EditTime:
+        """What an edit takes on this machine. Runs each part of one once, which takes some seconds, and writes nothing.
+
+        Of the options `layer`, `keep_subject` and `max_evaluations` count.
+        """
+        callbacks = Callbacks()
+        chosen = edit_options(options, callbacks, progress)
+        struct = mobiedit_edit_time()
+        with self._open() as pointer, callbacks.finish():
+            call(library.mobiedit_time_edit, pointer, ctypes.byref(chosen), ctypes.byref(struct))
+        time: EditTime = result_of(struct)
+        return time
 
     def calibrate(self, *, layer: int | None = None, progress: StepProgress | None = None) -> CalibrateResult:
         """Measures the model, once, for minutes: from then on edits solve more facts at the first try, and faster.

@@ -143,18 +143,18 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     return e->offset ? me_problem_set_offset(e->problem, e->offset, err) : MOBIEDIT_OK;
 }
 
-static mobiedit_status find_basis(const edit *e, int n, me_basis *out, mobiedit_error *err) {
+static mobiedit_status find_basis(const edit *e, me_basis *out, mobiedit_error *err) {
     const me_calibration *calibration = e->session->calibration;
+    const int d = e->problem->model->d_model, n = BASIS_DIRECTIONS < d ? BASIS_DIRECTIONS : d;
+    if (!e->solver->needs_basis) return MOBIEDIT_OK;
     return me_edit_advanced(e->options)->without & MOBIEDIT_WITHOUT_BASIS
                ? me_basis_draw(e->problem, calibration, n, e->options->seed, out, err)
                : me_basis_find(e->problem, calibration, n, out, err);
 }
 
 static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
-    const int d = e->problem->model->d_model;
     me_basis basis = {0};
-    if (e->solver->needs_basis)
-        ME_TRY(find_basis(e, BASIS_DIRECTIONS < d ? BASIS_DIRECTIONS : d, &basis, err));
+    ME_TRY(find_basis(e, &basis, err));
     const me_solver_input input = {.seed = e->options->seed,
                                    .margin = (float)(attempt + 1),
                                    .basis = basis.directions,
@@ -393,7 +393,8 @@ static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
 
 /* ---- the whole --------------------------------------------------------------------------------------- */
 
-static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobiedit_error *err) {
+/* Up to the search. */
+static mobiedit_status begin(edit *e, const me_prompt *prompt, int attempt, mobiedit_error *err) {
     const me_model *model = e->session->engine->model;
     me_edit_result *r = e->result;
     ME_TRY(me_prompt_settle(e->session->vocab, prompt, &e->prompt, err));
@@ -411,10 +412,21 @@ static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobied
     e->progress.state.layer = r->solve.layer;
     e->progress.state.loss = NAN;
     ME_TRY(me_progress_tell(&e->progress, err));
-    ME_TRY(open_problem(e, err));
+    return open_problem(e, err);
+}
+
+static mobiedit_status run(edit *e, const me_prompt *prompt, int attempt, mobiedit_error *err) {
+    ME_TRY(begin(e, prompt, attempt, err));
     ME_TRY(solve_value(e, attempt, err));
     ME_TRY(solve_key(e, err));
     return set_strength(e, attempt, err);
+}
+
+static void end(edit *e) {
+    me_problem_close(e->problem);
+    me_sequences_free(&e->carriers);
+    me_sequences_free(&e->redrawn);
+    me_free(e->subject);
 }
 
 static void drop_vectors(me_edit_result *result) {
@@ -456,10 +468,61 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
     }
     result->trace = e.progress.trace;
     result->n_trace = e.progress.n_trace;
-    me_problem_close(e.problem);
-    me_sequences_free(&e.carriers);
-    me_sequences_free(&e.redrawn);
-    me_free(e.subject);
+    end(&e);
+    return status;
+}
+
+/* As many deltas as a round of the probe solver tries at once, on all carriers; what they are does not matter. */
+static mobiedit_status time_evaluation(const edit *e, double *seconds, mobiedit_error *err) {
+    enum { DELTAS = 16 };
+    const size_t d = (size_t)e->problem->model->d_model, rows = (size_t)(DELTAS * e->problem->n_carriers);
+    float *deltas = me_calloc(DELTAS, d * sizeof *deltas);
+    float *hidden = me_calloc(rows * (size_t)e->problem->n_target, d * sizeof *hidden);
+    me_score *scores = me_calloc(rows, sizeof *scores);
+    mobiedit_status status = deltas && hidden && scores ? MOBIEDIT_OK : me_fail_memory(err, "deltas");
+    const double started = me_wall_seconds();
+    if (status == MOBIEDIT_OK) status = me_problem_hidden(e->problem, deltas, DELTAS, NULL, 0, hidden, err);
+    if (status == MOBIEDIT_OK) status = me_problem_score(e->problem, hidden, (int)rows, scores, err);
+    *seconds = (me_wall_seconds() - started) / (double)rows;
+    me_free(deltas);
+    me_free(hidden);
+    me_free(scores);
+    return status;
+}
+
+static mobiedit_status time_parts(edit *e, const me_prompt *prompt, me_edit_seconds *out,
+                                  mobiedit_error *err) {
+    const double started = me_wall_seconds();
+    me_basis basis = {0};
+    ME_TRY(begin(e, prompt, 0, err));
+    ME_TRY(find_basis(e, &basis, err));
+    me_basis_free(&basis);
+    const double begun = me_wall_seconds();
+    ME_TRY(time_evaluation(e, &out->evaluation, err));
+    const double searched = me_wall_seconds();
+    mobiedit_error why = {0};
+    const mobiedit_status status = solve_key(e, &why); /* that there is no key takes as long to see */
+    if (status != MOBIEDIT_OK && status != MOBIEDIT_E_NOT_SOLVED)
+        return me_fail(err, status, "%s", why.message);
+    out->fixed = begun - started + me_wall_seconds() - searched;
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_edit_time(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
+                             const mobiedit_edit_options *options, me_edit_seconds *out,
+                             mobiedit_error *err) {
+    me_edit_result result = {0};
+    edit e = {.session = session,
+              .request = request,
+              .options = options,
+              .solver = me_solver_of(options),
+              .result = &result,
+              .progress = {
+                  .on_progress = options->on_progress, .user = options->user, .started = me_wall_seconds()}};
+    const mobiedit_status status = time_parts(&e, prompt, out, err);
+    result.trace = e.progress.trace;
+    end(&e);
+    me_edit_result_free(&result);
     return status;
 }
 

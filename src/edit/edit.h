@@ -47,6 +47,16 @@ mobiedit_status me_edit_solve(me_session *session, const me_prompt *prompt, cons
                               me_edit_result *result, mobiedit_error *err);
 enum { ME_EDIT_ATTEMPTS = 3 };
 
+/* Wall clock of what an edit is made of. */
+typedef struct {
+    double fixed;      /* everything but the search for delta */
+    double evaluation; /* of that, one delta on one prompt in a batch, scored */
+} me_edit_seconds;
+
+/* Runs each part once, on a request whose edit is thrown away. */
+mobiedit_status me_edit_time(me_session *session, const me_prompt *prompt, const mobiedit_request *request,
+                             const mobiedit_edit_options *options, me_edit_seconds *out, mobiedit_error *err);
+
 /* The keys at `layer` of where a prompt is edited, in its carriers and, of an edit at the subject, in neutral
  * contexts, the bare prompt's first: *keys [*n][d], freed with me_free. */
 mobiedit_status me_edit_subject_keys(me_session *session, const me_prompt *prompt, int layer, float **keys,

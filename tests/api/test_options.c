@@ -4,6 +4,7 @@
 
 #include "tiny_handle.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,6 +94,34 @@ static void a_model_without_calibration_has_no_trials(void **state) {
     assert_int_equal(n, 0);
 }
 
+/* Seconds of a clock cannot be compared with anything, but what they are made of can. */
+static void what_an_edit_takes_is_reckoned(void **state) {
+    (void)state;
+    mobiedit_edit_time time;
+    const int before = files_in_scratch();
+    const mobiedit_edit_options few = {.max_evaluations = 10, .keep_subject = true};
+    assert_int_equal(mobiedit_time_edit(model, NULL, &time, NULL), MOBIEDIT_OK);
+    assert_int_equal(time.evaluations, 600);
+    assert_true(time.evaluations_a_second > 0 && time.measured_seconds > 0);
+    assert_true(time.seconds > 600 / time.evaluations_a_second && isfinite(time.seconds));
+    assert_int_equal(mobiedit_time_edit(model, &few, &time, NULL), MOBIEDIT_OK);
+    assert_int_equal(time.evaluations, 10);
+    assert_true(time.seconds > 10 / time.evaluations_a_second);
+    assert_int_equal(files_in_scratch(), before);
+}
+
+static void timing_can_be_refused_and_cancelled(void **state) {
+    (void)state;
+    int layer = -1;
+    mobiedit_edit_time time;
+    const mobiedit_edit_options last = {.fix_layer = true, .layer = N_LAYER - 1};
+    const mobiedit_edit_options stopped = {
+        .on_progress = stop_at_layer, .user = &layer, .fix_layer = true, .layer = 3};
+    assert_int_equal(mobiedit_time_edit(model, &last, &time, NULL), MOBIEDIT_E_ARGUMENT);
+    assert_int_equal(mobiedit_time_edit(model, &stopped, &time, NULL), MOBIEDIT_E_CANCELLED);
+    assert_int_equal(layer, 3);
+}
+
 static void expect_request_refused(const char *prompt, const char *target, const char *why) {
     const mobiedit_request request = {.prompt = prompt, .target = target};
     mobiedit_edit_result result;
@@ -152,6 +181,8 @@ int main(void) {
         cmocka_unit_test(a_request_that_cannot_be_meant_is_refused),
         cmocka_unit_test(a_part_of_a_word_is_no_word),
         cmocka_unit_test(a_model_without_calibration_has_no_trials),
+        cmocka_unit_test(what_an_edit_takes_is_reckoned),
+        cmocka_unit_test(timing_can_be_refused_and_cancelled),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

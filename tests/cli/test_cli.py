@@ -287,6 +287,18 @@ class Model(Case):
         text = self.run_command("inspect", blob, "--backend", "llama").stdout.decode()
         self.assertRegex(text, r"(?m)^backend +llama$")
 
+    def test_what_an_edit_takes_is_measured(self):
+        ran = self.run_command("inspect", self.model, "--time", "--json")
+        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        told = json.loads(ran.stdout)
+        self.assertEqual(told["edit_evaluations"], 600)
+        self.assertGreater(told["edit_seconds"], 600 / told["evaluations_a_second"])
+        self.assertGreater(told["measured_seconds"], 0)
+        self.assertRegex(self.run_command("inspect", self.model, "--time").stdout.decode(),
+                         r"(?m)^time +about [0-9.]+ (s|min) an edit of 600 evaluations, at [0-9]+ a second$")
+        self.assertNotIn(b"time", self.run_command("inspect", self.model).stdout)
+        self.assertEqual(sorted(self.model.parent.iterdir()), [self.model])
+
     def test_a_model_is_found_in_the_caches(self):
         repo = self.folder / "hub" / "models--some--thing"
         snapshot = repo / "snapshots" / ("c0" * 20)

@@ -270,6 +270,13 @@ class Measuring(WithModel):
         self.assertEqual(inspection.model_bytes, self.path.stat().st_size)
         self.assertEqual(inspection.files, (mobiedit.ModelFile(str(self.path), inspection.model_bytes),))
 
+    def test_what_an_edit_takes_is_measured(self):
+        time = self.model.time_edit(max_evaluations=50, keep_subject=True)
+        self.assertEqual(time.evaluations, 50)
+        self.assertGreater(time.seconds, 50 / time.evaluations_a_second)
+        self.assertRaises(mobiedit.CancelledError, self.model.time_edit, progress=lambda _now: False)
+        self.assertRaises(mobiedit.ArgumentError, self.model.time_edit, layer=99)
+
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv.pop(1))
