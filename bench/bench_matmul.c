@@ -23,9 +23,11 @@
 
 enum { MAX_CONTENDERS = 8, ROWS_A_TASK = 32, MAX_THREADS = 64, MANY_COLUMNS = 256 };
 
-static const char usage[] = "usage: bench_matmul [-t TYPE,TYPE...] [-n COLUMNS,...] [-j THREADS,...] [-s "
-                            "ROWSxVALUES,...] [-r ROUNDS]\n"
-                            "TYPE as ggml names it: q4_0 q4_1 q5_0 q5_1 q8_0 q4_K q5_K q6_K f16 bf16 f32\n";
+static const char usage[] =
+    "usage: bench_matmul [-t TYPE,TYPE...] [-n COLUMNS,...] [-j THREADS,...] [-s "
+    "ROWSxVALUES,...] [-r ROUNDS]\n"
+    "TYPE as ggml names it: q4_0 q4_1 q5_0 q5_1 q8_0 q2_K q3_K q4_K q5_K q6_K iq4_nl iq4_xs "
+    "f16 bf16 f32\n";
 
 /* The product as ggml computes it, the weight in one kind of buffer. */
 typedef struct {
@@ -255,7 +257,7 @@ static void measure(enum ggml_type type, int n_out, int n_in, int n, int threads
         ratios[round] = speeds[ours][round] / fmax(speeds[ours + 1][round], speeds[ours + 2][round]);
         shares[round] = speeds[ours][round] / roof_gops(p.pool, list[ours].name);
     }
-    printf("%-5s %5dx%-5d %4d %2d", ggml_type_name(type), n_out, n_in, n, threads);
+    printf("%-6s %5dx%-5d %4d %2d", ggml_type_name(type), n_out, n_in, n, threads);
     for (int i = 0; i < n_list; i++)
         list[i].table || list[i].ggml ? printf(" %11.1f", median(speeds[i], rounds)) : printf(" %11s", "-");
     double ratio = median(ratios, rounds), share = median(shares, rounds);
@@ -303,7 +305,8 @@ static void quiet(enum ggml_log_level level, const char *text, void *user) {
 }
 
 int main(int argc, char **argv) {
-    char types[] = "q4_0,q4_1,q5_0,q5_1,q8_0,q4_K,q5_K,q6_K,f16,bf16,f32", shapes[] = "576x1536,896x4864";
+    char types[] = "q4_0,q4_1,q5_0,q5_1,q8_0,q2_K,q3_K,q4_K,q5_K,q6_K,iq4_nl,iq4_xs,f16,bf16,f32",
+         shapes[] = "576x1536,896x4864";
     char columns[] = "256", threads[] = "1,2";
     char *lists[] = {types, columns, threads, shapes}, *items[4][MAX_LIST];
     int rounds = 15, sizes[4];
@@ -321,7 +324,7 @@ int main(int argc, char **argv) {
     ggml_cpu_init();
     contender list[MAX_CONTENDERS];
     int n_list = contenders(NULL, list);
-    printf("type        shape    n  j");
+    printf("type         shape    n  j");
     for (int i = 0; i < n_list; i++)
         printf(" %11s", list[i].name);
     printf("  ratio  roof\n");
@@ -341,7 +344,7 @@ int main(int argc, char **argv) {
                 }
             if (sum.n)
                 printf(
-                    "%-5s geometric mean, n >= %d, %d threads: %.2f of ggml's better, %.0f%% of the roof\n",
+                    "%-6s geometric mean, n >= %d, %d threads: %.2f of ggml's better, %.0f%% of the roof\n",
                     ggml_type_name(type), MANY_COLUMNS, n_threads, exp(sum.ratio / sum.n),
                     100 * exp(sum.share / sum.n));
         }

@@ -8,7 +8,7 @@
 build=$1
 
 say "matrix products: shapes of models of 0.5, 1.5 and 3 billion parameters, all threads"
-"$build/bench/bench_matmul" -t q4_0,q4_1,q5_0,q5_1,q8_0,q4_K,q5_K,q6_K -n 16,64,256,1024 \
+"$build/bench/bench_matmul" -t q4_0,q4_1,q5_0,q5_1,q8_0,q2_K,q3_K,q4_K,q5_K,q6_K,iq4_nl,iq4_xs -n 16,64,256,1024 \
     -s 4864x896,896x4864,8960x1536,1536x8960,11008x2048,2048x11008 -j "$(nproc)" -r 5
 
 say "suffix evaluations and whole edits: how they grow"

@@ -98,23 +98,12 @@ bool me_edited_row(const me_tensor *matrix, const me_adapter_part *edit, int64_t
     return changes;
 }
 
-/* The integer whose value is nearest to `target`. */
-static int nearest(const me_grid *grid, int i, float target, int max) {
-    const float q = roundf((target - grid->zero[i]) / grid->step[i]);
-    if (!isfinite(q)) return grid->q[i]; /* a step of 0: all integers are the same */
-    return q <= 0 ? 0 : q >= (float)max ? max : (int)q;
-}
-
-static float value_at(const me_grid *grid, int i) {
-    return grid->zero[i] + grid->step[i] * (float)grid->q[i];
-}
-
 /* The nearest integers on the grid of `row`, which take their places in it. */
 static void round_on_grid(const fold *f, scratch *s, uint8_t *row, uint8_t *spare) {
-    const int n_in = (int)f->matrix->n_in, max = me_grid_max(f->type);
+    const int n_in = (int)f->matrix->n_in;
     me_grid_read(f->type, row, n_in, spare, &s->grid);
     for (int i = 0; i < n_in; i++)
-        s->grid.q[i] = (uint8_t)nearest(&s->grid, i, s->target[i], max);
+        s->grid.q[i] = (uint8_t)me_grid_nearest(&s->grid, i, s->target[i]);
     me_grid_write(f->type, s->grid.q, n_in, row);
 }
 
@@ -155,16 +144,16 @@ static void choose_scales(const fold *f, scratch *s, int64_t row_number, uint8_t
 
 /* One pass of coordinate descent; whether it changed anything. */
 static bool sweep(const fold *f, scratch *s) {
-    const int n_in = (int)f->matrix->n_in, n = f->samples->n, max = me_grid_max(f->type);
+    const int n_in = (int)f->matrix->n_in, n = f->samples->n;
     bool changed = false;
     for (int i = 0; i < n_in; i++) {
         const float *column = f->samples->columns + (size_t)i * (size_t)n;
         const float slope = cblas_sdot(n, column, 1, s->seen, 1) + f->lambda * s->error[i];
-        const float now = value_at(&s->grid, i);
-        const int q = nearest(&s->grid, i, now - slope / f->weight[i], max);
+        const float now = me_grid_value(&s->grid, i, s->grid.q[i]);
+        const int q = me_grid_nearest(&s->grid, i, now - slope / f->weight[i]);
         if (q == s->grid.q[i]) continue;
         s->grid.q[i] = (uint8_t)q;
-        const float step = value_at(&s->grid, i) - now;
+        const float step = me_grid_value(&s->grid, i, q) - now;
         s->error[i] += step;
         cblas_saxpy(n, step, column, 1, s->seen, 1);
         changed = true;

@@ -334,9 +334,7 @@ static void check_type(enum llama_ftype ftype, const struct llama_model_tensor_o
 
 static void other_quant_types_are_edited(void **state) {
     (void)state;
-    static const enum llama_ftype types[] = {LLAMA_FTYPE_MOSTLY_Q2_K, LLAMA_FTYPE_MOSTLY_Q3_K_M,
-                                             LLAMA_FTYPE_MOSTLY_IQ4_XS, LLAMA_FTYPE_MOSTLY_IQ4_NL,
-                                             LLAMA_FTYPE_MOSTLY_IQ3_S};
+    static const enum llama_ftype types[] = {LLAMA_FTYPE_MOSTLY_IQ3_S, LLAMA_FTYPE_MOSTLY_TQ2_0};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         check_type(types[i], NULL);
     const struct llama_model_tensor_override mlp[] = {{.pattern = "ffn_", .type = GGML_TYPE_MXFP4}, {0}};

@@ -260,11 +260,12 @@ typedef struct {
 
 static void quantized_models_are_near_libllama(void **state) {
     (void)state;
-    static const type_limit limits[] = {{GGML_TYPE_F16, 0.99998}, {GGML_TYPE_BF16, 0.9999},
-                                        {GGML_TYPE_Q4_0, 0.9995}, {GGML_TYPE_Q4_1, 0.9995},
-                                        {GGML_TYPE_Q5_0, 0.9995}, {GGML_TYPE_Q5_1, 0.9995},
-                                        {GGML_TYPE_Q8_0, 0.9995}, {GGML_TYPE_Q4_K, 0.998},
-                                        {GGML_TYPE_Q5_K, 0.998},  {GGML_TYPE_Q6_K, 0.998}};
+    static const type_limit limits[] = {
+        {GGML_TYPE_F16, 0.99998},   {GGML_TYPE_BF16, 0.9999}, {GGML_TYPE_Q4_0, 0.9995},
+        {GGML_TYPE_Q4_1, 0.9995},   {GGML_TYPE_Q5_0, 0.9995}, {GGML_TYPE_Q5_1, 0.9995},
+        {GGML_TYPE_Q8_0, 0.9995},   {GGML_TYPE_Q4_K, 0.998},  {GGML_TYPE_Q5_K, 0.998},
+        {GGML_TYPE_Q6_K, 0.998},    {GGML_TYPE_Q2_K, 0.998},  {GGML_TYPE_Q3_K, 0.998},
+        {GGML_TYPE_IQ4_NL, 0.9995}, {GGML_TYPE_IQ4_XS, 0.998}};
     for (size_t t = 0; t < sizeof limits / sizeof *limits; t++)
         for (int i = 0; i < N_ARCHS; i++) {
             double similar, largest;

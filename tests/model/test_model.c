@@ -95,9 +95,14 @@ static void reads_optional_tensors(void **state) {
 /* Every matrix type holds the same weights, within its precision. */
 static void reads_every_type(void **state) {
     (void)state;
-    static const enum ggml_type types[] = {GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
-                                           GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
-                                           GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+    static const struct {
+        enum ggml_type type;
+        double error;
+    } types[] = {{GGML_TYPE_F16, 0.001},   {GGML_TYPE_BF16, 0.005}, {GGML_TYPE_Q4_0, 0.12},
+                 {GGML_TYPE_Q4_1, 0.12},   {GGML_TYPE_Q5_0, 0.06},  {GGML_TYPE_Q5_1, 0.06},
+                 {GGML_TYPE_Q8_0, 0.01},   {GGML_TYPE_Q2_K, 0.4},   {GGML_TYPE_Q3_K, 0.25},
+                 {GGML_TYPE_Q4_K, 0.12},   {GGML_TYPE_Q5_K, 0.06},  {GGML_TYPE_Q6_K, 0.03},
+                 {GGML_TYPE_IQ4_NL, 0.12}, {GGML_TYPE_IQ4_XS, 0.12}};
     enum { D = 256, D_FF = 512 };
     tiny_model_options options = {.d_model = D, .d_ff = D_FF};
     me_model *exact = open_tiny("llama", &options);
@@ -105,12 +110,12 @@ static void reads_every_type(void **state) {
     me_tensor_row(&exact->layers[1].down, D - 1, want);
     me_model_close(exact);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        options.type = types[i];
+        options.type = types[i].type;
         me_model *m = open_tiny("llama", &options);
-        assert_int_equal(m->layers[1].down.type, types[i]);
+        assert_int_equal(m->layers[1].down.type, types[i].type);
         memset(got, 0, sizeof got);
         me_tensor_row(&m->layers[1].down, D - 1, got);
-        assert_true(relative_error(got, want, D_FF) < 0.12);
+        assert_true(relative_error(got, want, D_FF) < types[i].error);
         me_model_close(m);
     }
 }
@@ -439,8 +444,8 @@ static void refuses_other_tensors(void **state) {
         {{.rename = "blk.0.attn_k.weight", .new_name = "blk.0.attn_k.bias"},
          MOBIEDIT_E_FORMAT,
          "attn_k.bias is"},
-        {{.type = GGML_TYPE_Q2_K}, MOBIEDIT_E_UNSUPPORTED, "token_embd.weight has type q2_K"},
-        {{.type = GGML_TYPE_IQ4_NL}, MOBIEDIT_E_UNSUPPORTED, "type iq4_nl"},
+        {{.type = GGML_TYPE_IQ3_S}, MOBIEDIT_E_UNSUPPORTED, "token_embd.weight has type iq3_s"},
+        {{.type = GGML_TYPE_MXFP4}, MOBIEDIT_E_UNSUPPORTED, "type mxfp4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_true(tiny_model_write(path, "llama", &cases[i].options));

@@ -25,8 +25,9 @@
 
 #include <cmocka.h>
 
-static const enum ggml_type GRID_TYPES[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1,
-                                            GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+static const enum ggml_type GRID_TYPES[] = {
+    GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0,   GGML_TYPE_Q2_K,
+    GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS};
 static const enum ggml_type FLOAT_TYPES[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16};
 enum { N_GRID_TYPES = sizeof GRID_TYPES / sizeof *GRID_TYPES };
 enum { N_FLOAT_TYPES = sizeof FLOAT_TYPES / sizeof *FLOAT_TYPES };
@@ -56,11 +57,18 @@ static float *normals(size_t n, uint64_t seed) {
 
 enum { N = 512 };
 
+/* No integer comes closer to `wanted` than the one that is said to be nearest. */
+static void nearest_of(const me_grid *grid, int i, float wanted) {
+    const float off = fabsf(me_grid_value(grid, i, me_grid_nearest(grid, i, wanted)) - wanted);
+    for (int q = 0; q <= grid->max; q++)
+        assert_true(off <= fabsf(me_grid_value(grid, i, q) - wanted) + 1e-5F);
+}
+
 /* What ggml reads from a row is what its integers stand for; other integers that are put in are read back. */
 static void grid_of(enum ggml_type type) {
     uint8_t row[N * 4], old[N * 4], spare[N * 4], q[N], wanted[N];
     float zero[N], step[N], read[N], *values = normals(N, 3);
-    const me_grid grid = {.zero = zero, .step = step, .q = q};
+    me_grid grid = {.zero = zero, .step = step, .q = q};
     const size_t bytes = ggml_row_size(type, N);
     const ggml_to_float_t to_float = ggml_get_type_traits(type)->to_float;
     (void)ggml_quantize_chunk(type, values, row, 0, 1, N, NULL);
@@ -69,7 +77,7 @@ static void grid_of(enum ggml_type type) {
     assert_memory_equal(row, old, bytes);
     to_float(row, read, N);
     for (int i = 0; i < N; i++)
-        assert_true(fabsf(zero[i] + step[i] * (float)q[i] - read[i]) < 1e-4F);
+        assert_true(fabsf(me_grid_value(&grid, i, q[i]) - read[i]) < 1e-4F);
     me_grid_write(type, q, N, row);
     assert_memory_equal(row, old, bytes);
     for (int i = 0; i < N; i++)
@@ -77,9 +85,11 @@ static void grid_of(enum ggml_type type) {
     me_grid_write(type, wanted, N, row);
     to_float(row, read, N);
     for (int i = 0; i < N; i++)
-        assert_true(fabsf(zero[i] + step[i] * (float)wanted[i] - read[i]) < 1e-4F);
+        assert_true(fabsf(me_grid_value(&grid, i, wanted[i]) - read[i]) < 1e-4F);
     me_grid_read(type, row, N, spare, &grid);
     assert_memory_equal(q, wanted, N);
+    for (int i = 0; i < N; i++)
+        nearest_of(&grid, i, values[i]);
     me_free(values);
 }
 

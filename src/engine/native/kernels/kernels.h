@@ -2,10 +2,10 @@
  * of functions for each instruction set.
  *
  * Arithmetic, the same for every table: a weight block of 32 values is w = scale * q + min with small
- * integers q (K-quants: scale and min of their sub-block; Q6_K and other 16-wide sub-blocks: two scales a
- * block); an activation block of 32 is a = d * x with int8 x, d = amax / 127, x = round to nearest. The
- * product of a block is scale * d * sum(q * x) + min * d * sum(x), the sums exact in integers, blocks added
- * in float32. Weights in F32, F16 and BF16 are multiplied in float32. This is the arithmetic of llama.cpp's
+ * integers q (K-quants: scale and min of their sub-block; Q6_K and other 16-wide sub-blocks: two integer scales
+ * a block, and two integer mins); an activation block of 32 is a = d * x with int8 x, d = amax / 127, x = round
+ * to nearest. The product of a block is scale * d * sum(q * x) + min * d * sum(x), the sums exact in integers,
+ * those of the halves times their integers, blocks added in float32. Weights in F32, F16 and BF16 are multiplied in float32. This is the arithmetic of llama.cpp's
  * CPU path with finer activation blocks for K-quants. */
 #ifndef ME_KERNELS_H
 #define ME_KERNELS_H

@@ -2,7 +2,7 @@
  *
  * vpmaddubsw multiplies four unsigned weights of each of 8 rows with four activations and leaves two int16
  * sums a row. With b-bit weights, 2 * (2^b - 1) * 127 lets several of them be added in int16 before they
- * are widened: 8 for 4 bits, 4 for 5, 2 for 6. 8-bit weights go as |w| times the activation with the sign
+ * are widened: 8 for 4 bits, 4 for 5 and for the halves of 2 and 3, 2 for 6. 8-bit weights go as |w| times the activation with the sign
  * of w, two products to an int16 (2 * 128 * 127). */
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
@@ -21,16 +21,16 @@ ME_INLINE void in_order(__m256i *sum) {
     __asm__ volatile("" : "+x"(*sum) : : "memory");
 }
 
-/* What widens part `part` of a block to int32, vector v of the rows. */
-ME_INLINE __m256i multipliers(const me_panel *panel, int b, int part, int v, const int bits) {
-    return bits == 6 ? half_scale_pairs(panel, b, part / 2, v) : _mm256_set1_epi16(1);
+/* What widens a part in half `half` of a block to int32, vector v of the rows. */
+ME_INLINE __m256i multipliers(const me_panel *panel, int b, int half, int v, const me_kind kind) {
+    return kind.has_halves ? half_scale_pairs(panel, b, half, v) : _mm256_set1_epi16(1);
 }
 
 /* Integer sums of block b of the panel and of the columns' blocks at x [columns][ME_BLOCK]. */
 ME_INLINE void dot_block_unsigned(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS],
-                                  const int bits, const int columns) {
+                                  const me_kind kind, const int columns) {
     const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
-    const int parts = bits == 4 ? 1 : bits == 5 ? 2 : 4, steps = ME_STEPS / parts;
+    const int parts = kind.bits == 4 ? 1 : kind.bits == 6 ? 4 : 2, steps = ME_STEPS / parts;
     ME_UNROLL(4)
     for (int part = 0; part < parts; part++) {
         __m256i acc[ME_GROUP][VECTORS];
@@ -53,7 +53,7 @@ ME_INLINE void dot_block_unsigned(const me_panel *panel, int b, const int8_t *x,
         for (int c = 0; c < columns; c++) {
             ME_UNROLL(2)
             for (int v = 0; v < VECTORS; v++) {
-                __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, part, v, bits));
+                __m256i wide = _mm256_madd_epi16(acc[c][v], multipliers(panel, b, 2 * part / parts, v, kind));
                 sums[c][v] = part ? _mm256_add_epi32(sums[c][v], wide) : wide;
             }
         }
@@ -86,17 +86,17 @@ ME_INLINE void dot_block_signed(const uint8_t *q, const int8_t *x, __m256i (*sum
     }
 }
 
-ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS], const int bits,
-                         const int columns) {
-    if (bits == 8)
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS],
+                         const me_kind kind, const int columns) {
+    if (kind.bits == 8)
         dot_block_signed(panel->q + b * ME_PANEL_BYTES, x, sums, columns);
     else
-        dot_block_unsigned(panel, b, x, sums, bits, columns);
+        dot_block_unsigned(panel, b, x, sums, kind, columns);
 }
 
 ME_INLINE ints less_offset(ints dot, const me_panel *panel, int b, int v, const int16_t *half_sums,
-                           const int bits) {
-    return bits == 8 ? dot : less_whole_offset(dot, panel, b, v, half_sums, bits);
+                           const me_kind kind) {
+    return kind.bits == 8 ? dot : less_whole_offset(dot, panel, b, v, half_sums, kind);
 }
 
 #include "engine/native/kernels/tiles.h"

@@ -63,12 +63,17 @@ ME_INLINE void dot_steps(const uint8_t *q, const int8_t *x, const int step0, con
     }
 }
 
-/* sums = pairs of int16 times the half sums of the columns' blocks. */
+/* Pairs of int16 times a column's half sums. */
+ME_INLINE __m512i times_half_sums(__m512i factors, const int16_t *half_sums) {
+    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, broadcast4(half_sums));
+}
+
+/* sums = pairs of int16 times the half sums of the columns' blocks; 0 where there is a min instead. */
 ME_INLINE void start_sums(const int16_t *half_sums, __m512i factors, __m512i (*sums)[VECTORS],
-                          const int columns) {
+                          const bool has_min, const int columns) {
     ME_UNROLL(4)
     for (int c = 0; c < columns; c++) {
-        __m512i start = _mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, broadcast4(half_sums + 2 * c));
+        __m512i start = has_min ? _mm512_setzero_si512() : times_half_sums(factors, half_sums + 2 * c);
         ME_UNROLL(2)
         for (int v = 0; v < VECTORS; v++)
             sums[c][v] = start;
@@ -77,27 +82,22 @@ ME_INLINE void start_sums(const int16_t *half_sums, __m512i factors, __m512i (*s
 
 /* The block's sums as floats: exact, since integers and their products are below 2^24. */
 ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, const int16_t *half_sums,
-                         __m512 (*dots)[VECTORS], const bool has_min, const bool has_halves,
-                         const int columns) {
+                         __m512 (*dots)[VECTORS], const me_kind kind, const int columns) {
     const uint8_t *q = panel->q + b * ME_PANEL_BYTES;
     const int start = -panel->format->offset, half = ME_STEPS / 2;
     __m512i sums[ME_GROUP][VECTORS];
-    ME_UNROLL(4)
-    for (int c = 0; c < columns && has_min; c++)
-        for (int v = 0; v < VECTORS; v++)
-            sums[c][v] = _mm512_setzero_si512();
-    if (!has_min) start_sums(half_sums, pairs(start, has_halves ? 0 : start), sums, columns);
-    dot_steps(q, x, 0, has_halves ? half : ME_STEPS, sums, columns);
+    start_sums(half_sums, pairs(start, kind.has_halves ? 0 : start), sums, kind.has_min, columns);
+    dot_steps(q, x, 0, kind.has_halves ? half : ME_STEPS, sums, columns);
     ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
         for (int v = 0; v < VECTORS; v++)
             dots[c][v] = _mm512_cvtepi32_ps(sums[c][v]);
-    if (!has_halves) return;
+    if (!kind.has_halves) return;
     ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
         for (int v = 0; v < VECTORS; v++)
             dots[c][v] = _mm512_mul_ps(half_scale(panel, b, 0, v), dots[c][v]);
-    start_sums(half_sums, pairs(0, start), sums, columns);
+    start_sums(half_sums, pairs(0, start), sums, kind.has_min, columns);
     dot_steps(q, x, half, ME_STEPS, sums, columns);
     ME_UNROLL(4)
     for (int c = 0; c < columns; c++)
@@ -106,8 +106,14 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, const in
                 _mm512_fmadd_ps(half_scale(panel, b, 1, v), _mm512_cvtepi32_ps(sums[c][v]), dots[c][v]);
 }
 
+/* The half mins of block b times a column's half sums. */
+ME_INLINE __m512 half_min_sums(const me_panel *panel, int b, int v, const int16_t *half_sums) {
+    __m512i mins = _mm512_loadu_si512(panel->half_mins + (b * ME_ROWS + v * LANES) * 2);
+    return _mm512_cvtepi32_ps(times_half_sums(mins, half_sums));
+}
+
 ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *out,
-                           const bool has_min, const bool has_halves, const int columns) {
+                           const me_kind kind, const int columns) {
     const size_t start = me_act_at(act, first, panel->first_block),
                  next = me_act_group_stride(act, panel->first_block);
     const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
@@ -119,7 +125,7 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
         for (int v = 0; v < VECTORS; v++)
             sums[c][v] = _mm512_loadu_ps(out + c * ME_ROWS + v * LANES);
     for (int b = 0; b < panel->n_blocks; b++) {
-        dot_block(panel, b, x, half_sums, dots, has_min, has_halves, columns);
+        dot_block(panel, b, x, half_sums, dots, kind, columns);
         ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
             __m512 column_d = _mm512_set1_ps(d[c]), column_s = _mm512_set1_ps(s[c]);
@@ -127,7 +133,10 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
             for (int v = 0; v < VECTORS; v++) {
                 __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scale + v * LANES), column_d);
                 sums[c][v] = _mm512_fmadd_ps(factor, dots[c][v], sums[c][v]);
-                if (has_min)
+                if (kind.has_min && kind.has_halves)
+                    sums[c][v] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_loadu_ps(min + v * LANES), column_d),
+                                                 half_min_sums(panel, b, v, half_sums + 2 * c), sums[c][v]);
+                else if (kind.has_min)
                     sums[c][v] = _mm512_fmadd_ps(_mm512_loadu_ps(min + v * LANES), column_s, sums[c][v]);
             }
         }
@@ -136,7 +145,8 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
         __builtin_prefetch(x + next * ME_BLOCK + 64);
         if (b % 4 == 0) {
             __builtin_prefetch(d + next);
-            __builtin_prefetch(has_min ? (const void *)(s + next) : half_sums + 2 * next);
+            __builtin_prefetch(kind.has_min && !kind.has_halves ? (const void *)(s + next)
+                                                                : half_sums + 2 * next);
         }
         x += ME_GROUP * ME_BLOCK, d += ME_GROUP, s += ME_GROUP, half_sums += 2 * ME_GROUP;
         scale += ME_ROWS, min += ME_ROWS;
@@ -177,12 +187,14 @@ ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, i
                              const int columns) {
     if (!panel->format)
         tile_floats(panel, act, first, sums, columns);
-    else if (panel->format->has_min)
-        tile_blocks(panel, act, first, sums, true, false, columns);
-    else if (panel->format->has_halves)
-        tile_blocks(panel, act, first, sums, false, true, columns);
+    else if (panel->format->kind.has_min && panel->format->kind.has_halves)
+        tile_blocks(panel, act, first, sums, (me_kind){.has_min = true, .has_halves = true}, columns);
+    else if (panel->format->kind.has_min)
+        tile_blocks(panel, act, first, sums, (me_kind){.has_min = true}, columns);
+    else if (panel->format->kind.has_halves)
+        tile_blocks(panel, act, first, sums, (me_kind){.has_halves = true}, columns);
     else
-        tile_blocks(panel, act, first, sums, false, false, columns);
+        tile_blocks(panel, act, first, sums, (me_kind){0}, columns);
 }
 
 /* ... and each number of columns. */

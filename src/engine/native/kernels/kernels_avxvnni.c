@@ -54,11 +54,11 @@ ME_INLINE void scale_halves(const me_panel *panel, int b, ints (*first)[VECTORS]
     }
 }
 
-ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS], const int bits,
-                         const int columns) {
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS],
+                         const me_kind kind, const int columns) {
     enum { HALF = ME_STEPS / 2 };
     const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
-    if (bits != 6) {
+    if (!kind.has_halves) {
         dot_steps(q, x, ME_STEPS, sums, columns);
         return;
     }

@@ -2,8 +2,8 @@
  * by up to 4 columns, 6 for float weights.
  *
  * smlal adds the products of single weights and activations to int16. With signed b-bit weights, several of
- * them fit before they are widened: 8 for 4 bits (15 * 127 each) and 5 bits (31 * 127), 4 for 6 bits
- * (32 * 127), 2 for 8 bits (128 * 127). */
+ * them fit before they are widened: 8 for 4 bits (15 * 127 each) and 5 bits (31 * 127), 4 for the halves
+ * of 2, 3 and 6 bits (32 * 127), 2 for 8 bits (128 * 127). */
 #include "engine/native/kernels/quantize.h"
 #include "engine/native/kernels/tables.h"
 #include "engine/native/kernels/vectors_neon.h"

@@ -49,33 +49,38 @@ static void quantize(me_activations *act, int first, int last) {
     }
 }
 
-static float add_block(const me_format *format, const me_row *row, int b, const int8_t *x, float d, float s,
+/* sum + block b of the row times the activations' block i */
+static float add_block(const me_format *format, const me_row *row, int b, const me_activations *act, size_t i,
                        float sum) {
-    int dots[2] = {0, 0}; /* of the block's halves */
-    for (int i = 0; i < ME_BLOCK; i++)
-        dots[i / 16] += (row->q[b * ME_BLOCK + i] - format->offset) * x[i];
-    if (format->has_halves)
+    const int8_t *x = act->q + i * ME_BLOCK;
+    const int16_t *half_sums = act->half_sums + 2 * i;
+    int dots[2] = {0, 0}, mins = 0; /* of the block's halves */
+    for (int k = 0; k < ME_BLOCK; k++)
+        dots[k / 16] += (row->q[b * ME_BLOCK + k] - format->offset) * x[k];
+    if (format->kind.has_halves)
         for (int half = 0; half < 2; half++)
             dots[half] *= row->half_scales[2 * b + half];
-    sum = fmaf(row->scale[b] * d, (float)(dots[0] + dots[1]), sum);
-    return format->has_min ? fmaf(row->min[b], s, sum) : sum;
+    sum = fmaf(row->scale[b] * act->d[i], (float)(dots[0] + dots[1]), sum);
+    if (!format->kind.has_min) return sum;
+    if (!format->kind.has_halves) return fmaf(row->min[b], act->s[i], sum);
+    for (int half = 0; half < 2; half++)
+        mins += row->half_mins[2 * b + half] * half_sums[half];
+    return fmaf(row->min[b] * act->d[i], (float)mins, sum);
 }
 
 static void integer_row(const me_format *format, const void *data, const me_activations *act, float *y,
                         size_t ldy) {
     uint8_t q[CHUNK * ME_BLOCK];
     float scale[CHUNK], min[CHUNK];
-    int8_t half_scales[2 * CHUNK];
-    const me_row row = {q, scale, min, half_scales};
+    int8_t half_scales[2 * CHUNK], half_mins[2 * CHUNK];
+    const me_row row = {q, scale, min, half_scales, half_mins};
     for (int first = 0; first < act->n_blocks; first += CHUNK) {
         int n = act->n_blocks - first < CHUNK ? act->n_blocks - first : CHUNK;
         format->unpack(data, first, n, &row);
         for (int column = 0; column < act->n; column++) {
             float sum = first ? y[column * ldy] : 0;
-            for (int b = 0; b < n; b++) {
-                size_t i = me_act_at(act, column, first + b);
-                sum = add_block(format, &row, b, act->q + i * ME_BLOCK, act->d[i], act->s[i], sum);
-            }
+            for (int b = 0; b < n; b++)
+                sum = add_block(format, &row, b, act, me_act_at(act, column, first + b), sum);
             y[column * ldy] = sum;
         }
     }

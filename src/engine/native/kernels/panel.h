@@ -47,7 +47,8 @@ typedef struct {
     _Alignas(64) uint8_t q[ME_ROWS][ME_PART * ME_BLOCK];
     float scale[ME_ROWS][ME_PART];
     float min[ME_ROWS][ME_PART];
-    int8_t halves[ME_ROWS][ME_PART * 2];
+    int8_t half_scales[ME_ROWS][ME_PART * 2];
+    int8_t half_mins[ME_ROWS][ME_PART * 2];
     uint32_t half_pairs[ME_ROWS][ME_PART * 2];
     float values[ME_ROWS][ME_BLOCK]; /* of float weights */
 } me_panel_input;
@@ -59,6 +60,7 @@ typedef struct {
     _Alignas(64) float scale[ME_PANEL_BLOCKS * ME_ROWS];
     float min[ME_PANEL_BLOCKS * ME_ROWS];
     int16_t half_scales[ME_PANEL_BLOCKS * ME_ROWS * 4];
+    int16_t half_mins[ME_PANEL_BLOCKS * ME_ROWS * 2];
     float sums[ME_COLUMNS * ME_ROWS];
     me_panel_input input;
 } me_panel_scratch;
@@ -71,6 +73,7 @@ typedef struct {
     float *scale;         /* [n_blocks][ME_ROWS] */
     float *min;           /* [n_blocks][ME_ROWS], where the format has mins */
     int16_t *half_scales; /* [n_blocks][2][ME_ROWS][2], where it has them; the pair is twice the same */
+    int16_t *half_mins;   /* [n_blocks][ME_ROWS][2], where it has both */
     float *w;             /* float weights: [n_values][ME_ROWS] */
     float *sums;          /* [ME_COLUMNS][ME_ROWS] of the panels before this one, and then of this one too */
     me_panel_input *input;
@@ -97,6 +100,7 @@ static me_panel me_panel_at(me_panel_scratch *scratch, const me_format *format) 
                       .scale = scratch->scale,
                       .min = scratch->min,
                       .half_scales = scratch->half_scales,
+                      .half_mins = scratch->half_mins,
                       .w = scratch->w,
                       .sums = scratch->sums,
                       .input = &scratch->input};
@@ -149,11 +153,20 @@ static inline void me_take_offset(uint8_t *q, int n, int offset) {
 }
 
 /* Half scales of ME_PART blocks to pairs of int16. */
-static void me_panel_spread_halves(me_panel_input *input, int16_t *out) {
+static void me_panel_spread_scales(me_panel_input *input, int16_t *out) {
     for (int r = 0; r < ME_ROWS; r++)
         for (int i = 0; i < 2 * ME_PART; i++)
-            input->half_pairs[r][i] = (uint16_t)input->halves[r][i] * 0x10001u;
+            input->half_pairs[r][i] = (uint16_t)input->half_scales[r][i] * 0x10001u;
     me_interleave(input->half_pairs, 2 * ME_PART, 2 * ME_PART, out);
+}
+
+/* Half mins of ME_PART blocks to int16, a block's two beside each other. */
+static void me_panel_pair_mins(me_panel_input *input, int16_t *out) {
+    for (int r = 0; r < ME_ROWS; r++)
+        for (int b = 0; b < ME_PART; b++)
+            input->half_pairs[r][b] = (uint16_t)input->half_mins[r][2 * b] |
+                                      (uint32_t)(uint16_t)input->half_mins[r][2 * b + 1] << 16;
+    me_interleave(input->half_pairs, 2 * ME_PART, ME_PART, out);
 }
 
 /* Asks for the blocks after the n from `block` on of a row, or for the first ones of the row that takes its
@@ -174,10 +187,12 @@ static inline void me_panel_prefetch(const me_tensor *weight, int64_t row, int b
 static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row, int n_rows,
                           me_panel_form form) {
     me_panel_input *input = panel->input;
+    const me_kind kind = panel->format->kind;
     for (int b = 0; b < panel->n_blocks; b += ME_PART) {
         int n = panel->n_blocks - b < ME_PART ? panel->n_blocks - b : ME_PART;
         for (int r = 0; r < ME_ROWS; r++) {
-            const me_row out = {input->q[r], input->scale[r], input->min[r], input->halves[r]};
+            const me_row out = {input->q[r], input->scale[r], input->min[r], input->half_scales[r],
+                                input->half_mins[r]};
             const void *data = me_weight_row(weight, row + (r < n_rows ? r : n_rows - 1));
             panel->format->unpack(data, panel->first_block + b, n, &out);
             if (form != ME_UNSIGNED_FOURS && panel->format->offset)
@@ -190,9 +205,10 @@ static void me_panel_load(me_panel *panel, const me_tensor *weight, int64_t row,
         else
             me_interleave(input->q, ME_PART * ME_STEPS, n * ME_STEPS, q);
         me_interleave(input->scale, ME_PART, ME_PART, panel->scale + b * ME_ROWS);
-        if (panel->format->has_min) me_interleave(input->min, ME_PART, ME_PART, panel->min + b * ME_ROWS);
-        if (panel->format->has_halves)
-            me_panel_spread_halves(input, panel->half_scales + (size_t)b * ME_ROWS * 4);
+        if (kind.has_min) me_interleave(input->min, ME_PART, ME_PART, panel->min + b * ME_ROWS);
+        if (kind.has_halves) me_panel_spread_scales(input, panel->half_scales + (size_t)b * ME_ROWS * 4);
+        if (kind.has_halves && kind.has_min)
+            me_panel_pair_mins(input, panel->half_mins + (size_t)b * ME_ROWS * 2);
     }
 }
 

@@ -7,7 +7,8 @@
  *                                     multiply(), multiply_add() with one rounding, to_floats()
  *   panel_form                        how its panels hold integers
  *   dot_block()                       integer sums of a block
- *   less_offset()                     such a sum without the offset of the weights that are still in it */
+ *   less_offset()                     such a sum without the offset of the weights that are still in it
+ *   half_min_sums()                   the half mins of a block times a column's half sums */
 #ifndef ME_KERNELS_TILES_H
 #define ME_KERNELS_TILES_H
 
@@ -16,14 +17,14 @@
 enum { FLOAT_COLUMNS = 6 };
 
 ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int first, float *restrict out,
-                           const int bits, const bool has_min, const int columns) {
+                           const me_kind kind, const int columns) {
     const size_t start = me_act_at(act, first, panel->first_block);
     const int8_t *x = act->q + start * ME_BLOCK;
     const int16_t *half_sums = act->half_sums + 2 * start;
     const float *d = act->d + start, *s = act->s + start, *scale = panel->scale, *min = panel->min;
     for (int b = 0; b < panel->n_blocks; b++) {
         ints sums[ME_GROUP][VECTORS];
-        dot_block(panel, b, x, sums, bits, columns);
+        dot_block(panel, b, x, sums, kind, columns);
         ME_UNROLL(4)
         for (int c = 0; c < columns; c++) {
             const floats column_d = to_all_lanes(d + c);
@@ -31,10 +32,14 @@ ME_INLINE void tile_blocks(const me_panel *panel, const me_activations *act, int
             for (int v = 0; v < VECTORS; v++) {
                 floats total = load_floats(out + c * ME_ROWS + v * LANES);
                 ints dot = sums[c][v];
-                if (!has_min) dot = less_offset(dot, panel, b, v, half_sums + 2 * c, bits);
+                if (!kind.has_min) dot = less_offset(dot, panel, b, v, half_sums + 2 * c, kind);
                 total =
                     multiply_add(multiply(load_floats(scale + v * LANES), column_d), to_floats(dot), total);
-                if (has_min) total = multiply_add(load_floats(min + v * LANES), to_all_lanes(s + c), total);
+                if (kind.has_min && kind.has_halves)
+                    total = multiply_add(multiply(load_floats(min + v * LANES), column_d),
+                                         to_floats(half_min_sums(panel, b, v, half_sums + 2 * c)), total);
+                else if (kind.has_min)
+                    total = multiply_add(load_floats(min + v * LANES), to_all_lanes(s + c), total);
                 store_floats(out + c * ME_ROWS + v * LANES, total);
             }
         }
@@ -91,20 +96,23 @@ static void tile_floats(const me_panel *panel, const me_activations *act, int fi
 /* One instance of the tile for each kind of integer weight... */
 ME_INLINE void tile_of_width(const me_panel *panel, const me_activations *act, int first, float *sums,
                              const int columns) {
-    const int bits = panel->format->bits;
-    const bool has_min = panel->format->has_min;
-    if (bits == 4 && has_min)
-        tile_blocks(panel, act, first, sums, 4, true, columns);
-    else if (bits == 4)
-        tile_blocks(panel, act, first, sums, 4, false, columns);
-    else if (bits == 5 && has_min)
-        tile_blocks(panel, act, first, sums, 5, true, columns);
-    else if (bits == 5)
-        tile_blocks(panel, act, first, sums, 5, false, columns);
-    else if (bits == 6)
-        tile_blocks(panel, act, first, sums, 6, false, columns);
+    const me_kind kind = panel->format->kind;
+    if (kind.bits == 2)
+        tile_blocks(panel, act, first, sums, (me_kind){2, true, true}, columns);
+    else if (kind.bits == 3)
+        tile_blocks(panel, act, first, sums, (me_kind){3, false, true}, columns);
+    else if (kind.bits == 4 && kind.has_min)
+        tile_blocks(panel, act, first, sums, (me_kind){4, true, false}, columns);
+    else if (kind.bits == 4)
+        tile_blocks(panel, act, first, sums, (me_kind){4, false, false}, columns);
+    else if (kind.bits == 5 && kind.has_min)
+        tile_blocks(panel, act, first, sums, (me_kind){5, true, false}, columns);
+    else if (kind.bits == 5)
+        tile_blocks(panel, act, first, sums, (me_kind){5, false, false}, columns);
+    else if (kind.bits == 6)
+        tile_blocks(panel, act, first, sums, (me_kind){6, false, true}, columns);
     else
-        tile_blocks(panel, act, first, sums, 8, false, columns);
+        tile_blocks(panel, act, first, sums, (me_kind){8, false, false}, columns);
 }
 
 /* ... and each number of columns. */

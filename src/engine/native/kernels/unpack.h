@@ -22,16 +22,22 @@ typedef struct {
     uint8_t *q;   /* [block][32], in [0, 2^bits) */
     float *scale; /* [block]: w = scale * (q - offset) + min */
     float *min;   /* [block], written only by formats with a min */
-    int8_t *
-        half_scales; /* [block][2], only by formats with half scales: w = scale * half_scale * (q - offset) */
+    /* [block][2], only by formats with half scales: w = scale * half_scale * (q - offset), and of half mins, too, if they
+     * have mins: w = scale * half_scale * q + min * half_min */
+    int8_t *half_scales, *half_mins;
 } me_row;
+
+/* What tiles distinguish. */
+typedef struct {
+    int bits;
+    bool has_min;
+    bool has_halves;
+} me_kind;
 
 typedef struct {
     enum ggml_type type;
-    int bits;
+    me_kind kind;
     int offset;
-    bool has_min;
-    bool has_halves;
     void (*unpack)(const void *data, int first, int n, const me_row *row); /* blocks [first, first + n); both
                                                                             * multiples of 8 for K-quants */
 } me_format;
@@ -92,12 +98,17 @@ static inline void me_split_32(const uint8_t *bytes, uint8_t *low, uint8_t *high
     memcpy(high, &part, sizeof part);
 }
 
-/* Bits [shift, shift + width) of 32 bytes into bits 4 and up of 32 values. */
+/* Bits [shift, shift + width) of 32 bytes into bits `to` and up of 32 values. */
+static inline void me_add_bits(const uint8_t *bytes, int shift, int width, int to, me_byte32 *values) {
+    me_byte32 all;
+    memcpy(&all, bytes, sizeof all);
+    *values |= (all >> (uint8_t)shift & (uint8_t)((1 << width) - 1)) << (uint8_t)to;
+}
+
 static inline void me_add_high_bits(const uint8_t *bytes, int shift, int width, uint8_t *q) {
-    me_byte32 high, values;
-    memcpy(&high, bytes, sizeof high);
+    me_byte32 values;
     memcpy(&values, q, sizeof values);
-    values |= (high >> (uint8_t)shift & (uint8_t)((1 << width) - 1)) << 4;
+    me_add_bits(bytes, shift, width, 4, &values);
     memcpy(q, &values, sizeof values);
 }
 
@@ -257,17 +268,110 @@ static void me_unpack_q6_k(const void *data, int first, int n, const me_row *row
     }
 }
 
+static void me_unpack_q2_k(const void *data, int first, int n, const me_row *row) {
+    const me_q2_k *super = (const me_q2_k *)data + first / ME_SUPER_BLOCKS;
+    for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
+        for (int j = 0; j < ME_SUPER_BLOCKS; j++) {
+            me_byte32 values = {0};
+            me_add_bits(super->q + 32 * (j / 4), j % 4 * 2, 2, 0, &values);
+            memcpy(row->q + (b + j) * ME_BLOCK, &values, sizeof values);
+            row->scale[b + j] = me_half(super->d);
+            row->min[b + j] = -me_half(super->dmin);
+        }
+        for (int i = 0; i < 2 * ME_SUPER_BLOCKS; i++) {
+            row->half_scales[2 * b + i] = (int8_t)(super->scales[i] & 15);
+            row->half_mins[2 * b + i] = (int8_t)(super->scales[i] >> 4);
+        }
+    }
+}
+
+/* The sixteen scales of a Q3_K super-block, four bytes at a time. */
+static inline void me_unpack_q3_k_scales(const uint8_t packed[12], int8_t *scales) {
+    enum { LOW = 0x0f0f0f0f, HIGH = 0x30303030 };
+    uint32_t words[3];
+    uint8_t bytes[2 * ME_SUPER_BLOCKS];
+    memcpy(words, packed, sizeof words);
+    const uint32_t whole[4] = {
+        (words[0] & LOW) | (words[2] << 4 & HIGH), (words[1] & LOW) | (words[2] << 2 & HIGH),
+        (words[0] >> 4 & LOW) | (words[2] & HIGH), (words[1] >> 4 & LOW) | (words[2] >> 2 & HIGH)};
+    memcpy(bytes, whole, sizeof whole);
+    for (int i = 0; i < 2 * ME_SUPER_BLOCKS; i++)
+        scales[i] = (int8_t)(bytes[i] - 32);
+}
+
+static void me_unpack_q3_k(const void *data, int first, int n, const me_row *row) {
+    const me_q3_k *super = (const me_q3_k *)data + first / ME_SUPER_BLOCKS;
+    for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
+        for (int j = 0; j < ME_SUPER_BLOCKS; j++) {
+            me_byte32 values = {0};
+            me_add_bits(super->low + 32 * (j / 4), j % 4 * 2, 2, 0, &values);
+            me_add_bits(super->third, j, 1, 2, &values);
+            memcpy(row->q + (b + j) * ME_BLOCK, &values, sizeof values);
+            row->scale[b + j] = me_half(super->d);
+        }
+        me_unpack_q3_k_scales(super->scales, row->half_scales + 2 * b);
+    }
+}
+
+/* 16 nibble bytes -> the levels of 32 values, plus 128. */
+static inline void me_look_up_16(const uint8_t *bytes, uint8_t *q) {
+    me_byte32 values;
+    me_split_16(bytes, &values);
+#ifdef __AVX2__
+    const __m256i levels =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)ME_IQ4_LEVELS));
+    values = (me_byte32)_mm256_shuffle_epi8(levels, (__m256i)values);
+#elif defined(__aarch64__)
+    const uint8x16_t levels = vreinterpretq_u8_s8(vld1q_s8(ME_IQ4_LEVELS));
+    uint8_t split[ME_BLOCK];
+    memcpy(split, &values, sizeof split);
+    for (int half = 0; half < ME_BLOCK; half += 16)
+        vst1q_u8(split + half, vqtbl1q_u8(levels, vld1q_u8(split + half)));
+    memcpy(&values, split, sizeof values);
+#else
+    for (int i = 0; i < ME_BLOCK; i++)
+        values[i] = (uint8_t)ME_IQ4_LEVELS[values[i]];
+#endif
+    values ^= 0x80; /* + 128 */
+    memcpy(q, &values, sizeof values);
+}
+
+static void me_unpack_iq4_nl(const void *data, int first, int n, const me_row *row) {
+    const me_iq4_nl *block = (const me_iq4_nl *)data + first;
+    for (int b = 0; b < n; b++)
+        me_look_up_16(block[b].nibbles, row->q + b * ME_BLOCK);
+    me_block_halves(block, sizeof *block, n, row->scale, NULL);
+}
+
+static void me_unpack_iq4_xs(const void *data, int first, int n, const me_row *row) {
+    const me_iq4_xs *super = (const me_iq4_xs *)data + first / ME_SUPER_BLOCKS;
+    for (int b = 0; b < n; b += ME_SUPER_BLOCKS, super++) {
+        const float by = me_half(super->d);
+        for (int j = 0; j < ME_SUPER_BLOCKS; j++) {
+            const int low = super->low_scales[j / 2] >> 4 * (j % 2) & 15,
+                      high = super->high_scales >> 2 * j & 3;
+            me_look_up_16(super->nibbles + 16 * j, row->q + (b + j) * ME_BLOCK);
+            row->scale[b + j] = by * (float)((low | high << 4) - 32);
+        }
+    }
+}
+
 /* The format of an integer type; NULL for all others. */
 static inline const me_format *me_format_of(enum ggml_type type) {
     static const me_format formats[] = {
-        {GGML_TYPE_Q4_0, 4, 8, false, false, me_unpack_q4_0},
-        {GGML_TYPE_Q4_1, 4, 0, true, false, me_unpack_q4_1},
-        {GGML_TYPE_Q5_0, 5, 16, false, false, me_unpack_q5_0},
-        {GGML_TYPE_Q5_1, 5, 0, true, false, me_unpack_q5_1},
-        {GGML_TYPE_Q8_0, 8, 128, false, false, me_unpack_q8_0},
-        {GGML_TYPE_Q4_K, 4, 0, true, false, me_unpack_q4_k},
-        {GGML_TYPE_Q5_K, 5, 0, true, false, me_unpack_q5_k},
-        {GGML_TYPE_Q6_K, 6, 32, false, true, me_unpack_q6_k},
+        {GGML_TYPE_Q4_0, {4, false, false}, 8, me_unpack_q4_0},
+        {GGML_TYPE_Q4_1, {4, true, false}, 0, me_unpack_q4_1},
+        {GGML_TYPE_Q5_0, {5, false, false}, 16, me_unpack_q5_0},
+        {GGML_TYPE_Q5_1, {5, true, false}, 0, me_unpack_q5_1},
+        {GGML_TYPE_Q8_0, {8, false, false}, 128, me_unpack_q8_0},
+        {GGML_TYPE_Q2_K, {2, true, true}, 0, me_unpack_q2_k},
+        {GGML_TYPE_Q3_K, {3, false, true}, 4, me_unpack_q3_k},
+        {GGML_TYPE_Q4_K, {4, true, false}, 0, me_unpack_q4_k},
+        {GGML_TYPE_Q5_K, {5, true, false}, 0, me_unpack_q5_k},
+        {GGML_TYPE_Q6_K, {6, false, true}, 32, me_unpack_q6_k},
+        /* Levels are integers of eight bits. */
+        {GGML_TYPE_IQ4_NL, {8, false, false}, 128, me_unpack_iq4_nl},
+        {GGML_TYPE_IQ4_XS, {8, false, false}, 128, me_unpack_iq4_xs},
     };
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
         if (formats[i].type == type) return &formats[i];

@@ -54,13 +54,17 @@ ME_INLINE ints half_scale_pairs(const me_panel *panel, int b, int half, int v) {
 /* dot - offset * sum(x): the offset, times the scale of each half where
  * there are such, times the half sums. */
 ME_INLINE ints less_whole_offset(ints dot, const me_panel *panel, int b, int v, const int16_t *half_sums,
-                                 const int bits) {
+                                 const me_kind kind) {
     ints offset = _mm256_set1_epi16((short)-panel->format->offset);
-    if (bits == 6)
+    if (kind.has_halves)
         offset = _mm256_mullo_epi16(
             _mm256_blend_epi16(half_scale_pairs(panel, b, 0, v), half_scale_pairs(panel, b, 1, v), 0xaa),
             offset);
     return _mm256_add_epi32(dot, _mm256_madd_epi16(broadcast4(half_sums), offset));
+}
+
+ME_INLINE ints half_min_sums(const me_panel *panel, int b, int v, const int16_t *half_sums) {
+    return _mm256_madd_epi16(broadcast4(half_sums), load(panel->half_mins + (b * ME_ROWS + v * LANES) * 2));
 }
 
 #endif

@@ -49,17 +49,17 @@ ME_INLINE ints half_scale(const me_panel *panel, int b, int half, int v) {
     return vshrq_n_s32(vreinterpretq_s32_s16(vld1q_s16(pairs)), 16);
 }
 
-ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS], const int bits,
-                         const int columns) {
+ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*sums)[VECTORS],
+                         const me_kind kind, const int columns) {
     enum { HALF = ME_STEPS / 2 };
     const uint8_t *const q = panel->q + b * ME_PANEL_BYTES;
-    if (bits != 6) {
-        dot_steps(q, x, ME_STEPS, sums, bits, columns);
+    if (!kind.has_halves) {
+        dot_steps(q, x, ME_STEPS, sums, kind.bits, columns);
         return;
     }
     ints first[ME_GROUP][VECTORS];
-    dot_steps(q, x, HALF, first, bits, columns);
-    dot_steps(q + HALF * ME_ROWS * 4, x + HALF * 4, HALF, sums, bits, columns);
+    dot_steps(q, x, HALF, first, kind.bits, columns);
+    dot_steps(q + HALF * ME_ROWS * 4, x + HALF * 4, HALF, sums, kind.bits, columns);
     ME_UNROLL(4)
     for (int v = 0; v < VECTORS; v++) {
         ints scale0 = half_scale(panel, b, 0, v), scale1 = half_scale(panel, b, 1, v);
@@ -70,9 +70,17 @@ ME_INLINE void dot_block(const me_panel *panel, int b, const int8_t *x, ints (*s
 }
 
 ME_INLINE ints less_offset(ints dot, const me_panel *panel, int b, int v, const int16_t *half_sums,
-                           const int bits) {
-    (void)panel, (void)b, (void)v, (void)half_sums, (void)bits;
+                           const me_kind kind) {
+    (void)panel, (void)b, (void)v, (void)half_sums, (void)kind;
     return dot;
+}
+
+ME_INLINE ints half_min_sums(const me_panel *panel, int b, int v, const int16_t *half_sums) {
+    int32_t pair;
+    memcpy(&pair, half_sums, sizeof pair);
+    const int16x8_t sums = vreinterpretq_s16_s32(vdupq_n_s32(pair));
+    const int16x8_t mins = vld1q_s16(panel->half_mins + (b * ME_ROWS + v * LANES) * 2);
+    return vpaddq_s32(vmull_s16(vget_low_s16(mins), vget_low_s16(sums)), vmull_high_s16(mins, sums));
 }
 
 #endif

@@ -16,11 +16,11 @@
 extern const me_kernels me_kernels_avxvnni_emulated;
 extern const me_kernels me_kernels_avx512vnni_emulated;
 
-static const enum ggml_type integer_types[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
-                                               GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
-                                               GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+static const enum ggml_type integer_types[] = {
+    GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0,   GGML_TYPE_Q2_K,
+    GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS};
 static const enum ggml_type float_types[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16};
-enum { N_INTEGER_TYPES = 8, N_FLOAT_TYPES = 3, N_OUT = 53, LDY = 59 };
+enum { N_INTEGER_TYPES = 12, N_FLOAT_TYPES = 3, N_OUT = 53, LDY = 59 };
 
 static uint64_t random_state = 1;
 
@@ -92,12 +92,13 @@ enum { N_PATTERNS = sizeof patterns / sizeof patterns[0] };
 
 /* Where half floats lie in a block: at `first`, and behind it where there are two. */
 static void place_halves(enum ggml_type type, uint8_t *block, const pattern *p) {
-    int first = type == GGML_TYPE_Q6_K ? 208 : 0;
-    bool two =
-        type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1 || type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K;
+    bool two = type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1 || type == GGML_TYPE_Q2_K ||
+               type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K;
+    bool last = type == GGML_TYPE_Q2_K || type == GGML_TYPE_Q3_K || type == GGML_TYPE_Q6_K;
+    size_t first = last ? ggml_type_size(type) - (two ? 2 : 1) * sizeof(ggml_fp16_t) : 0;
     for (int i = 0; i < 1 + two; i++) {
         ggml_fp16_t half = p->half == 0xffff ? ggml_fp32_to_fp16(random_float()) : p->half;
-        memcpy(block + first + 2 * i, &half, sizeof half);
+        memcpy(block + first + sizeof half * (size_t)i, &half, sizeof half);
     }
 }
 
