@@ -18,10 +18,9 @@ typedef struct {
 } arch_traits;
 
 static const arch_traits ARCHS[] = {
-    {"llama", ME_ARCH_LLAMA, ME_ACTIVATION_SILU},
-    {"qwen2", ME_ARCH_QWEN2, ME_ACTIVATION_SILU},
-    {"qwen3", ME_ARCH_QWEN3, ME_ACTIVATION_SILU},
-    {"gemma3", ME_ARCH_GEMMA3, ME_ACTIVATION_GELU_TANH},
+    {"llama", ME_ARCH_LLAMA, ME_ACTIVATION_SILU},     {"qwen2", ME_ARCH_QWEN2, ME_ACTIVATION_SILU},
+    {"qwen3", ME_ARCH_QWEN3, ME_ACTIVATION_SILU},     {"gemma3", ME_ARCH_GEMMA3, ME_ACTIVATION_GELU_TANH},
+    {"smollm3", ME_ARCH_SMOLLM3, ME_ACTIVATION_SILU},
 };
 
 mobiedit_status me_model_set_arch(me_model *model, const char *path, const char *name, mobiedit_error *err) {
@@ -34,8 +33,8 @@ mobiedit_status me_model_set_arch(me_model *model, const char *path, const char 
         return MOBIEDIT_OK;
     }
     return me_fail(err, MOBIEDIT_E_UNSUPPORTED,
-                   "%s: architecture %.40s is not supported (llama, qwen2, qwen3 and gemma3 are)", path,
-                   name);
+                   "%s: architecture %.40s is not supported (llama, qwen2, qwen3, gemma3 and smollm3 are)",
+                   path, name);
 }
 
 /* Keys that ask for arithmetic which these architectures do not have here, and the value that asks for none
@@ -204,7 +203,8 @@ static mobiedit_status read_rope_scaling(const me_metadata *meta, me_rope *rope,
 /* The rope of layers that see the whole context. */
 static mobiedit_status read_rope(const me_model *model, const me_metadata *meta, me_rope *rope,
                                  mobiedit_error *err) {
-    *rope = (me_rope){.neox = model->arch != ME_ARCH_LLAMA, .freq_base = 10000};
+    const bool neox = model->arch != ME_ARCH_LLAMA && model->arch != ME_ARCH_SMOLLM3;
+    *rope = (me_rope){.neox = neox, .freq_base = 10000};
     ME_TRY(read_rope_dims(model, meta, rope, err));
     ME_TRY(read_rope_scaling(meta, rope, err));
     rope->n_ctx_orig = model->n_ctx_train;
@@ -214,6 +214,14 @@ static mobiedit_status read_rope(const me_model *model, const me_metadata *meta,
     if (rope->freq_base <= 0)
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: a rope base of %g", meta->path, (double)rope->freq_base);
     return MOBIEDIT_OK;
+}
+
+/* SmolLM3's every fourth layer knows no positions; no key says so. */
+static void leave_out_ropes(me_model *model) {
+    enum { PERIOD = 4 };
+    if (model->arch != ME_ARCH_SMOLLM3) return;
+    for (int i = PERIOD - 1; i < model->n_layer; i += PERIOD)
+        model->layers[i].rope.dims = 0;
 }
 
 /* Which layers slide: a list with a value for each, or a number n: all but each n-th layer (0: all). */
@@ -270,5 +278,6 @@ mobiedit_status me_model_read_hparams(me_model *model, const me_metadata *meta, 
     if (!model->layers) return me_fail_memory(err, "the model's layers");
     for (int i = 0; i < model->n_layer; i++)
         model->layers[i].rope = rope;
+    leave_out_ropes(model);
     return read_windows(model, meta, err);
 }

@@ -2,8 +2,8 @@
  * split model.
  *
  * Everything read from a file is checked before use (counts, dimensions, types, offsets against the file's
- * size): the file is untrusted. Our own engines run the architectures llama, qwen2, qwen3 and gemma3. Of others, and of
- * variants of these, which only libllama runs, what an edit needs is read (sites.h). */
+ * size): the file is untrusted. Our own engines run the architectures llama, qwen2, qwen3, gemma3 and smollm3. Of
+ * others, and of variants of these, which only libllama runs, what an edit needs is read (sites.h). */
 #ifndef ME_MODEL_MODEL_H
 #define ME_MODEL_MODEL_H
 
@@ -13,7 +13,14 @@
 #include <stdint.h>
 
 /* ME_ARCH_FOREIGN: only libllama runs it. */
-typedef enum { ME_ARCH_LLAMA, ME_ARCH_QWEN2, ME_ARCH_QWEN3, ME_ARCH_GEMMA3, ME_ARCH_FOREIGN } me_arch;
+typedef enum {
+    ME_ARCH_LLAMA,
+    ME_ARCH_QWEN2,
+    ME_ARCH_QWEN3,
+    ME_ARCH_GEMMA3,
+    ME_ARCH_SMOLLM3,
+    ME_ARCH_FOREIGN
+} me_arch;
 
 /* What a neuron makes of its readings of the MLP's input: the first two of its gate, which is multiplied by up;
  * the others of up alone, where there is no gate. */
@@ -37,7 +44,7 @@ typedef struct {
 /* Rotary embedding of one layer, as ggml's rope defines it. freq_factors: [rope_dims / 2] or NULL. */
 typedef struct {
     bool neox; /* pairs (i, i + rope_dims / 2) instead of (2i, 2i + 1) */
-    int dims;  /* leading dimensions of a head that are rotated */
+    int dims;  /* leading dimensions of a head that are rotated; 0: the layer has no rotation */
     float freq_base;
     float freq_scale;
     float ext_factor, attn_factor, beta_fast, beta_slow; /* YaRN; ext_factor 0 = off */

@@ -13,7 +13,7 @@ enum {
     LLAMA = 1 << ME_ARCH_LLAMA,
     QWEN3 = 1 << ME_ARCH_QWEN3,
     GEMMA3 = 1 << ME_ARCH_GEMMA3,
-    ALL = LLAMA | 1 << ME_ARCH_QWEN2 | QWEN3 | GEMMA3,
+    ALL = LLAMA | 1 << ME_ARCH_QWEN2 | QWEN3 | GEMMA3 | 1 << ME_ARCH_SMOLLM3,
     NONE = 0
 };
 

@@ -57,7 +57,7 @@ static bool is_llama(void) {
     return backend && strcmp(backend, "llama") == 0;
 }
 
-static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3"};
+static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3", "smollm3"};
 enum { N_ARCHS = sizeof ARCHS / sizeof *ARCHS };
 
 static void *allocated(size_t n, size_t size) {
@@ -243,6 +243,7 @@ static void float_models_equal_libllama(void **state) {
                     "yarn");
     }
     check_exact("llama", &(tiny_model_options){.rope_freq_factors = true}, "frequency factors");
+    check_exact("smollm3", &(tiny_model_options){.n_layer = 5}, "a layer without rotation");
 }
 
 static void gemma3_variants_equal_libllama(void **state) {

@@ -21,8 +21,8 @@
 
 #include <cmocka.h>
 
-static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3"};
-enum { N_ARCHS = 4 };
+static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3", "smollm3"};
+enum { N_ARCHS = 5 };
 
 /* Opens the model that `options` describe; it must open. */
 static me_model *open_tiny(const char *arch, const tiny_model_options *options) {
@@ -38,12 +38,12 @@ static void reads_every_architecture(void **state) {
     (void)state;
     for (int i = 0; i < N_ARCHS; i++) {
         const tiny_model_options options = {
-            .n_layer = 3, .d_model = 96, .d_ff = 160, .n_head = 6, .n_head_kv = 3, .head_dim = 32};
+            .n_layer = 4, .d_model = 96, .d_ff = 160, .n_head = 6, .n_head_kv = 3, .head_dim = 32};
         me_model *m = open_tiny(ARCHS[i], &options);
         bool is_gemma = i == ME_ARCH_GEMMA3, has_qk_norm = is_gemma || i == ME_ARCH_QWEN3;
         assert_int_equal(m->arch, i);
         assert_string_equal(m->arch_name, ARCHS[i]);
-        assert_int_equal(m->n_layer, 3);
+        assert_int_equal(m->n_layer, 4);
         assert_int_equal(m->d_model, 96);
         assert_int_equal(m->d_ff, 160);
         assert_int_equal(m->n_head, 6);
@@ -69,8 +69,9 @@ static void reads_every_architecture(void **state) {
         assert_int_equal(layer->post_ffn_norm.data != NULL, is_gemma);
         assert_int_equal(layer->bq.data != NULL, i == ME_ARCH_QWEN2);
         assert_null(layer->bo.data);
-        assert_int_equal(layer->rope.neox, i != ME_ARCH_LLAMA);
+        assert_int_equal(layer->rope.neox, i != ME_ARCH_LLAMA && i != ME_ARCH_SMOLLM3);
         assert_int_equal(layer->rope.dims, 32);
+        assert_int_equal(m->layers[3].rope.dims, i == ME_ARCH_SMOLLM3 ? 0 : 32);
         assert_float_equal(layer->rope.freq_base, 50000, 0);
         assert_int_equal(layer->window, 0);
         me_model_close(m);

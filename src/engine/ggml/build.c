@@ -77,13 +77,14 @@ static tensor *float_product(builder *b, tensor *a, tensor *c) {
     return y;
 }
 
-/* heads [head_dim, n_heads, rows] of a projection: bias, norm of each head, and rotation. */
+/* heads [head_dim, n_heads, rows] of a projection: bias, norm of each head, and rotation, each where the layer has it. */
 static tensor *heads(builder *b, tensor *y, tensor *bias, tensor *weight) {
     const me_rope *r = &b->model->layers[b->layer].rope;
     int64_t head_dim = b->model->head_dim;
     y = add_bias(b, y, bias);
     y = ggml_reshape_3d(b->ctx, y, head_dim, y->ne[0] / head_dim, y->ne[1]);
     if (weight) y = norm(b, y, weight);
+    if (r->dims == 0) return y;
     return ggml_rope_ext(b->ctx, y, b->g->positions, b->w->rope_factors, r->dims,
                          r->neox ? GGML_ROPE_TYPE_NEOX : GGML_ROPE_TYPE_NORMAL, r->n_ctx_orig, r->freq_base,
                          r->freq_scale, r->ext_factor, r->attn_factor, r->beta_fast, r->beta_slow);

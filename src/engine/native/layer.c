@@ -3,7 +3,7 @@
  *
  *   me_layer_attention  h    = norm(x) * attn_norm                    q8
  *                       wide = q, k, v = Wq h [+ bq], Wk h [+ bk], Wv h [+ bv]
- *                       q, k = rope([norm] of each head of q, k)
+ *                       q, k = [rope] of [norm] of each head of q, k
  *                       h    = softmax(attn_scale * q . k) v          q8; over past and own columns
  *                       out  = Wo h [+ bo]
  *                       x   += [norm of] out                          post_attn_norm

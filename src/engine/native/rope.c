@@ -72,6 +72,7 @@ static void fill_position(const me_rope *rope, int position, float *angles) {
 static mobiedit_status reserve_table(me_rope_table *table, int n_positions, mobiedit_error *err) {
     if (n_positions <= table->n_positions) return MOBIEDIT_OK;
     size_t width = (size_t)table->rope->dims / 2 * 2;
+    if (width == 0) return MOBIEDIT_OK;
     float *angles = me_calloc((size_t)n_positions * width, sizeof *angles);
     if (!angles) return me_fail_memory(err, "the rope tables");
     if (table->angles) memcpy(angles, table->angles, (size_t)table->n_positions * width * sizeof *angles);
@@ -92,6 +93,7 @@ mobiedit_status me_ropes_reserve(me_ropes *ropes, int n_positions, mobiedit_erro
 void me_rope_head(const me_ropes *ropes, int layer, int position, float *head) {
     const me_rope_table *table = &ropes->tables[ropes->of_layer[layer]];
     size_t half = (size_t)table->rope->dims / 2;
+    if (half == 0) return;
     const float *angles = table->angles + (size_t)position * half * 2;
     size_t step = table->rope->neox ? 1 : 2;
     size_t other = table->rope->neox ? half : 1;

@@ -1,7 +1,7 @@
-/* Models in each quant type of few bits through the public interface: the native engine edits them, libllama says the
- * target with the adapter and of the merged file.
- *   test_quant_types        small models of random weights, all of their matrices in the type
- *   test_quant_types real   a real model that libllama's quantizer has brought to a file type */
+/* Models in quant types of few bits, and of an architecture of which no real one is at hand, through the public
+ * interface: the native engine edits them, libllama says the target with the adapter and of the merged file.
+ *   test_native_edit        small models of random weights, all of their matrices in the type
+ *   test_native_edit real   a real model that libllama's quantizer has brought to a file type */
 #define _GNU_SOURCE
 #include "mobiedit.h"
 
@@ -85,15 +85,23 @@ static void check(const char *what, const char *holds) {
 }
 
 static void small_models_are_edited_and_merged(void **state) {
-    static const enum ggml_type types[] = {GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_IQ4_NL,
-                                           GGML_TYPE_IQ4_XS};
+    static const struct {
+        const char *arch;
+        enum ggml_type type;
+    } models[] = {{"llama", GGML_TYPE_Q2_K},
+                  {"llama", GGML_TYPE_Q3_K},
+                  {"llama", GGML_TYPE_IQ4_NL},
+                  {"llama", GGML_TYPE_IQ4_XS},
+                  {"smollm3", GGML_TYPE_Q4_1}};
     (void)state;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        const bool is_deep = strcmp(models[i].arch, "smollm3") == 0; /* its fourth layer is another */
         const tiny_model_options tiny = {
-            .n_layer = 2, .d_model = 256, .d_ff = 2048, .seed = 2, .type = types[i]};
-        const char *name = ggml_type_name(types[i]);
-        assert_true(tiny_model_write(model_path, "llama", &tiny));
-        check(name, name);
+            .n_layer = is_deep ? 5 : 2, .d_model = 256, .d_ff = 2048, .seed = 2, .type = models[i].type};
+        char what[64];
+        (void)snprintf(what, sizeof what, "%s, %s", models[i].arch, ggml_type_name(models[i].type));
+        assert_true(tiny_model_write(model_path, models[i].arch, &tiny));
+        check(what, ggml_type_name(models[i].type));
     }
 }
 
