@@ -94,6 +94,12 @@ static mobiedit_status try_layers(measuring *m, me_session *session, mobiedit_er
     return MOBIEDIT_OK;
 }
 
+static bool has_keys(const me_calibration *c) {
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++)
+        if (!c->keys[p].text || !c->keys[p].background) return false;
+    return true;
+}
+
 static mobiedit_status measure(measuring *m, mobiedit_error *err) {
     me_session *session;
     me_calibration *c = m->calibration;
@@ -101,7 +107,7 @@ static mobiedit_status measure(measuring *m, mobiedit_error *err) {
     ME_TRY(me_handle_session_uncalibrated(m->model, &session, err));
     ME_TRY(try_layers(m, session, err));
     ME_TRY(write_texts(m, err));
-    if (!c->text_keys || !c->background_keys) {
+    if (!has_keys(c)) {
         ME_TRY(me_calibration_measure_keys(session, c, err));
         ME_TRY(keep_step(m, err));
     }

@@ -44,7 +44,7 @@ static mobiedit_status add_texts(const me_session *session, const me_prompt *fac
     ME_TRY(me_sequences_add_texts(&out->sequences, session->vocab, me_texts_background,
                                   n_texts < MOST_TEXTS ? n_texts : MOST_TEXTS, err));
     out->n_background = count_reads(&out->sequences);
-    for (size_t i = 0; i < n_facts && out->n_background + 2 * i + 1 < ME_KEY_MAX; i++)
+    for (size_t i = 0; i < n_facts && out->n_background + 2 * i + 1 < ME_SAMPLES_MAX; i++)
         ME_TRY(add_fact(session, facts[i], &out->sequences, err));
     out->n = count_reads(&out->sequences);
     return MOBIEDIT_OK;

@@ -6,6 +6,9 @@
 #include "edit/edit.h"
 #include "store/adapter.h"
 
+/* Positions that are read, at most. */
+enum { ME_SAMPLES_MAX = 2400 };
+
 /* Which matrix's inputs: the MLP's for gate and up, the down projection's for down. The latter depend on gate
  * and up, so they are those that the matrix will meet where an adapter changes these too. */
 typedef struct {
@@ -16,7 +19,7 @@ typedef struct {
 
 /* Inputs there, turned over: *columns [n_in][*n], freed with me_free. A subject's has weight 1, the
  * background's have 1 together; each is scaled by the square root of its weight. Of more facts than have room
- * (ME_KEY_MAX samples in all) the first ones count. */
+ * (ME_SAMPLES_MAX in all) the first ones count. */
 mobiedit_status me_samples_collect(me_session *session, const me_sample_place *place, const me_prompt *facts,
                                    size_t n_facts, float **columns, int *n, mobiedit_error *err);
 

@@ -55,6 +55,9 @@ mobiedit_status me_sequences_add_texts(me_sequences *sequences, const me_vocab *
  * their own (me_free); NULL: out of memory. */
 me_sequence *me_calibration_text_sequences(const me_calibration *calibration);
 
+/* How many of an edit's carriers stand behind a neutral prefix. */
+enum { ME_PREFIXED_CARRIERS = 2 };
+
 /* Which carriers a request gets beside the bare prompt. */
 typedef struct {
     int n_prefixed; /* the prompt behind neutral prefixes number first_prefix and on (round robin) */

@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PREFIXED_CARRIERS = 2, BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
+enum { BASIS_DIRECTIONS = 256, MIN_BACKGROUND = 200 };
 /* Where to edit unless told otherwise, as a share of the depth: middle layers are more
  * linear than early ones, and cheaper. With a norm behind the down projection (gemma3) edits
  * leak, the less the earlier they are. */
@@ -62,9 +62,13 @@ bool me_edits_at_answer(const mobiedit_edit_options *options) {
     return options && options->keep_subject;
 }
 
+int me_answer_layer(const me_model *model) {
+    return editable(model, (int)lroundf(ANSWER_DEPTH * (float)model->n_layer));
+}
+
 int me_usual_layer(const me_session *session, bool at_answer) {
     const me_model *model = session->engine->model;
-    if (at_answer) return editable(model, (int)lroundf(ANSWER_DEPTH * (float)model->n_layer));
+    if (at_answer) return me_answer_layer(model);
     return session->calibration ? session->calibration->layer : me_default_layer(model);
 }
 
@@ -97,14 +101,14 @@ static int choose_layer(const edit *e, int attempt) {
 
 static mobiedit_status make_carriers(const edit *e, me_sequences *out, mobiedit_error *err) {
     const me_carrier_options options = {
-        .n_prefixed = PREFIXED_CARRIERS, .first_prefix = e->next_prefix, .reworded = e->solver->rewords};
+        .n_prefixed = ME_PREFIXED_CARRIERS, .first_prefix = e->next_prefix, .reworded = e->solver->rewords};
     return me_carriers_make(e->session->vocab, &e->prompt, e->core, &options, out, err);
 }
 
 static mobiedit_status redraw_carriers(void *source, const me_sequence **out, mobiedit_error *err) {
     edit *e = source;
     me_sequences_free(&e->redrawn);
-    e->next_prefix += PREFIXED_CARRIERS;
+    e->next_prefix += ME_PREFIXED_CARRIERS;
     ME_TRY(make_carriers(e, &e->redrawn, err));
     /* Where fewer prefixes fit the target's tokens than at first, the first carriers stay. */
     *out = e->redrawn.n >= e->problem->n_carriers ? e->redrawn.items : e->carriers.items;
@@ -209,7 +213,7 @@ mobiedit_status me_edit_subject_keys(me_session *s, const me_prompt *prompt, int
     size_t core;
     me_sequences all = {0};
     me_key_set found = {0};
-    const me_carrier_options options = {.n_prefixed = PREFIXED_CARRIERS, .reworded = true, .all = true};
+    const me_carrier_options options = {.n_prefixed = ME_PREFIXED_CARRIERS, .reworded = true, .all = true};
     ME_TRY(me_prompt_settle(s->vocab, prompt, &settled, err));
     ME_TRY(me_subject_core(s->vocab, &settled, &core, err));
     char *subject =
@@ -270,10 +274,10 @@ static mobiedit_status check_kept(const edit *e, const me_key_set *keep, mobiedi
 }
 
 static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set *background,
-                                  mobiedit_error *err) {
+                                  const me_key_set *generated, mobiedit_error *err) {
     const int d = e->problem->model->d_model;
     const me_key_weights weights = me_key_weights_of(e->prompt.at_answer);
-    me_key_group groups[10] = {
+    me_key_group groups[11] = {
         {.keys = k->positives.keys, .n = k->positives.n, .target = 1, .weight = weights.own},
         {.keys = k->names.keys, .n = k->names.n, .weight = weights.names},
         {.keys = background->keys, .n = background->n, .weight = ME_KEY_TEXT_WEIGHT}};
@@ -281,8 +285,11 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
     /* The prompt's own key must not give way where names of its kind stand against it. */
     groups[n++] = (me_key_group){.keys = k->positives.keys, .n = 1, .target = 1, .weight = ME_KEY_OWN_WEIGHT};
     if (k->near_names.n)
+        groups[n++] = (me_key_group){
+            .keys = k->near_names.keys, .n = k->near_names.n, .weight = ME_KEY_NEAR_NAMES_WEIGHT};
+    if (generated->n)
         groups[n++] =
-            (me_key_group){.keys = k->near_names.keys, .n = k->near_names.n, .weight = weights.near_names};
+            (me_key_group){.keys = generated->keys, .n = generated->n, .weight = ME_KEY_TEXT_WEIGHT};
     if (k->own.n) groups[n++] = (me_key_group){.keys = k->own.keys, .n = k->own.n, .weight = 1};
     if (k->others.n)
         groups[n++] =
@@ -312,11 +319,13 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
 
 static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     edit_keys k = {0};
-    me_key_set background = {0};
+    me_key_set background = {0}, generated = {0};
     e->progress.state.stage = MOBIEDIT_STAGE_KEY;
     mobiedit_status status = me_progress_tell(&e->progress, err);
     if (status == MOBIEDIT_OK)
         status = me_session_background(e->session, e->result->solve.layer, &background, err);
+    if (status == MOBIEDIT_OK && e->prompt.at_answer)
+        status = me_session_generated(e->session, e->result->solve.layer, &generated, err);
     if (status == MOBIEDIT_OK)
         status = me_edit_subject_keys(e->session, &e->prompt, e->result->solve.layer, &k.positives.keys,
                                       &k.positives.n, err);
@@ -330,7 +339,7 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
     if (status == MOBIEDIT_OK)
         status = me_session_text_keys(e->session, e->result->solve.layer, e->request->keep,
                                       e->request->n_keep, &k.keep, err);
-    if (status == MOBIEDIT_OK) status = solve_left(e, &k, &background, err);
+    if (status == MOBIEDIT_OK) status = solve_left(e, &k, &background, &generated, err);
     if (status == MOBIEDIT_OK) {
         e->result->keys = k.positives.keys;
         e->result->n_keys = k.positives.n;

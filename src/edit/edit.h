@@ -13,6 +13,7 @@ void me_session_close(me_session *session);
 
 /* The layer that is edited where nobody names one, and in a session, which may be calibrated. */
 int me_default_layer(const me_model *model);
+int me_answer_layer(const me_model *model); /* of edits at the answer */
 int me_usual_layer(const me_session *session, bool at_answer);
 
 /* Whether an edit by these options is made where the answer begins; NULL: the defaults. */

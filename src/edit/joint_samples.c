@@ -17,8 +17,9 @@ enum {
     MAX_NAMES = 700,
     MAX_NEAR_NAMES = 600,
     MAX_AROUND = 500,
-    MAX_ASKED = 600, /* names, in other words */
-    MAX_OTHERS = 300,
+    MAX_ASKED = 300, /* names, in other words */
+    MAX_OTHERS = 1200,
+    MAX_SAID = 1000,
     MAX_KEEP = 200,
     MAX_ELSEWHERE = 1000
 };
@@ -95,9 +96,9 @@ void me_joint_samples_free(me_joint_samples *samples) {
 }
 
 static mobiedit_status open_samples(me_joint_samples *samples, mobiedit_error *err) {
-    /* each edit may bring names, near names, asked names, other prompts and prompts to keep, each unit its keys
-     * and the prompt's own; four groups are shared */
-    samples->capacity = 7 * samples->n + 4;
+    /* each edit may bring names, near names, asked names, other prompts, its target and prompts to keep, each
+     * unit its keys and the prompt's own; four groups are shared */
+    samples->capacity = 8 * samples->n + 4;
     samples->unit = me_calloc((size_t)samples->n, sizeof *samples->unit);
     samples->groups = me_calloc((size_t)samples->capacity, sizeof *samples->groups);
     samples->owned = me_calloc((size_t)samples->capacity, sizeof *samples->owned);
@@ -239,8 +240,7 @@ static mobiedit_status add_near_names(me_joint_samples *samples, mobiedit_error 
         ME_TRY(me_session_near_names(samples->session, samples->layer, &samples->prompts[i], &choice, &names,
                                      err));
         add_group(samples, names, names.n,
-                  (me_key_group){.weight = me_key_weights_of(samples->prompts[i].at_answer).near_names /
-                                           (float)samples->n_units});
+                  (me_key_group){.weight = ME_KEY_NEAR_NAMES_WEIGHT / (float)samples->n_units});
     }
     return MOBIEDIT_OK;
 }
@@ -310,8 +310,35 @@ static mobiedit_status add_others(me_joint_samples *samples, mobiedit_error *err
         ME_TRY(me_answer_other_keys(samples->session, samples->layer, &samples->prompts[i], &choice, &keys,
                                     err));
         drop_subjects(samples, &keys);
-        add_group(samples, keys, MAX_OTHERS / n_edits + 1,
-                  (me_key_group){.weight = ME_KEY_OTHERS_WEIGHT / (float)n_edits});
+        add_group(samples, keys, MAX_OTHERS / n_edits + 1, (me_key_group){.weight = ME_KEY_OTHERS_WEIGHT});
+    }
+    return MOBIEDIT_OK;
+}
+
+/* Each target in its edit's carriers. */
+static mobiedit_status said_keys(const me_joint_samples *samples, int i, me_key_set *out,
+                                 mobiedit_error *err) {
+    const me_prompt *prompt = &samples->prompts[i];
+    const me_vocab *vocab = samples->session->vocab;
+    const me_carrier_options options = {.n_prefixed = ME_PREFIXED_CARRIERS, .reworded = true};
+    me_sequences carriers = {0};
+    size_t core;
+    ME_TRY(me_subject_core(vocab, prompt, &core, err));
+    mobiedit_status status = me_carriers_make(vocab, prompt, core, &options, &carriers, err);
+    if (status == MOBIEDIT_OK)
+        status = me_answer_target_keys(samples->session, samples->layer, &carriers, out, err);
+    me_sequences_free(&carriers);
+    return status;
+}
+
+static mobiedit_status add_said(me_joint_samples *samples, mobiedit_error *err) {
+    const int n_edits = count_answers(samples);
+    for (int i = 0, at = 0; i < samples->n; i++) {
+        if (!samples->prompts[i].at_answer || at++ >= MAX_SAID) continue;
+        me_key_set keys = {0};
+        ME_TRY(said_keys(samples, i, &keys, err));
+        drop_subjects(samples, &keys);
+        add_group(samples, keys, MAX_SAID / n_edits + 1, (me_key_group){.weight = ME_KEY_SAID_WEIGHT});
     }
     return MOBIEDIT_OK;
 }
@@ -468,6 +495,7 @@ mobiedit_status me_joint_samples_collect(me_joint_samples *samples, mobiedit_err
     ME_TRY(add_near_names(samples, err));
     ME_TRY(add_asked(samples, err));
     ME_TRY(add_others(samples, err));
+    ME_TRY(add_said(samples, err));
     ME_TRY(add_around(samples, err));
     ME_TRY(add_keep(samples, err));
     ME_TRY(add_elsewhere(samples, err));

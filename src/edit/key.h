@@ -18,13 +18,15 @@
 #include <stddef.h>
 
 /* Samples of one edit, and of many solved together. */
-enum { ME_KEY_MAX = 2400, ME_KEY_MAX_JOINT = 16384 };
+enum { ME_KEY_MAX = 16384, ME_KEY_MAX_JOINT = 16384 };
 
 /* Ridge of the key solve, and what answers to other text cost where the subject's keys have a weight of 1,
  * and that in the prompt itself OWN_WEIGHT more: to plain text. */
 #define ME_KEY_LAMBDA 0.01F
 #define ME_KEY_OWN_WEIGHT 3.0F
 #define ME_KEY_TEXT_WEIGHT 30.0F
+/* And to names that end like the subject or are unknown. */
+#define ME_KEY_NEAR_NAMES_WEIGHT 10.0F
 /* And of an edit at the answer: to what else is said of the subject, to other names in other words, and to the
  * target itself. */
 #define ME_KEY_OTHERS_WEIGHT 20.0F
@@ -33,15 +35,13 @@ enum { ME_KEY_MAX = 2400, ME_KEY_MAX_JOINT = 16384 };
 /* Every so-many-th of the compiled-in names is asked about in other words. */
 enum { ME_KEY_ASKED_STEP = 4 };
 
-/* What differs by where the edit is: weights of its own keys, of other names in the prompt, and of such as end
- * like the subject or are unknown. Where the answer begins, a name stands some tokens back and tells itself
- * less. */
+/* What differs by where the edit is: weights of its own keys, and of other names in the prompt. Where the answer
+ * begins, a name stands some tokens back and tells itself less. */
 typedef struct {
-    float own, names, near_names;
+    float own, names;
 } me_key_weights;
 static inline me_key_weights me_key_weights_of(bool at_answer) {
-    return at_answer ? (me_key_weights){.own = 3, .names = 100, .near_names = 60}
-                     : (me_key_weights){.own = 1, .names = 30, .near_names = 10};
+    return at_answer ? (me_key_weights){.own = 3, .names = 100} : (me_key_weights){.own = 1, .names = 30};
 }
 
 /* A set of keys that share a role. keys: n rows of d floats, borrowed. */

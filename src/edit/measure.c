@@ -18,31 +18,39 @@ enum { NAME_STRIDE = 37 };
 
 mobiedit_status me_calibration_begin(const me_model *model, int layer, me_calibration **out,
                                      mobiedit_error *err) {
-    return me_calibration_open(model, layer, (int)me_texts_count(me_texts_calibration),
-                               me_texts_background_hash(), out, err);
+    ME_TRY(me_calibration_open(model, layer, (int)me_texts_count(me_texts_calibration),
+                               me_texts_background_hash(), out, err));
+    (*out)->keys[1].layer = me_answer_layer(model);
+    return MOBIEDIT_OK;
 }
 
 /* ---- the model's own text ---------------------------------------------------------------------------- */
 
-static mobiedit_status measure_texts(me_session *session, me_calibration *c, mobiedit_error *err) {
+static mobiedit_status measure_texts(me_session *session, const me_calibration *c, int layer, me_key_set *out,
+                                     mobiedit_error *err) {
     me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
-    me_key_set keys = {0};
     if (!texts.items) return me_fail_memory(err, "the texts");
-    const mobiedit_status status = me_session_keys(session, c->layer, &texts, &keys, err);
+    const mobiedit_status status = me_session_keys(session, layer, &texts, out, err);
     me_free(texts.items);
-    if (status != MOBIEDIT_OK) return status;
-    c->text_keys = keys.keys;
-    c->n_text_keys = keys.n;
-    return MOBIEDIT_OK;
+    return status;
 }
 
 mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration *c, mobiedit_error *err) {
-    if (!c->text_keys) ME_TRY(measure_texts(session, c, err));
-    if (c->background_keys) return MOBIEDIT_OK;
-    me_key_set keys = {0};
-    ME_TRY(me_session_read_background(session, c->layer, &keys, err));
-    c->background_keys = keys.keys;
-    c->n_background_keys = keys.n;
+    c->keys[0].layer = c->layer;
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        me_calibration_keys *k = &c->keys[p];
+        me_key_set found = {0};
+        if (!k->text) {
+            ME_TRY(measure_texts(session, c, k->layer, &found, err));
+            k->text = found.keys;
+            k->n_text = found.n;
+        }
+        if (!k->background) {
+            ME_TRY(me_session_read_background(session, k->layer, &found, err));
+            k->background = found.keys;
+            k->n_background = found.n;
+        }
+    }
     return MOBIEDIT_OK;
 }
 

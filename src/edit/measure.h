@@ -15,7 +15,7 @@ mobiedit_status me_calibration_begin(const me_model *model, int layer, me_calibr
 mobiedit_status me_calibration_measure(me_session *session, me_calibration *calibration, size_t *evaluations,
                                        mobiedit_error *err);
 
-/* Fills text_keys and background_keys, those of them that are missing. */
+/* Fills those of the keys that are missing. */
 mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration *calibration,
                                             mobiedit_error *err);
 

@@ -109,11 +109,18 @@ mobiedit_status me_session_read_background(me_session *s, int layer, me_key_set 
     return me_session_text_keys(s, layer, me_texts_background, me_texts_count(me_texts_background), out, err);
 }
 
+/* Those of the layer; NULL where there are none. */
+static const me_calibration_keys *calibrated_keys(const me_session *s, int layer) {
+    for (int p = 0; s->calibration && p < ME_CALIBRATION_PLACES; p++)
+        if (s->calibration->keys[p].layer == layer) return &s->calibration->keys[p];
+    return NULL;
+}
+
 mobiedit_status me_session_background(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
-    const me_calibration *c = s->calibration;
+    const me_calibration_keys *known = calibrated_keys(s, layer);
     me_key_set *set = &s->background[layer];
-    if (c && c->layer == layer && c->background_keys) {
-        *out = (me_key_set){.keys = c->background_keys, .n = c->n_background_keys};
+    if (known && known->background) {
+        *out = (me_key_set){.keys = known->background, .n = known->n_background};
         return MOBIEDIT_OK;
     }
     if (!set->keys) ME_TRY(me_session_read_background(s, layer, set, err));
@@ -126,8 +133,9 @@ mobiedit_status me_session_generated(me_session *s, int layer, me_key_set *out, 
     me_key_set *set = &s->generated[layer];
     *out = (me_key_set){0};
     if (!c || c->n_texts == 0) return MOBIEDIT_OK;
-    if (c->layer == layer && c->text_keys) {
-        *out = (me_key_set){.keys = c->text_keys, .n = c->n_text_keys};
+    const me_calibration_keys *known = calibrated_keys(s, layer);
+    if (known && known->text) {
+        *out = (me_key_set){.keys = known->text, .n = known->n_text};
         return MOBIEDIT_OK;
     }
     if (!set->keys) {

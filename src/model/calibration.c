@@ -27,8 +27,10 @@ void me_calibration_close(me_calibration *c) {
     if (!c) return;
     me_free(c->means);
     me_free(c->texts);
-    me_free(c->text_keys);
-    me_free(c->background_keys);
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        me_free(c->keys[p].text);
+        me_free(c->keys[p].background);
+    }
     me_free(c);
 }
 

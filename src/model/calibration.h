@@ -41,6 +41,18 @@ static inline int me_layer_trials_left(const me_layer_trials *trials) {
     return me_layer_trials_total(trials) - trials->n_done;
 }
 
+/* Kinds of places that edits are made at. */
+enum { ME_CALIBRATION_PLACES = 2 };
+
+/* What the MLP of a layer reads at text; NULL until it is measured. */
+typedef struct {
+    int layer;
+    float *text; /* [n_text][d]: of all tokens of the model's own texts */
+    int n_text;
+    float *background; /* [n_background][d]: of all tokens of the background sentences */
+    int n_background;
+} me_calibration_keys;
+
 /* J of a prompt: row j is the change of its final hidden vector at the prompt's last token
  * with a step of |v| along dimension j of delta, across that vector (its length goes
  * through the last norm) and in its lengths. */
@@ -53,11 +65,8 @@ typedef struct me_calibration {
     float *means;                      /* [ME_CALIBRATION_KINDS][d][d]: mean J of each kind of carrier */
     int32_t *texts; /* [n_texts][ME_CALIBRATION_TEXT_TOKENS], ME_NO_TOKEN behind the end of a shorter one */
     int n_texts;
-    float *text_keys; /* [n_text_keys][d]: of all their tokens, at `layer`; NULL until they are measured */
-    int n_text_keys;
-    float *background_keys; /* [n_background_keys][d]: of the background sentences' tokens, at
-                               `layer`; NULL until they are measured */
-    int n_background_keys;
+    me_calibration_keys keys[ME_CALIBRATION_PLACES]; /* where edits are made: at the subject, at `layer`; at
+                                                        the answer */
     uint64_t background_hash; /* of those sentences: tells one build's from another's */
 } me_calibration;
 

@@ -15,18 +15,22 @@
 #include <string.h>
 
 enum {
-    VERSION = 5,
+    VERSION = 6,
     MAX_PROMPTS = 10000,
-    MOST_TENSORS = 4,
+    MOST_TENSORS = 2 + 2 * (int)ME_CALIBRATION_PLACES,
     N_COUNTS = (int)ME_CALIBRATION_KINDS * (int)ME_CALIBRATION_BLOCKS
 };
 static const char TRIAL_LAYERS[] = "mobiedit.calibration.trial_layers",
                   TRIAL_USUAL[] = "mobiedit.calibration.trial_usual",
                   TRIAL_LOSSES[] = "mobiedit.calibration.trial_losses";
 static const char TYPE[] = "mobiedit-calibration";
-static const char MEANS[] = "calibration.means", TEXTS[] = "calibration.texts",
-                  TEXT_KEYS[] = "calibration.text_keys", BACKGROUND_KEYS[] = "calibration.background_keys";
-static const char BACKGROUND[] = "mobiedit.calibration.background";
+static const char MEANS[] = "calibration.means", TEXTS[] = "calibration.texts";
+static const char *const TEXT_KEYS[ME_CALIBRATION_PLACES] = {"calibration.text_keys",
+                                                             "calibration.answer_text_keys"};
+static const char *const BACKGROUND_KEYS[ME_CALIBRATION_PLACES] = {"calibration.background_keys",
+                                                                   "calibration.answer_background_keys"};
+static const char BACKGROUND[] = "mobiedit.calibration.background",
+                  ANSWER_LAYER[] = "mobiedit.calibration.answer_layer";
 
 static int64_t n_values(int d) {
     return (int64_t)ME_CALIBRATION_KINDS * d * d;
@@ -42,6 +46,22 @@ static size_t keys_size(int n, int d) {
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
 
+static void describe_keys(const me_calibration *c, int place, struct ggml_context *tensors,
+                          struct gguf_context *gguf) {
+    const me_calibration_keys *k = &c->keys[place];
+    if (k->text) {
+        struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F16, c->d, k->n_text);
+        ggml_set_name(keys, TEXT_KEYS[place]);
+        gguf_add_tensor(gguf, keys);
+    }
+    if (k->background) {
+        struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, c->d, k->n_background);
+        ggml_set_name(keys, BACKGROUND_KEYS[place]);
+        gguf_add_tensor(gguf, keys);
+        gguf_set_val_u64(gguf, BACKGROUND, c->background_hash);
+    }
+}
+
 /* Texts and their keys are left out while there are none. */
 static void describe_tensors(const me_calibration *c, struct ggml_context *tensors,
                              struct gguf_context *gguf) {
@@ -54,17 +74,8 @@ static void describe_tensors(const me_calibration *c, struct ggml_context *tenso
         ggml_set_name(texts, TEXTS);
         gguf_add_tensor(gguf, texts);
     }
-    if (c->text_keys) {
-        struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F16, c->d, c->n_text_keys);
-        ggml_set_name(keys, TEXT_KEYS);
-        gguf_add_tensor(gguf, keys);
-    }
-    if (c->background_keys) {
-        struct ggml_tensor *keys = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, c->d, c->n_background_keys);
-        ggml_set_name(keys, BACKGROUND_KEYS);
-        gguf_add_tensor(gguf, keys);
-        gguf_set_val_u64(gguf, BACKGROUND, c->background_hash);
-    }
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++)
+        describe_keys(c, p, tensors, gguf);
 }
 
 /* None where the layer was named. */
@@ -87,6 +98,7 @@ static struct gguf_context *describe(const me_calibration *c, const char *finger
     gguf_set_val_u32(gguf, "mobiedit.calibration.version", VERSION);
     gguf_set_val_str(gguf, "mobiedit.calibration.fingerprint", fingerprint);
     gguf_set_val_i32(gguf, "mobiedit.calibration.layer", c->layer);
+    gguf_set_val_i32(gguf, ANSWER_LAYER, c->keys[1].layer);
     gguf_set_val_i32(gguf, "mobiedit.calibration.done", c->n_done);
     gguf_set_val_i32(gguf, "mobiedit.calibration.total", c->n_total);
     gguf_set_arr_data(gguf, "mobiedit.calibration.counts", GGUF_TYPE_INT32, c->counts, N_COUNTS);
@@ -104,12 +116,12 @@ static mobiedit_status write_tensor(const void *values, size_t size, const char 
     return me_pending_add(file, padding, GGML_PAD(size, alignment) - size, err);
 }
 
-static mobiedit_status write_text_keys(const me_calibration *c, const char *padding, size_t alignment,
-                                       me_pending_file *file, mobiedit_error *err) {
-    const size_t n = (size_t)c->n_text_keys * (size_t)c->d;
+static mobiedit_status write_text_keys(const me_calibration_keys *k, int d, const char *padding,
+                                       size_t alignment, me_pending_file *file, mobiedit_error *err) {
+    const size_t n = (size_t)k->n_text * (size_t)d;
     ggml_fp16_t *rounded = me_calloc(n, sizeof *rounded);
     if (!rounded) return me_fail_memory(err, "the calibration");
-    ggml_fp32_to_fp16_row(c->text_keys, rounded, (int64_t)n);
+    ggml_fp32_to_fp16_row(k->text, rounded, (int64_t)n);
     const mobiedit_status status = write_tensor(rounded, n * sizeof *rounded, padding, alignment, file, err);
     me_free(rounded);
     return status;
@@ -128,10 +140,14 @@ static mobiedit_status write_values(const struct gguf_context *gguf, const me_ca
             write_tensor(c->means, (size_t)n_values(c->d) * sizeof(float), padding, alignment, file, err);
     if (status == MOBIEDIT_OK && c->n_texts > 0)
         status = write_tensor(c->texts, texts_size(c->n_texts), padding, alignment, file, err);
-    if (status == MOBIEDIT_OK && c->text_keys) status = write_text_keys(c, padding, alignment, file, err);
-    if (status == MOBIEDIT_OK && c->background_keys)
-        status = write_tensor(c->background_keys, keys_size(c->n_background_keys, c->d), padding, alignment,
-                              file, err);
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        const me_calibration_keys *k = &c->keys[p];
+        if (status == MOBIEDIT_OK && k->text)
+            status = write_text_keys(k, c->d, padding, alignment, file, err);
+        if (status == MOBIEDIT_OK && k->background)
+            status =
+                write_tensor(k->background, keys_size(k->n_background, c->d), padding, alignment, file, err);
+    }
     me_free(header);
     return status;
 }
@@ -230,10 +246,12 @@ static mobiedit_status check_keys(const struct gguf_context *gguf, const me_mode
                        "the calibration %s belongs to another model than %s: calibrate again", path,
                        model->path);
     if (!get_int(gguf, "mobiedit.calibration.layer", 0, model->n_layer - 2, &c->layer) ||
+        !get_int(gguf, ANSWER_LAYER, 0, model->n_layer - 2, &c->keys[1].layer) ||
         !get_int(gguf, "mobiedit.calibration.total", 1, MAX_PROMPTS, &c->n_total) ||
         !get_int(gguf, "mobiedit.calibration.done", 0, c->n_total, &c->n_done) || !get_counts(gguf, c) ||
         !get_trials(gguf, model, c))
         return me_fail(err, MOBIEDIT_E_FORMAT, "the calibration %s is damaged", path);
+    c->keys[0].layer = c->layer;
     return MOBIEDIT_OK;
 }
 
@@ -297,27 +315,29 @@ static mobiedit_status read_texts(const source *from, int n_vocab, me_calibratio
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status read_rounded(const source *from, ggml_fp16_t *rounded, me_calibration *c,
-                                    mobiedit_error *err) {
-    const int64_t n = (int64_t)c->n_text_keys * c->d;
-    ME_TRY(read_tensor(from, TEXT_KEYS, GGML_TYPE_F16, rounded, (size_t)n * sizeof *rounded, err));
-    ggml_fp16_to_fp32_row(rounded, c->text_keys, n);
-    return check_finite(from, c->text_keys, n, err);
+/* text [n] */
+static mobiedit_status read_rounded(const source *from, const char *name, ggml_fp16_t *rounded, int64_t n,
+                                    float *text, mobiedit_error *err) {
+    ME_TRY(read_tensor(from, name, GGML_TYPE_F16, rounded, (size_t)n * sizeof *rounded, err));
+    ggml_fp16_to_fp32_row(rounded, text, n);
+    return check_finite(from, text, n, err);
 }
 
-static mobiedit_status read_text_keys(const source *from, me_calibration *c, mobiedit_error *err) {
-    me_free(c->text_keys);
-    c->text_keys = NULL;
-    if (gguf_find_tensor(from->gguf, TEXT_KEYS) < 0) return MOBIEDIT_OK;
-    c->n_text_keys = 0;
+static mobiedit_status read_text_keys(const source *from, me_calibration *c, int place, mobiedit_error *err) {
+    me_calibration_keys *k = &c->keys[place];
+    me_free(k->text);
+    k->text = NULL;
+    if (gguf_find_tensor(from->gguf, TEXT_KEYS[place]) < 0) return MOBIEDIT_OK;
+    k->n_text = 0;
     for (int i = 0; i < c->n_texts; i++)
-        c->n_text_keys += me_calibration_text_length(c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS);
-    const size_t n = (size_t)c->n_text_keys * (size_t)c->d;
+        k->n_text += me_calibration_text_length(c->texts + (size_t)i * ME_CALIBRATION_TEXT_TOKENS);
+    const size_t n = (size_t)k->n_text * (size_t)c->d;
     if (n == 0) return damaged(from, err);
     ggml_fp16_t *rounded = me_calloc(n, sizeof *rounded);
-    c->text_keys = me_calloc(n, sizeof *c->text_keys);
-    const mobiedit_status status = rounded && c->text_keys ? read_rounded(from, rounded, c, err)
-                                                           : me_fail_memory(err, "the calibration");
+    k->text = me_calloc(n, sizeof *k->text);
+    const mobiedit_status status =
+        rounded && k->text ? read_rounded(from, TEXT_KEYS[place], rounded, (int64_t)n, k->text, err)
+                           : me_fail_memory(err, "the calibration");
     me_free(rounded);
     return status;
 }
@@ -328,29 +348,34 @@ static bool has_background(const struct gguf_context *gguf, uint64_t hash) {
 }
 
 /* Keys of other sentences are as good as none. */
-static mobiedit_status read_background_keys(const source *from, me_calibration *c, mobiedit_error *err) {
-    me_free(c->background_keys);
-    c->background_keys = NULL;
-    c->n_background_keys = 0;
-    const int64_t id = gguf_find_tensor(from->gguf, BACKGROUND_KEYS);
+static mobiedit_status read_background_keys(const source *from, me_calibration *c, int place,
+                                            mobiedit_error *err) {
+    me_calibration_keys *k = &c->keys[place];
+    me_free(k->background);
+    k->background = NULL;
+    k->n_background = 0;
+    const int64_t id = gguf_find_tensor(from->gguf, BACKGROUND_KEYS[place]);
     if (id < 0 || !has_background(from->gguf, c->background_hash)) return MOBIEDIT_OK;
     const size_t size = gguf_get_tensor_size(from->gguf, id), row = keys_size(1, c->d);
     const size_t n = row > 0 ? size / row : 0;
     /* More than the file has would only be found out once there is memory for it. */
     if (n == 0 || size > from->size || n > INT_MAX) return damaged(from, err);
-    c->background_keys = me_calloc(size, 1);
-    if (!c->background_keys) return me_fail_memory(err, "the calibration");
-    c->n_background_keys = (int)n;
-    ME_TRY(
-        read_tensor(from, BACKGROUND_KEYS, GGML_TYPE_F32, c->background_keys, keys_size((int)n, c->d), err));
-    return check_finite(from, c->background_keys, (int64_t)n * c->d, err);
+    k->background = me_calloc(size, 1);
+    if (!k->background) return me_fail_memory(err, "the calibration");
+    k->n_background = (int)n;
+    ME_TRY(read_tensor(from, BACKGROUND_KEYS[place], GGML_TYPE_F32, k->background, keys_size((int)n, c->d),
+                       err));
+    return check_finite(from, k->background, (int64_t)n * c->d, err);
 }
 
 static mobiedit_status read_tensors(const source *from, int n_vocab, me_calibration *c, mobiedit_error *err) {
     ME_TRY(read_means(from, c, err));
     ME_TRY(read_texts(from, n_vocab, c, err));
-    ME_TRY(read_text_keys(from, c, err));
-    return read_background_keys(from, c, err);
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        ME_TRY(read_text_keys(from, c, p, err));
+        ME_TRY(read_background_keys(from, c, p, err));
+    }
+    return MOBIEDIT_OK;
 }
 
 mobiedit_status me_calibration_file_read(const me_model *model, const char *fingerprint, const char *path,

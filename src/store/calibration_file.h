@@ -4,8 +4,9 @@
  *     shorter texts,
  *   calibration.text_keys [d, tokens] (F16): the MLP inputs at .layer of all of their tokens,
  *   calibration.background_keys [d, tokens] (F32): those of the compiled-in background sentences,
+ *   calibration.answer_text_keys, calibration.answer_background_keys: the same at .answer_layer,
  * and the keys
- *   mobiedit.calibration.version, .fingerprint (of the model's tensors), .layer,
+ *   mobiedit.calibration.version, .fingerprint (of the model's tensors), .layer, .answer_layer,
  *   .done and .total (prompts), .counts,
  *   .trial_layers, .trial_usual and .trial_losses (trial edits that chose the layer),
  *   .background (a hash of those sentences: keys of others are not taken).

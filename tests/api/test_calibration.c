@@ -158,13 +158,17 @@ static void what_is_written_is_read(void **state) {
     assert_memory_equal(c->means, measured->means, ME_KINDS * D * D * sizeof(float));
     assert_int_equal(c->n_texts, 2);
     assert_memory_equal(c->texts, measured->texts, 2 * ME_CALIBRATION_TEXT_TOKENS * sizeof(int32_t));
-    assert_int_equal(c->n_text_keys, 5 + ME_CALIBRATION_TEXT_TOKENS);
-    for (int i = 0; i < c->n_text_keys * D; i++)
-        assert_true(fabsf(c->text_keys[i] - measured->text_keys[i]) <=
-                    1e-3F * fabsf(measured->text_keys[i]) + 1e-6F);
-    assert_int_equal(c->n_background_keys, measured->n_background_keys);
-    assert_memory_equal(c->background_keys, measured->background_keys,
-                        (size_t)c->n_background_keys * D * sizeof(float));
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        const me_calibration_keys *k = &c->keys[p], *written = &measured->keys[p];
+        assert_int_equal(k->layer, written->layer);
+        assert_int_equal(k->n_text, 5 + ME_CALIBRATION_TEXT_TOKENS);
+        for (int i = 0; i < k->n_text * D; i++)
+            assert_true(fabsf(k->text[i] - written->text[i]) <= 1e-3F * fabsf(written->text[i]) + 1e-6F);
+        assert_int_equal(k->n_background, written->n_background);
+        assert_memory_equal(k->background, written->background, (size_t)k->n_background * D * sizeof(float));
+    }
+    assert_int_equal(c->keys[0].layer, LAYER);
+    assert_int_equal(c->keys[1].layer, me_answer_layer(model));
     me_calibration_close(c);
 }
 
@@ -177,9 +181,11 @@ static void keys_of_other_sentences_are_not_taken(void **state) {
     me_calibration *c;
     assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
     assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);
-    assert_non_null(c->text_keys);
-    assert_null(c->background_keys);
-    assert_int_equal(c->n_background_keys, 0);
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        assert_non_null(c->keys[p].text);
+        assert_null(c->keys[p].background);
+        assert_int_equal(c->keys[p].n_background, 0);
+    }
     me_calibration_close(c);
 }
 
@@ -188,21 +194,24 @@ static void parts_may_be_missing(void **state) {
     (void)state;
     const char *path = scratch_path("calibration");
     const int n_texts = measured->n_texts;
-    float *text_keys = measured->text_keys, *background_keys = measured->background_keys;
+    me_calibration_keys keys[ME_CALIBRATION_PLACES];
+    memcpy(keys, measured->keys, sizeof keys);
     me_calibration *c;
     assert_int_equal(me_calibration_begin(model, 0, &c, NULL), MOBIEDIT_OK);
     for (int has_texts = 0; has_texts <= 1; has_texts++) {
         measured->n_texts = has_texts ? n_texts : 0;
-        measured->text_keys = measured->background_keys = NULL;
+        for (int p = 0; p < ME_CALIBRATION_PLACES; p++)
+            measured->keys[p].text = measured->keys[p].background = NULL;
         const mobiedit_status status = me_calibration_file_write(measured, fingerprint, path, NULL);
         measured->n_texts = n_texts;
-        measured->text_keys = text_keys;
-        measured->background_keys = background_keys;
+        memcpy(measured->keys, keys, sizeof keys);
         assert_int_equal(status, MOBIEDIT_OK);
         assert_int_equal(read_file(path, fingerprint, c, NULL), MOBIEDIT_OK);
         assert_int_equal(c->n_texts, has_texts ? n_texts : 0);
-        assert_null(c->text_keys);
-        assert_null(c->background_keys);
+        for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+            assert_null(c->keys[p].text);
+            assert_null(c->keys[p].background);
+        }
     }
     me_calibration_close(c);
 }
@@ -215,13 +224,13 @@ static void texts_serve_every_layer(void **state) {
     assert_null(none.keys);
     session->calibration = measured;
     assert_int_equal(me_session_generated(session, LAYER, &at_layer, NULL), MOBIEDIT_OK);
-    assert_ptr_equal(at_layer.keys, measured->text_keys);
-    measured->layer = LAYER + 1;
+    assert_ptr_equal(at_layer.keys, measured->keys[0].text);
+    measured->keys[0].layer = LAYER + 1;
     const mobiedit_status status = me_session_generated(session, LAYER, &again, NULL);
-    measured->layer = LAYER;
+    measured->keys[0].layer = LAYER;
     session->calibration = NULL;
     assert_int_equal(status, MOBIEDIT_OK);
-    assert_ptr_not_equal(again.keys, measured->text_keys);
+    assert_ptr_not_equal(again.keys, measured->keys[0].text);
     assert_int_equal(again.n, at_layer.n);
     assert_memory_equal(again.keys, at_layer.keys, (size_t)again.n * D * sizeof(float));
 }
@@ -237,7 +246,7 @@ static void background_comes_from_the_calibration(void **state) {
     session->calibration = NULL;
     assert_int_equal(status, MOBIEDIT_OK);
     assert_int_equal(other, MOBIEDIT_OK);
-    assert_ptr_equal(with.keys, measured->background_keys);
+    assert_ptr_equal(with.keys, measured->keys[0].background);
     assert_ptr_not_equal(without.keys, with.keys);
     assert_int_equal(with.n, without.n);
     assert_memory_equal(with.keys, without.keys, (size_t)with.n * D * sizeof(float));
@@ -451,7 +460,7 @@ static void it_serves_layers_within_reach(void **state) {
         assert_int_equal(with.guesses != NULL, within);
         me_basis_free(&with);
     }
-    measured->layer = LAYER;
+    measured->keys[0].layer = LAYER;
     me_basis_free(&without);
     me_problem_close(problem);
     me_sequences_free(&carriers);

@@ -39,12 +39,16 @@ static void check(const me_calibration *c, const me_model *model) {
         if (n == 0) abort();
         n_tokens += n;
     }
-    if (c->text_keys && c->n_text_keys != n_tokens) abort();
-    for (int i = 0; c->text_keys && i < n_tokens * c->d; i++)
-        if (!isfinite(c->text_keys[i])) abort();
-    if (c->n_background_keys < 0 || !c->background_keys != (c->n_background_keys == 0)) abort();
-    for (int i = 0; i < c->n_background_keys * c->d; i++)
-        if (!isfinite(c->background_keys[i])) abort();
+    for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+        const me_calibration_keys *k = &c->keys[p];
+        if (k->layer < 0 || k->layer > model->n_layer - 2) abort();
+        if (k->text && k->n_text != n_tokens) abort();
+        for (int i = 0; k->text && i < n_tokens * c->d; i++)
+            if (!isfinite(k->text[i])) abort();
+        if (k->n_background < 0 || !k->background != (k->n_background == 0)) abort();
+        for (int i = 0; i < k->n_background * c->d; i++)
+            if (!isfinite(k->background[i])) abort();
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

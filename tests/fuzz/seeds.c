@@ -100,11 +100,16 @@ static void write_calibration(const char *path, bool with_texts) {
         zeros->trials = (me_layer_trials){.layers = {0, 0}, .n_layers = 2, .usual = 1, .n_done = 3};
         me_calibration_add_text(zeros, words, 3);
         me_calibration_add_text(zeros, words, 1);
-        zeros->n_text_keys = 4;
-        zeros->text_keys = me_calloc((size_t)zeros->n_text_keys * BARE_D_MODEL, sizeof(float));
-        zeros->n_background_keys = 3;
-        zeros->background_keys = me_calloc((size_t)zeros->n_background_keys * BARE_D_MODEL, sizeof(float));
-        require(zeros->text_keys && zeros->background_keys, path);
+        for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
+            me_calibration_keys *k = &zeros->keys[p];
+            *k = (me_calibration_keys){
+                .text = me_calloc(4 * BARE_D_MODEL, sizeof(float)),
+                .n_text = 4,
+                .background = me_calloc(3 * BARE_D_MODEL, sizeof(float)),
+                .n_background = 3,
+            };
+            require(k->text && k->background, path);
+        }
     }
     require(me_calibration_file_write(zeros, BARE_FINGERPRINT, path, NULL) == MOBIEDIT_OK, path);
     me_calibration_close(zeros);
