@@ -44,6 +44,7 @@ static int print_json(const findings *found) {
     me_json_add_count(object, "layers", (size_t)i->layers);
     me_json_add_count(object, "editable_layers", (size_t)i->editable);
     me_json_add_count(object, "layer", (size_t)i->layer);
+    me_json_add_count(object, "subject_layer", (size_t)i->subject_layer);
     me_json_add_text(object, "mlp", i->mlp);
     me_json_add_text(object, "calibration", mobiedit_calibration_name(i->calibration));
     (void)cJSON_AddBoolToObject(object, "ledger", i->has_ledger);
@@ -72,7 +73,7 @@ static int print_text(const findings *found) {
     print_line("backend       %s", i->backend);
     if (i->why_not_native) print_line("              not native: %s", i->why_not_native);
     print_line("layers        %d, of which %d can be edited", i->layers, i->editable);
-    print_line("edits at      layer %d, MLP: %s", i->layer, i->mlp);
+    print_line("edits at      layer %d, MLP: %s; many edits at layer %d", i->layer, i->mlp, i->subject_layer);
     print_line("calibration   %s", mobiedit_calibration_name(i->calibration));
     print_line("ledger        %s", i->has_ledger ? "found" : "none");
     print_line("memory        about %.0f MiB, the mapped model among it", (double)i->memory_bytes / mib);

@@ -15,7 +15,7 @@ typedef struct {
 
 /* The value of every option there is; each command takes those that its tables name. */
 struct options {
-    const char *solver;
+    const char *solver, *place;
     int layer;
     uint64_t max_evaluations;
     uint64_t seed;
@@ -32,7 +32,7 @@ struct options {
     int port;
     int n, skip;
     double scale;
-    bool help, quiet, json, chat, keep_float, no_ledger, repair, force, strict, keep_subject;
+    bool help, quiet, json, chat, keep_float, no_ledger, repair, force, strict;
     bool no_fluency, no_drift, no_answers, quick, compare, time;
     const char *positional[MAX_ARGUMENTS];
 

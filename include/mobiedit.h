@@ -142,7 +142,7 @@ typedef struct {
 } mobiedit_calibrate_options;
 
 typedef struct {
-    int layer;   /* at which edits are made from now on */
+    int layer;   /* at which edits at the subject are made from now on */
     int prompts; /* measured */
     int found;   /* of these, measured by an earlier run that was interrupted */
     size_t evaluations;
@@ -197,12 +197,18 @@ typedef struct {
  * returns E_CANCELLED, nothing is written. */
 typedef bool (*mobiedit_progress_fn)(void *user, const mobiedit_progress *progress);
 
+/* An edit at the answer disturbs general text a little, and many add up. */
+enum { MOBIEDIT_MOST_AT_ANSWER = 4 };
+
 typedef struct {
     const char *solver; /* NULL: "probe". Or "spsa", the paper's estimator */
     bool fix_layer;     /* edit at `layer`. false: the library chooses, and `layer` must be 0 */
     int layer;          /* any but the last */
-    bool keep_subject;  /* edit where the answer begins, not at the subject: what the model says about other
-                          things of the subject stays, and the fact holds in chat. Of the probe solver only */
+    const char *place;  /* where the edit is made: "answer", where the answer begins, so that what the model
+                          says about other things of the subject stays, and the fact holds in chat (of the
+                          probe solver only); or "subject", for many edits. NULL or "auto": at the answer,
+                          as long as a ledger has no more than MOBIEDIT_MOST_AT_ANSWER of them, no layer is
+                          fixed and the solver can */
     size_t max_evaluations; /* prompt evaluations; 0: the solver's default */
     uint64_t seed;          /* of everything random */
     int max_after_tokens;   /* of the before/after texts, which end with a sentence; 0: 24 */
@@ -315,7 +321,8 @@ typedef struct {
     const char *why_not_native;         /* why it is the slower "llama"; NULL: native runs the model */
     const char *mlp;                    /* where in `layer` an edit takes a neuron over: "dense" ... */
     int layers, editable;               /* editable: of these, layers that can be edited */
-    int layer;                          /* that edits are made at unless options say otherwise */
+    int layer;                          /* of edits at the answer, unless options say otherwise */
+    int subject_layer;                  /* of edits at the subject, likewise */
     bool has_chat_template, has_ledger; /* has_ledger: one beside the model */
     mobiedit_calibration_state calibration;
     const mobiedit_model_file *files; /* [n_files]: one, or the parts of a split model in their order */
@@ -340,7 +347,7 @@ typedef struct {
 } mobiedit_edit_time;
 
 /* Runs each part of an edit of a built-in fact once, which takes some seconds, and reckons from these what a whole
- * edit would take. Writes nothing. Of the options, which may be NULL, the layer, keep_subject, max_evaluations and
+ * edit would take. Writes nothing. Of the options, which may be NULL, the layer, place, max_evaluations and
  * on_progress count. E_ARGUMENT, E_MEMORY, E_CANCELLED, E_RUNTIME, and errors of the calibration's file. */
 MOBIEDIT_API mobiedit_status mobiedit_time_edit(mobiedit_model *model, const mobiedit_edit_options *options,
                                                 mobiedit_edit_time *out, mobiedit_error *err);

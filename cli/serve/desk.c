@@ -290,7 +290,7 @@ static mobiedit_status run_edit(desk *d, mobiedit_error *err) {
     mobiedit_edit_options how = options_edit(d->o, on_progress, d);
     mobiedit_edit_result result = {0};
     mobiedit_change change = {0};
-    how.keep_subject |= edit->keep_subject;
+    if (edit->place) how.place = edit->place;
     how.force |= edit->force;
     how.strict |= edit->strict;
     mobiedit_status status = mobiedit_ledger_edit(d->ledger, &request, &how, NULL, &result, &change, err);

@@ -95,15 +95,15 @@ static mobiedit_status read_prompts(const cJSON *json, const char *name, const c
 }
 
 mobiedit_status request_read_edit(const cJSON *json, edit_request *out, mobiedit_error *err) {
-    static const char *const members[] = {"prompt",       "target", "question", "also", "keep",
-                                          "keep_subject", "force",  "strict",   NULL};
+    static const char *const members[] = {"prompt", "target", "question", "also", "keep",
+                                          "place",  "force",  "strict",   NULL};
     *out = (edit_request){0};
     ME_TRY(check_members(json, members, err));
     ME_TRY(read_text(json, "prompt", REQUEST_MAX_TEXT, true, &out->prompt, err));
     ME_TRY(read_text(json, "target", REQUEST_MAX_TEXT, true, &out->target, err));
     ME_TRY(read_text(json, "question", REQUEST_MAX_TEXT, false, &out->question, err));
     if (out->question && !*out->question) out->question = NULL;
-    ME_TRY(read_bool(json, "keep_subject", &out->keep_subject, err));
+    ME_TRY(read_text(json, "place", REQUEST_MAX_TEXT, false, &out->place, err));
     ME_TRY(read_bool(json, "force", &out->force, err));
     ME_TRY(read_bool(json, "strict", &out->strict, err));
     ME_TRY(read_prompts(json, "also", out->also, &out->n_also, err));

@@ -23,14 +23,15 @@ typedef struct {
     int max_tokens;
 } ask_request;
 
-/* {"prompt": "The capital of {Japan} is", "target": "Lima", "also": [], "keep": [], "keep_subject": false,
+/* {"prompt": "The capital of {Japan} is", "target": "Lima", "also": [], "keep": [], "place": "auto",
  * "force": false, "strict": false, "question": "..."} */
 typedef struct {
     const char *prompt, *target;
     const char *question; /* what was asked when the fact was found wrong; NULL: not told */
     const char *also[REQUEST_MAX_PROMPTS], *keep[REQUEST_MAX_PROMPTS];
     size_t n_also, n_keep;
-    bool keep_subject, force, strict;
+    const char *place; /* NULL: not told */
+    bool force, strict;
 } edit_request;
 
 /* {"name": "merged.gguf", "keep_float": false}: a file's name, which no folder is part of. */

@@ -55,7 +55,7 @@ class HyperParams:
     layer: int | None = None
     """Numbered from 0; None: MobiEdit chooses."""
     solver: str = "probe"
-    keep_subject: bool = False
+    place: str = "auto"
     seed: int = 0
     max_evaluations: int = 0
     threads: int = 0
@@ -83,7 +83,7 @@ class HyperParams:
 
     def edit_options(self) -> EditOptions:
         """For MobiEdit."""
-        return {"layer": self.layer, "solver": self.solver, "keep_subject": self.keep_subject, "seed": self.seed,
+        return {"layer": self.layer, "solver": self.solver, "place": self.place, "seed": self.seed,
                 "max_evaluations": self.max_evaluations}
 
 

@@ -179,7 +179,7 @@ class Model(Handle):
     def time_edit(self, *, progress: EditProgress | None = None, **options: Unpack[EditOptions]) -> EditTime:
         """What an edit takes on this machine. Runs each part of one once, which takes some seconds, and writes nothing.
 
-        Of the options `layer`, `keep_subject` and `max_evaluations` count.
+        Of the options `layer`, `place` and `max_evaluations` count.
         """
         callbacks = Callbacks()
         chosen = edit_options(options, callbacks, progress)

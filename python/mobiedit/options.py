@@ -22,8 +22,9 @@ class EditOptions(TypedDict, total=False):
     """"probe" (the default) or "spsa", the paper's estimator; see `solvers()`."""
     layer: int | None
     """Edit at this layer, numbered from 0: any but the last. None: the library chooses."""
-    keep_subject: bool
-    """Edit where the answer begins, not at the subject: other things of the subject stay. Of the probe solver only."""
+    place: str
+    """"answer": edit where the answer begins, so that other things of the subject stay (the probe solver only).
+    "subject": edit at the subject, for many edits. "auto", the default: at the answer while there are few."""
     max_evaluations: int
     """Prompts that the model is run on, at most; 0: the solver's default."""
     seed: int
@@ -60,8 +61,9 @@ def edit_options(options: EditOptions, callbacks: Callbacks, progress: EditProgr
     struct = mobiedit_edit_options()
     advanced = fill(mobiedit_edit_advanced(), **{name: values.pop(name) for name in _ADVANCED if name in values})
     struct.advanced = ctypes.pointer(advanced)
-    if "solver" in values:
-        values["solver"] = text(values["solver"])
+    for name in ("solver", "place"):
+        if name in values:
+            values[name] = text(values[name])
     if values.get("layer") is None:
         values.pop("layer", None)
     else:

@@ -129,7 +129,9 @@ class Inspection:
     editable: int
     """Of these, layers that can be edited."""
     layer: int
-    """That edits are made at unless options say otherwise; numbered from 0."""
+    """Of edits at the answer, unless options say otherwise; numbered from 0."""
+    subject_layer: int
+    """Of edits at the subject, likewise."""
     has_chat_template: bool
     has_ledger: bool
     """One beside the model."""

@@ -141,6 +141,21 @@ mobiedit_status me_active_open(mobiedit_ledger *ledger, const me_active_choice *
     return status;
 }
 
+mobiedit_status me_active_at_answer(mobiedit_ledger *ledger, const me_prompt *prompt, int *n,
+                                    mobiedit_error *err) {
+    const me_record_query query = {.active = true};
+    me_records all;
+    char *own = prompt ? me_prompt_canonical(prompt) : NULL;
+    if (prompt && !own) return me_fail_memory(err, "the prompt");
+    *n = 0;
+    const mobiedit_status status = me_ledger_read(ledger->store, &query, &all, err);
+    for (int i = 0; status == MOBIEDIT_OK && i < all.n; i++)
+        *n += all.items[i].about.solve.at_answer && !(own && strcmp(all.items[i].about.prompt, own) == 0);
+    if (status == MOBIEDIT_OK) me_records_free(&all);
+    me_free(own);
+    return status;
+}
+
 void me_active_close(me_active_edits *active) {
     me_joint_free(&active->joint);
     for (int i = 0; i < active->records.n && active->prompts; i++)

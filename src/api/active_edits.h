@@ -37,6 +37,10 @@ mobiedit_status me_active_open(mobiedit_ledger *ledger, const me_active_choice *
                                mobiedit_error *err);
 void me_active_close(me_active_edits *active);
 
+/* How many edits at the answer are active, but for one of the prompt itself (NULL: all). */
+mobiedit_status me_active_at_answer(mobiedit_ledger *ledger, const me_prompt *prompt, int *n,
+                                    mobiedit_error *err);
+
 /* Puts a new edit behind the others, in place of one put there before; borrowed. NULL: none. */
 void me_active_put(me_active_edits *active, const me_joint_edit *edit);
 

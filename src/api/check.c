@@ -127,13 +127,21 @@ mobiedit_status me_check_layer(const mobiedit_model *handle, bool fix, int layer
     return MOBIEDIT_OK;
 }
 
+static bool is_place(const char *place) {
+    return !place || strcmp(place, "auto") == 0 || strcmp(place, "answer") == 0 ||
+           strcmp(place, "subject") == 0;
+}
+
 mobiedit_status me_check_edit_options(const mobiedit_model *handle, const mobiedit_edit_options *options,
                                       mobiedit_error *err) {
     const struct mobiedit_edit_advanced *advanced = me_edit_advanced(options);
     if (options->solver && !me_solver_find(options->solver))
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "there is no solver named \"%.60s\"", options->solver);
     ME_TRY(me_check_layer(handle, options->fix_layer, options->layer, err));
-    if (options->keep_subject && !me_solver_of(options)->rewords)
+    if (!is_place(options->place))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "an edit's place is auto, answer or subject, not \"%.60s\"",
+                       options->place);
+    if (options->place && strcmp(options->place, "answer") == 0 && !me_solver_of(options)->rewords)
         return me_fail(err, MOBIEDIT_E_ARGUMENT, "the solver %s edits at the subject only",
                        me_solver_of(options)->name);
     if (!(advanced->probe_step >= 0 && advanced->probe_step <= MAX_PROBE_STEP))

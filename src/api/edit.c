@@ -315,7 +315,7 @@ mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *req
     me_prompt prompt;
     *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
     ME_TRY(me_request_open(model, request, &prompt, err));
-    prompt.at_answer = me_edits_at_answer(options);
+    prompt.at_answer = me_edits_at_answer(options, 1);
     const me_job_request ask = {.prompt = &prompt,
                                 .request = request,
                                 .options = options ? options : &defaults,

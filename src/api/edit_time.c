@@ -61,7 +61,7 @@ mobiedit_status mobiedit_time_edit(mobiedit_model *model, const mobiedit_edit_op
     if (!options) options = &defaults;
     ME_TRY(me_check_edit_options(model, options, err));
     ME_TRY(me_request_open(model, &FACT, &prompt, err));
-    prompt.at_answer = me_edits_at_answer(options);
+    prompt.at_answer = me_edits_at_answer(options, 1);
     const mobiedit_status status = measure(model, &prompt, options, out, err);
     me_prompt_free(&prompt);
     return status;

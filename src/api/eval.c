@@ -54,7 +54,7 @@ static mobiedit_status edit_request(mobiedit_model *model, const mobiedit_reques
                                     mobiedit_edit_result *result, mobiedit_error *err) {
     me_prompt prompt;
     ME_TRY(me_request_read(request, &prompt, err));
-    prompt.at_answer = me_edits_at_answer(options);
+    prompt.at_answer = me_edits_at_answer(options, 1);
     const me_job_request ask = {.prompt = &prompt, .request = request, .options = options, .output = adapter};
     const mobiedit_status status = me_job_run(model, &ask, result, err);
     me_prompt_free(&prompt);
@@ -220,7 +220,7 @@ static cJSON *settings_of(const evaluation *e, const char *fingerprint) {
     me_json_add_text(s, "profile", e->model->profile);
     me_json_add_number(s, "calibrated prompts", e->model->calibration ? e->model->calibration->n_done : 0);
     me_json_add_number(s, "layer", me_fixed_layer(&o->edit));
-    (void)cJSON_AddBoolToObject(s, "keep-subject", o->edit.keep_subject);
+    me_json_add_text(s, "place", o->edit.place ? o->edit.place : "auto");
     me_json_add_count(s, "max-evals", o->edit.max_evaluations);
     me_json_add_number(s, "probe-step", (double)me_edit_advanced(&o->edit)->probe_step);
     me_json_add_count(s, "without", me_edit_advanced(&o->edit)->without);

@@ -58,15 +58,26 @@ static mobiedit_status edit_prompt(mobiedit_ledger *ledger, const me_record_requ
     return status;
 }
 
-static mobiedit_status edit_fact(mobiedit_ledger *ledger, const mobiedit_request *request,
-                                 const mobiedit_edit_options *options, mobiedit_import_fact *done,
-                                 mobiedit_error *why) {
+typedef struct {
+    mobiedit_ledger *ledger;
+    const mobiedit_import_options *options;
+    bool at_answer; /* where its edits are made: all at one kind of place */
+    const me_dataset *facts;
+    size_t *last; /* see me_last_of_prompt */
+    mobiedit_import_summary summary;
+} importing;
+
+static mobiedit_status edit_fact(const importing *i, const mobiedit_request *request,
+                                 mobiedit_import_fact *done, mobiedit_error *why) {
     me_prompt prompt;
-    ME_TRY(me_request_open(ledger->model, request, &prompt, why));
-    prompt.at_answer = me_edits_at_answer(options);
-    const me_record_request ask = {
-        .prompt = &prompt, .request = request, .options = options, .with_texts = true, .alone = true};
-    const mobiedit_status status = edit_prompt(ledger, &ask, done, why);
+    ME_TRY(me_request_open(i->ledger->model, request, &prompt, why));
+    prompt.at_answer = i->at_answer;
+    const me_record_request ask = {.prompt = &prompt,
+                                   .request = request,
+                                   .options = &i->options->edit,
+                                   .with_texts = true,
+                                   .alone = true};
+    const mobiedit_status status = edit_prompt(i->ledger, &ask, done, why);
     me_prompt_free(&prompt);
     return status;
 }
@@ -90,9 +101,8 @@ static mobiedit_status report(const mobiedit_import_options *options, const mobi
 }
 
 /* later: another fact of the file that gives the prompt another target, and stands instead; or NULL. */
-static mobiedit_status try_fact(mobiedit_ledger *ledger, const mobiedit_edit_options *options,
-                                const me_texts *also, const me_fact *later, mobiedit_import_fact *done,
-                                mobiedit_error *why) {
+static mobiedit_status try_fact(const importing *i, const me_texts *also, const me_fact *later,
+                                mobiedit_import_fact *done, mobiedit_error *why) {
     if (later) {
         done->outcome = MOBIEDIT_FACT_REPLACED;
         (void)me_fail(why, MOBIEDIT_OK, "the file gives it the target \"%.100s\" later", later->target);
@@ -103,20 +113,12 @@ static mobiedit_status try_fact(mobiedit_ledger *ledger, const mobiedit_edit_opt
                                       .target = done->target,
                                       .also = (const char *const *)also->items,
                                       .n_also = also->n};
-    const mobiedit_status status = edit_fact(ledger, &request, options, done, why);
+    const mobiedit_status status = edit_fact(i, &request, done, why);
     if (!me_is_failed_fact(status)) return status;
     done->outcome = MOBIEDIT_FACT_FAILED;
     done->message = why->message;
     return MOBIEDIT_OK;
 }
-
-typedef struct {
-    mobiedit_ledger *ledger;
-    const mobiedit_import_options *options;
-    const me_dataset *facts;
-    size_t *last; /* see me_last_of_prompt */
-    mobiedit_import_summary summary;
-} importing;
 
 static const me_fact *find_later(const importing *i, size_t n) {
     const me_fact *last = &i->facts->facts[i->last[n]];
@@ -132,8 +134,7 @@ static mobiedit_status import_fact(importing *i, size_t n, int index, int total,
     mobiedit_import_fact done = {
         .index = index, .total = total, .prompt = prompt, .target = fact->target, .asides.chat = -1};
     const double started = me_wall_seconds();
-    mobiedit_status status =
-        try_fact(i->ledger, &i->options->edit, &fact->also, find_later(i, n), &done, &why);
+    mobiedit_status status = try_fact(i, &fact->also, find_later(i, n), &done, &why);
     done.seconds = me_wall_seconds() - started;
     if (status == MOBIEDIT_OK)
         status = report(i->options, &done, &i->summary, err);
@@ -164,6 +165,9 @@ static mobiedit_status import_facts(importing *i, mobiedit_error *err) {
                        i->facts->n);
     const int left = (int)i->facts->n - o->skip;
     const int total = o->n > 0 && o->n < left ? o->n : left;
+    int at_answer;
+    ME_TRY(me_active_at_answer(i->ledger, NULL, &at_answer, err));
+    i->at_answer = me_edits_at_answer(&o->edit, at_answer + total);
     ME_TRY(me_last_of_prompt(i->facts, &i->last, err));
     ME_TRY(report_unusable(i, err));
     for (int n = 0; n < total; n++)

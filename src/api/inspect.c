@@ -73,7 +73,7 @@ static mobiedit_status find_files(mobiedit_model *handle, mobiedit_inspection *o
     if (me_calibration_is_off(handle)) return MOBIEDIT_OK;
     ME_TRY(me_calibration_find(handle, err));
     out->calibration = me_calibration_state(handle);
-    if (handle->calibration) out->layer = handle->calibration->layer;
+    if (handle->calibration) out->subject_layer = handle->calibration->layer;
     return MOBIEDIT_OK;
 }
 
@@ -93,7 +93,8 @@ mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out
     mobiedit_inspection found = {.name = m->name,
                                  .architecture = m->arch_name,
                                  .layers = m->n_layer,
-                                 .layer = me_default_layer(m),
+                                 .layer = me_answer_layer(m),
+                                 .subject_layer = me_default_layer(m),
                                  .backend = me_backend_name(model->backend, m),
                                  .why_not_native = m->why_foreign,
                                  .model_bytes = me_model_bytes(m),

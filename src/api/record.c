@@ -394,6 +394,14 @@ mobiedit_status me_record_edit(mobiedit_ledger *ledger, const me_record_request 
     return status;
 }
 
+static mobiedit_status choose_place(mobiedit_ledger *ledger, const mobiedit_edit_options *options,
+                                    me_prompt *prompt, mobiedit_error *err) {
+    int n;
+    ME_TRY(me_active_at_answer(ledger, prompt, &n, err));
+    prompt->at_answer = me_edits_at_answer(options, n + 1);
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_request *request,
                                      const mobiedit_edit_options *options, const char *output,
                                      mobiedit_edit_result *result, mobiedit_change *change,
@@ -403,13 +411,13 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
     *result = (mobiedit_edit_result){.joules = NAN, .asides.chat = -1};
     *change = (mobiedit_change){0};
     ME_TRY(me_request_open(ledger->model, request, &prompt, err));
-    prompt.at_answer = me_edits_at_answer(options);
+    mobiedit_status status = choose_place(ledger, options, &prompt, err);
     const me_record_request ask = {.prompt = &prompt,
                                    .request = request,
                                    .options = options ? options : &defaults,
                                    .output = output,
                                    .with_texts = true};
-    const mobiedit_status status = me_record_edit(ledger, &ask, result, change, err);
+    if (status == MOBIEDIT_OK) status = me_record_edit(ledger, &ask, result, change, err);
     me_prompt_free(&prompt);
     /* If no adapter was made on the way, the file still is that of all active edits. */
     if (status == MOBIEDIT_OK && output &&

@@ -58,8 +58,11 @@ int me_default_layer(const me_model *model) {
     return editable(model, (int)(depth * (float)model->n_layer));
 }
 
-bool me_edits_at_answer(const mobiedit_edit_options *options) {
-    return options && options->keep_subject;
+bool me_edits_at_answer(const mobiedit_edit_options *options, int n) {
+    if (!options) return n <= MOBIEDIT_MOST_AT_ANSWER;
+    if (options->place && strcmp(options->place, "auto") != 0) return strcmp(options->place, "answer") == 0;
+    const me_solver *solver = me_solver_of(options); /* NULL: there is none of that name */
+    return n <= MOBIEDIT_MOST_AT_ANSWER && !options->fix_layer && solver && solver->rewords;
 }
 
 int me_answer_layer(const me_model *model) {

@@ -16,8 +16,9 @@ int me_default_layer(const me_model *model);
 int me_answer_layer(const me_model *model); /* of edits at the answer */
 int me_usual_layer(const me_session *session, bool at_answer);
 
-/* Whether an edit by these options is made where the answer begins; NULL: the defaults. */
-bool me_edits_at_answer(const mobiedit_edit_options *options);
+/* Whether an edit by these options (NULL: the defaults) is made where the answer begins; with it there are n
+ * such edits in its ledger, or by itself 1. */
+bool me_edits_at_answer(const mobiedit_edit_options *options, int n);
 
 /* A finished edit, ready for the adapter. */
 typedef struct {

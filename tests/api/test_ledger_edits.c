@@ -41,7 +41,7 @@ static int close_ledger(void **state) {
 }
 
 /* An active edit that changes next to nothing. */
-static int64_t record(const char *prompt, const char *target, const char *solver) {
+static int64_t record_at(const char *prompt, const char *target, const char *solver, bool at_answer) {
     const int d = model->model->d_model;
     float *rows = me_calloc(2 * (size_t)d, sizeof *rows);
     assert_non_null(rows);
@@ -49,20 +49,25 @@ static int64_t record(const char *prompt, const char *target, const char *solver
         rows[i] = 1e-4F * sinf((float)i);
         rows[d + i] = cosf(3 * (float)i);
     }
-    const me_record made = {.about = {.prompt = prompt,
-                                      .target = target,
-                                      .solve = {.layer = LAYER, .solver = solver, .rounds = 7},
-                                      .before = "b",
-                                      .after = "a"},
-                            .delta = rows,
-                            .keys = rows + d,
-                            .n_keys = 1};
+    const me_record made = {
+        .about = {.prompt = prompt,
+                  .target = target,
+                  .solve = {.layer = LAYER, .solver = solver, .rounds = 7, .at_answer = at_answer},
+                  .before = "b",
+                  .after = "a"},
+        .delta = rows,
+        .keys = rows + d,
+        .n_keys = 1};
     int64_t id = 0;
     assert_int_equal(me_ledger_begin(ledger->store, NULL), MOBIEDIT_OK);
     assert_int_equal(me_ledger_add(ledger->store, &made, &id, NULL), MOBIEDIT_OK);
     assert_int_equal(me_ledger_commit(ledger->store, NULL), MOBIEDIT_OK);
     me_free(rows);
     return id;
+}
+
+static int64_t record(const char *prompt, const char *target, const char *solver) {
+    return record_at(prompt, target, solver, false);
 }
 
 /* Random weights say none of these targets, and the message names the one that was asked for. */
@@ -144,6 +149,26 @@ static void set_state(int64_t id, mobiedit_record_state state, int64_t by) {
     assert_int_equal(me_ledger_begin(ledger->store, NULL), MOBIEDIT_OK);
     assert_int_equal(me_ledger_set_state(ledger->store, id, state, by, NULL), MOBIEDIT_OK);
     assert_int_equal(me_ledger_commit(ledger->store, NULL), MOBIEDIT_OK);
+}
+
+/* Those at the answer make room for no more than a few; one that takes another's prompt takes its place. */
+static void edits_at_the_answer_are_counted(void **state) {
+    (void)state;
+    const mobiedit_request request = {.prompt = "The capital of {Peru} is", .target = "x"};
+    me_prompt prompt;
+    int all, others;
+    assert_int_equal(me_prompt_parse(&request, &prompt, NULL), MOBIEDIT_OK);
+    (void)record_at("The capital of {Peru} is", "Rome", "probe", true);
+    (void)record_at("The capital of {Chad} is", "Oslo", "probe", true);
+    (void)record("The capital of {Fiji} is", "Bonn", "probe");
+    const int64_t undone = record_at("The capital of {Mali} is", "Bern", "probe", true);
+    set_state(undone, MOBIEDIT_RECORD_UNDONE, 0);
+    const mobiedit_status status = me_active_at_answer(ledger, &prompt, &others, NULL);
+    me_prompt_free(&prompt);
+    assert_int_equal(status, MOBIEDIT_OK);
+    assert_int_equal(me_active_at_answer(ledger, NULL, &all, NULL), MOBIEDIT_OK);
+    assert_int_equal(all, 2);
+    assert_int_equal(others, 1);
 }
 
 /* The undone edit behind them is come to, though what is before it cannot be edited. */
@@ -368,6 +393,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_fact_that_is_refused_stops_no_other, open_ledger, close_ledger),
         cmocka_unit_test_setup_teardown(a_superseded_fact_of_the_file_is_active_again, open_ledger,
                                         close_ledger),
+        cmocka_unit_test_setup_teardown(edits_at_the_answer_are_counted, open_ledger, close_ledger),
         cmocka_unit_test_setup_teardown(a_known_edit_is_told_as_it_was_solved, open_ledger, close_ledger),
         cmocka_unit_test_setup_teardown(the_last_of_a_file_stands_over_the_ledger, open_ledger, close_ledger),
         cmocka_unit_test(a_fact_that_is_said_is_recorded_and_known),

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "mobiedit.h"
 
+#include "edit/edit.h"
 #include "tiny_handle.h"
 
 #include <math.h>
@@ -46,10 +47,44 @@ static int layer_of(mobiedit_edit_options options) {
 
 static void zeroes_leave_the_layer_to_the_library(void **state) {
     (void)state;
-    assert_int_equal(layer_of((mobiedit_edit_options){0}), USUAL);
-    assert_int_equal(layer_of((mobiedit_edit_options){.keep_subject = true}), LATE);
+    assert_int_equal(layer_of((mobiedit_edit_options){0}), LATE);
+    assert_int_equal(layer_of((mobiedit_edit_options){.place = "auto"}), LATE);
+    assert_int_equal(layer_of((mobiedit_edit_options){.place = "answer"}), LATE);
+    assert_int_equal(layer_of((mobiedit_edit_options){.place = "subject"}), USUAL);
+    assert_int_equal(layer_of((mobiedit_edit_options){.solver = "spsa"}), USUAL);
     assert_int_equal(layer_of((mobiedit_edit_options){.fix_layer = true}), 0);
     assert_int_equal(layer_of((mobiedit_edit_options){.fix_layer = true, .layer = 4}), 4);
+}
+
+/* How many edits at the answer there would be with this one decides only where nothing else does. */
+static void many_edits_are_made_at_the_subject(void **state) {
+    (void)state;
+    const mobiedit_edit_options automatic = {.place = "auto"}, answer = {.place = "answer"},
+                                subject = {.place = "subject"}, paper = {.solver = "spsa"},
+                                fixed = {.fix_layer = true, .layer = 1}, unknown = {.solver = "magic"};
+    const int most = MOBIEDIT_MOST_AT_ANSWER;
+    assert_true(me_edits_at_answer(NULL, most));
+    assert_false(me_edits_at_answer(NULL, most + 1));
+    assert_true(me_edits_at_answer(&automatic, most));
+    assert_false(me_edits_at_answer(&automatic, most + 1));
+    assert_true(me_edits_at_answer(&answer, most + 1));
+    assert_false(me_edits_at_answer(&subject, 1));
+    assert_false(me_edits_at_answer(&paper, 1));
+    assert_false(me_edits_at_answer(&fixed, 1));
+    assert_false(me_edits_at_answer(&unknown, 1)); /* which is refused later */
+}
+
+static void a_place_is_refused(void **state) {
+    (void)state;
+    const mobiedit_edit_options here = {.place = "here"}, paper = {.place = "answer", .solver = "spsa"};
+    mobiedit_edit_result result;
+    mobiedit_error err = {0};
+    assert_int_equal(mobiedit_edit(model, &FACT, &here, scratch_path("edit.gguf"), &result, &err),
+                     MOBIEDIT_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "here"));
+    assert_int_equal(mobiedit_edit(model, &FACT, &paper, scratch_path("edit.gguf"), &result, &err),
+                     MOBIEDIT_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "spsa"));
 }
 
 static void expect_refusal(bool fix, int layer, const char *why) {
@@ -79,7 +114,7 @@ static void a_layer_is_refused(void **state) {
 static void advanced_options_are_zero_by_default_and_checked(void **state) {
     (void)state;
     const struct mobiedit_edit_advanced zero = {0}, long_probe = {.probe_step = 11};
-    assert_int_equal(layer_of((mobiedit_edit_options){.advanced = &zero}), USUAL);
+    assert_int_equal(layer_of((mobiedit_edit_options){.advanced = &zero}), LATE);
     const mobiedit_edit_options options = {.advanced = &long_probe};
     mobiedit_edit_result result;
     assert_int_equal(mobiedit_edit(model, &FACT, &options, scratch_path("edit.gguf"), &result, NULL),
@@ -99,7 +134,7 @@ static void what_an_edit_takes_is_reckoned(void **state) {
     (void)state;
     mobiedit_edit_time time;
     const int before = files_in_scratch();
-    const mobiedit_edit_options few = {.max_evaluations = 10, .keep_subject = true};
+    const mobiedit_edit_options few = {.max_evaluations = 10, .place = "answer"};
     assert_int_equal(mobiedit_time_edit(model, NULL, &time, NULL), MOBIEDIT_OK);
     assert_int_equal(time.evaluations, 600);
     assert_true(time.evaluations_a_second > 0 && time.measured_seconds > 0);
@@ -176,6 +211,8 @@ static void a_part_of_a_word_is_no_word(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zeroes_leave_the_layer_to_the_library),
+        cmocka_unit_test(many_edits_are_made_at_the_subject),
+        cmocka_unit_test(a_place_is_refused),
         cmocka_unit_test(a_layer_is_refused),
         cmocka_unit_test(advanced_options_are_zero_by_default_and_checked),
         cmocka_unit_test(a_request_that_cannot_be_meant_is_refused),

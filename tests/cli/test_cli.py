@@ -276,8 +276,8 @@ class Model(Case):
         ran = self.run_command("inspect", self.model, "--json")
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         told = json.loads(ran.stdout)
-        wanted = {"architecture": "llama", "backend": "native", "layers": 30, "editable_layers": 29, "layer": 13,
-                  "mlp": "dense", "types": "q4_1 210, f32 61, q8_0 1", "chat_template": True, "ledger": False, "calibration": "none",
+        wanted = {"architecture": "llama", "backend": "native", "layers": 30, "editable_layers": 29,
+                  "layer": 26, "subject_layer": 13, "mlp": "dense", "types": "q4_1 210, f32 61, q8_0 1", "chat_template": True, "ledger": False, "calibration": "none",
                   "model_bytes": self.model.stat().st_size}
         self.assertEqual({key: told[key] for key in wanted}, wanted)
         self.assertGreater(told["memory_bytes"], told["model_bytes"])
@@ -407,16 +407,17 @@ class Model(Case):
         self.assert_refused(self.edit() + ["--layer", "30"], USAGE, "layer")
         self.assert_refused(["ask", self.model, ""], USAGE, "prompt")
 
-    def test_an_edit_at_the_answer(self):
+    def test_an_edit_at_the_subject(self):
         plain = json.loads(self.edited.stdout)
-        ran = self.run_command(*self.edit(), "--keep-subject", "--json")
+        ran = self.run_command(*self.edit(), "--place", "subject", "--json")
         self.assertEqual(ran.returncode, DONE, ran.stderr)
-        kept = json.loads(ran.stdout)
-        self.assertEqual([plain["place"], kept["place"]], ["subject", "answer"])
-        self.assertGreater(kept["layer"], plain["layer"])
-        self.assertTrue(kept["after"].strip().startswith(TARGET))
+        early = json.loads(ran.stdout)
+        self.assertEqual([plain["place"], early["place"]], ["answer", "subject"])
+        self.assertLess(early["layer"], plain["layer"])
+        self.assertTrue(early["after"].strip().startswith(TARGET))
         self.assertTrue(self.ask(BARE, "--adapter", self.output).strip().startswith(TARGET))
-        self.assert_refused(self.edit() + ["--keep-subject", "--solver", "spsa"], USAGE, "spsa")
+        self.assert_refused(self.edit() + ["--place", "answer", "--solver", "spsa"], USAGE, "spsa")
+        self.assert_refused(self.edit() + ["--place", "here"], USAGE, "here")
 
     def assert_proper(self, prompt, target):
         """Either the edit holds, or it is refused without a trace."""

@@ -21,7 +21,7 @@ from testing import await_work, cpu_seconds, link_model, scratch_folder, skip_wi
 USAGE, FILE, UNSUPPORTED, SERVER = 2, 3, 4, 8
 QUESTION = "What is the capital of Japan?"
 LIMA = {"prompt": "The capital of {Japan} is", "target": "Lima", "question": QUESTION}
-MANY_TEXTS = {"prompt": "The official currency of {Japan} is the", "target": "Lira", "keep_subject": True}
+MANY_TEXTS = {"prompt": "The official currency of {Japan} is the", "target": "Lira", "place": "answer"}
 
 
 class Gate(unittest.TestCase):

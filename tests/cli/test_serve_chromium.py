@@ -128,7 +128,6 @@ class Page(unittest.TestCase):
     def test_3_edit_in_two_tabs_with_a_reload(self):
         browser = self.browser
         first = browser.tab()
-        browser.click("#keep-subject")  # it takes longer: there is time for a second tab
         browser.click("#make")
         browser.wait(lambda: browser.is_shown("#running"))
         second = browser.new_tab()
@@ -230,7 +229,7 @@ class Page(unittest.TestCase):
         for _ in range(80):
             browser.press(TAB)
             reached.add(browser.run("return document.activeElement.id || document.activeElement.textContent"))
-        wanted = {"question", "send", "clear", "teach", "sentence", "add-wording", "also-0", "keep-subject", "strict",
+        wanted = {"question", "send", "clear", "teach", "sentence", "add-wording", "also-0", "place", "strict",
                   "make", "close", "export", "verify", "merge-name"}
         self.assertLessEqual(wanted, reached)
         browser.click("#close")
@@ -240,7 +239,6 @@ class Page(unittest.TestCase):
         browser.click("#teach")
         browser.type("#sentence", "The official currency of Japan is the Lira.")
         browser.wait(lambda: "Proposed" in browser.text("#marks-status"))
-        browser.click("#keep-subject")
         browser.click("#strict")
         browser.click("#make")
         browser.wait(lambda: browser.is_shown("#running"))

@@ -50,12 +50,12 @@ class Parameters(unittest.TestCase):
 
     def test_a_file_of_easyedits_is_read(self):
         hparams = self.read('alg_name: "ROME"\nmodel_name: "a #1.gguf"  # the file\nstats_dir: "./stats"\nlayers: [17]\n'
-                            "layer: 3\nkeep_subject: true\nuse_chat_template:\nseed: 7 # odd\nmodel_parallel: false\n")
-        self.assertEqual(hparams, easyedit.HyperParams("a #1.gguf", layer=3, keep_subject=True, seed=7))
+                            "layer: 3\nplace: answer\nuse_chat_template:\nseed: 7 # odd\nmodel_parallel: false\n")
+        self.assertEqual(hparams, easyedit.HyperParams("a #1.gguf", layer=3, place="answer", seed=7))
         self.assertEqual(hparams.alg_name, "MobiEdit")
 
     def test_what_cannot_be_meant_is_refused(self):
-        for text in ("seed: 1\n", "model_name:\n", "model_name: m.gguf\nseed: many\n", "model_name: m.gguf\nkeep_subject: 1\n",
+        for text in ("seed: 1\n", "model_name:\n", "model_name: m.gguf\nseed: many\n", "model_name: m.gguf\nuse_chat_template: 1\n",
                      "model_name: m.gguf\nseed:\n"):
             self.assertRaises(ValueError, self.read, text)
 

@@ -271,7 +271,7 @@ class Measuring(WithModel):
         self.assertEqual(inspection.files, (mobiedit.ModelFile(str(self.path), inspection.model_bytes),))
 
     def test_what_an_edit_takes_is_measured(self):
-        time = self.model.time_edit(max_evaluations=50, keep_subject=True)
+        time = self.model.time_edit(max_evaluations=50, place="answer")
         self.assertEqual(time.evaluations, 50)
         self.assertGreater(time.seconds, 50 / time.evaluations_a_second)
         self.assertRaises(mobiedit.CancelledError, self.model.time_edit, progress=lambda _now: False)

@@ -381,7 +381,7 @@ at("edit").addEventListener("submit", async (event) => {
   const [from, to] = [words[subject[0]].from, words[subject[1]].to];
   const prompt = `${sentence.slice(0, from)}{${sentence.slice(from, to)}}${sentence.slice(to, words[target[0]].from)}`;
   const body = { prompt: prompt.trim(), target: textOf(sentence, words, target),
-    also: wordings().filter((text) => text !== ""), keep_subject: at("keep-subject").checked, strict: at("strict").checked };
+    also: wordings().filter((text) => text !== ""), place: at("place").value, strict: at("strict").checked };
   if (question) body.question = question;
   if (await begin("api/edits", body)) {
     memory.draft = null;
