@@ -1,7 +1,7 @@
 # What the library stands on: ggml and libllama, LAPACK on OpenBLAS, L-BFGS, cJSON, SQLite, xxHash, utf8proc, threads.
-# The versions of ggml and libllama whose interfaces are used; mobieditConfig.cmake.in asks for the same.
-set(MOBIEDIT_LLAMA_VERSION 0.5...<0.6)
-set(MOBIEDIT_GGML_VERSION 0.25...<0.26)
+# The versions of ggml and libllama whose interfaces are used.
+set(MOBIEDIT_LLAMA_VERSION 0.5...<0.7)
+set(MOBIEDIT_GGML_VERSION 0.25...<0.27)
 
 # An installed libllama serves if it is of that version; else one is built into the cache, once, and is
 # installed beside libmobiedit so that the installation does not depend on the cache.
@@ -25,6 +25,10 @@ if(NOT llama_FOUND)
   find_package(llama ${MOBIEDIT_LLAMA_VERSION} REQUIRED PATHS ${MOBIEDIT_BUNDLE} NO_DEFAULT_PATH)
 endif()
 find_package(ggml ${MOBIEDIT_GGML_VERSION} REQUIRED HINTS ${LLAMA_LIB_DIR}/cmake)
+message(STATUS "libllama ${llama_VERSION} with ggml ${ggml_VERSION}")
+# What is compiled for one minor version runs with that one only: structs differ. mobieditConfig.cmake.in asks for it.
+math(EXPR next "${llama_VERSION_MINOR} + 1")
+set(MOBIEDIT_LLAMA_BUILT ${llama_VERSION_MAJOR}.${llama_VERSION_MINOR}...<${llama_VERSION_MAJOR}.${next})
 
 # The engine of chat templates: no system installs it, so it is always built into the cache, and becomes part of
 # libmobiedit.

@@ -53,23 +53,37 @@ python_packages() {
     echo "$folder"
 }
 
-# source_archive: path of llama-cpp-python's source archive, whose vendor/llama.cpp is libllama and ggml.
-llama_cpp_python=0.3.36
-source_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
-source_archive() {
-    local file=$cache/source/llama_cpp_python-$llama_cpp_python.tar.gz
+# archive NAME VERSION SHA256 BACKEND: path of the source archive of a Python package that has llama.cpp in it.
+archive() {
+    local name=${1//-/_} module=${4//.//}
+    local file=$cache/source/$name-$2.tar.gz
     if [ ! -f "$file" ]; then
-        say "getting the source archive of llama-cpp-python $llama_cpp_python (77 MB)"
-        # pip reads a source package's metadata before it hands the archive out. With the build backend already
-        # there that takes seconds; in pip's isolated environment it takes more than a minute.
-        pip install -q --no-cache-dir --no-deps --require-hashes --target "$work/backend" \
-            -r "$scripts/requirements-source.txt"
-        echo "llama-cpp-python==$llama_cpp_python --hash=sha256:$source_sha256" >"$work/source.txt"
+        say "getting the source archive of $1 $2"
+        # pip reads a source package's metadata before it hands the archive out, and asks the package's build backend for it.
+        # One that knows the name and the version only stands in for that: no code of the package is run.
+        mkdir -p "$work/backend/${module%/*}"
+        touch "$work/backend/${module%/*}/__init__.py"
+        cat >"$work/backend/$module.py" <<EOF
+import pathlib
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    path = pathlib.Path(folder, "$name-$2.dist-info")
+    path.mkdir()
+    (path / "METADATA").write_text("Metadata-Version: 2.1\\nName: $1\\nVersion: $2\\n")
+    return path.name
+EOF
+        echo "$1==$2 --hash=sha256:$3" >"$work/source.txt"
         PYTHONPATH=$work/backend pip download -q --no-cache-dir --no-deps --no-build-isolation \
-            --no-binary llama-cpp-python --require-hashes -d "$work/download" -r "$work/source.txt"
+            --no-binary "$1" --require-hashes -d "$work/download" -r "$work/source.txt"
         mkdir -p "$cache/source"
         mv "$work/download/${file##*/}" "$file"
     fi
-    echo "$source_sha256  $file" | sha256sum --check --quiet >&2 || die "$file is damaged: remove it and try again"
+    echo "$3  $file" | sha256sum --check --quiet >&2 || die "$file is damaged: remove it and try again"
     echo "$file"
+}
+
+# source_archive: that of llama-cpp-python, whose vendor/llama.cpp is libllama 0.5.
+llama_cpp_python=0.3.36
+source_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+source_archive() {
+    archive llama-cpp-python "$llama_cpp_python" "$source_sha256" scikit_build_core.build
 }

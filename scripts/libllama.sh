@@ -3,11 +3,20 @@
 # prints the folder they are installed in. CMake runs this where it finds no suitable libllama.
 #   libllama.sh                    for this machine's processor
 #   libllama.sh aarch64-linux-gnu  for that target, cross-built by cmake/aarch64-linux-gnu.cmake
+# MOBIEDIT_LLAMA: which one, 0.5 or 0.6; 0.5 by default.
 # MOBIEDIT_BACKENDS: further backends of ggml, as its own options name them, "cuda vulkan" for GGML_CUDA and GGML_VULKAN;
 # their toolkits must be installed. MOBIEDIT_GGML_FLAGS: more flags for CMake, such as -DCMAKE_CUDA_ARCHITECTURES=90.
 . "$(dirname "$0")/common.sh"
 
 target=${1:-}
+
+# The package whose source archive has it, its version, the archive's checksum, its build backend, and the folder in it.
+case ${MOBIEDIT_LLAMA:-0.5} in
+0.5) pinned=(llama-cpp-python "$llama_cpp_python" "$source_sha256" scikit_build_core.build vendor/llama.cpp) ;;
+0.6) pinned=(xllamacpp 2026.10.11549 c17ee1163006f70726abb9f72137830818f3d8cb60bfc34cb232d08428eaa22b setuptools.build_meta
+    thirdparty/llama.cpp) ;;
+*) die "MOBIEDIT_LLAMA is $MOBIEDIT_LLAMA, but 0.5 and 0.6 are known" ;;
+esac
 
 # With the system's compiler, whatever the caller builds with: one libllama serves all builds.
 unset CC CXX CFLAGS CXXFLAGS LDFLAGS
@@ -39,8 +48,8 @@ for backend in ${MOBIEDIT_BACKENDS:-}; do
 done
 read -ra more <<<"${MOBIEDIT_GGML_FLAGS:-}"
 flags+=("${more[@]}")
-key=$({ printf '%s\n' "$source_sha256" "${flags[@]}"; $processor 2>/dev/null; } | LC_ALL=C sort | sha256sum | cut -c1-12)
-prefix=$cache/libllama-$llama_cpp_python-${target:+$target-}$key
+key=$({ printf '%s\n' "${pinned[2]}" "${flags[@]}"; $processor 2>/dev/null; } | LC_ALL=C sort | sha256sum | cut -c1-12)
+prefix=$cache/libllama-${pinned[1]}-${target:+$target-}$key
 [ -z "$target" ] || flags+=("-DCMAKE_TOOLCHAIN_FILE=$root/cmake/$target.cmake")
 
 if [ ! -d "$prefix" ]; then
@@ -48,10 +57,10 @@ if [ ! -d "$prefix" ]; then
 fi
 if [ ! -d "$prefix" ]; then
     work_dir
-    archive=$(source_archive)
+    archive=$(archive "${pinned[@]:0:4}")
     say "building libllama and ggml into $prefix (some minutes, once)"
     mkdir "$work/source"
-    tar -xzf "$archive" -C "$work/source" --strip-components=3 "llama_cpp_python-$llama_cpp_python/vendor/llama.cpp"
+    tar -xzf "$archive" -C "$work/source" --strip-components=3 "${pinned[0]//-/_}-${pinned[1]}/${pinned[4]}"
     log=$work/log
     cmake -S "$work/source" -B "$work/build" "${flags[@]}" -DCMAKE_INSTALL_PREFIX="$prefix" >"$log" 2>&1 &&
         cmake --build "$work/build" --parallel "$(nproc)" >>"$log" 2>&1 &&
