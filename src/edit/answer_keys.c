@@ -28,7 +28,7 @@ static mobiedit_status append_keys(me_session *s, int layer, const me_sequences 
     if (sequences->n == 0) return MOBIEDIT_OK;
     const size_t d = (size_t)s->engine->model->d_model;
     me_key_set more = {0};
-    ME_TRY(me_session_keys(s, layer, sequences, &more, err));
+    ME_TRY(me_session_known_keys(s, layer, sequences, &more, err));
     float *keys = me_calloc((size_t)(out->n + more.n) * d, sizeof *keys);
     if (keys) {
         if (out->n) memcpy(keys, out->keys, (size_t)out->n * d * sizeof *keys);
@@ -73,20 +73,58 @@ static mobiedit_status say_more(me_engine *engine, me_sequences *prompts, float 
     return MOBIEDIT_OK;
 }
 
-/* The model goes on with each sequence, which is then read from edit_pos on. */
-static mobiedit_status let_answer(me_engine *engine, me_sequences *prompts, mobiedit_error *err) {
+static mobiedit_status say_answers(me_engine *engine, me_sequences *prompts, mobiedit_error *err) {
     float *hidden = me_calloc((size_t)prompts->n * (size_t)engine->model->d_model, sizeof *hidden);
     float *logits = me_calloc(LOGIT_ROWS * (size_t)engine->model->n_vocab, sizeof *logits);
     mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "answers");
-    for (int t = 0; t < ANSWER_TOKENS && prompts->n && status == MOBIEDIT_OK; t++)
+    for (int t = 0; t < ANSWER_TOKENS && status == MOBIEDIT_OK; t++)
         status = say_more(engine, prompts, hidden, logits, err);
+    me_free(hidden);
+    me_free(logits);
+    return status;
+}
+
+static mobiedit_status add_tokens(me_sequence *item, const me_token *tokens, mobiedit_error *err) {
+    me_tokens all = {.ids = (me_token *)item->tokens, .n = item->n_tokens};
+    for (int t = 0; t < ANSWER_TOKENS; t++) {
+        ME_TRY(me_tokens_add(&all, tokens[t], err));
+        item->tokens = all.ids;
+        item->n_tokens = all.n;
+    }
+    return MOBIEDIT_OK;
+}
+
+/* answers [n][ANSWER_TOKENS] is scratch. */
+static mobiedit_status say_or_recall(me_session *s, me_sequences *prompts, me_token *answers,
+                                     mobiedit_error *err) {
+    const size_t size = (size_t)prompts->n * ANSWER_TOKENS * sizeof *answers;
+    const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, 0, prompts->items, prompts->n);
+    if (me_memo_recall(&s->memo, hash, answers, size)) {
+        for (int i = 0; i < prompts->n; i++)
+            ME_TRY(add_tokens(&prompts->items[i], answers + (size_t)i * ANSWER_TOKENS, err));
+        return MOBIEDIT_OK;
+    }
+    ME_TRY(say_answers(s->engine, prompts, err));
+    for (int i = 0; i < prompts->n; i++)
+        memcpy(answers + (size_t)i * ANSWER_TOKENS,
+               prompts->items[i].tokens + prompts->items[i].n_tokens - ANSWER_TOKENS,
+               ANSWER_TOKENS * sizeof *answers);
+    me_memo_keep(&s->memo, hash, answers, size);
+    return MOBIEDIT_OK;
+}
+
+/* The model goes on with each sequence, which is then read from edit_pos on. */
+static mobiedit_status let_answer(me_session *s, me_sequences *prompts, mobiedit_error *err) {
+    if (prompts->n == 0) return MOBIEDIT_OK;
+    me_token *answers = me_calloc((size_t)prompts->n * ANSWER_TOKENS, sizeof *answers);
+    if (!answers) return me_fail_memory(err, "answers");
+    const mobiedit_status status = say_or_recall(s, prompts, answers, err);
     for (int i = 0; i < prompts->n; i++) {
         me_sequence *item = &prompts->items[i];
         item->read_pos = item->edit_pos;
         item->n_read = item->n_tokens - item->edit_pos;
     }
-    me_free(hidden);
-    me_free(logits);
+    me_free(answers);
     return status;
 }
 
@@ -137,8 +175,8 @@ mobiedit_status me_answer_other_keys(me_session *s, int layer, const me_prompt *
     mobiedit_status status = read_subject(s, prompt, &about, err);
     if (status == MOBIEDIT_OK) status = add_other_prompts(s, prompt, &about, choice, &prompts, err);
     if (status == MOBIEDIT_OK) status = add_other_questions(s, prompt, &about, choice, &questions, err);
-    if (status == MOBIEDIT_OK) status = let_answer(s->engine, &prompts, err);
-    if (status == MOBIEDIT_OK) status = let_answer(s->engine, &questions, err);
+    if (status == MOBIEDIT_OK) status = let_answer(s, &prompts, err);
+    if (status == MOBIEDIT_OK) status = let_answer(s, &questions, err);
     if (status == MOBIEDIT_OK) status = append_keys(s, layer, &prompts, out, err);
     if (status == MOBIEDIT_OK) status = append_keys(s, layer, &questions, out, err);
     me_sequences_free(&prompts);
@@ -188,14 +226,14 @@ static mobiedit_status add_names(const me_session *s, const char *text, int whic
 }
 
 /* Names that no model knows, and well-known ones; to the first of them in the first text the model answers. */
-static mobiedit_status ask_about_names(const me_session *s, const char *text, int which,
+static mobiedit_status ask_about_names(me_session *s, const char *text, int which,
                                        const me_name_choice *choice, me_sequences *out, mobiedit_error *err) {
     const me_name_choice unknown = {.step = 1 + (choice->step - 1) / ME_KEY_ASKED_STEP};
     ME_TRY(add_names(s, text, which, me_texts_unknown_names, &unknown, out, err));
     ME_TRY(add_names(s, text, which, me_texts_names, choice, out, err));
     me_sequences answered = *out;
     if (answered.n > MOST_ANSWERED) answered.n = MOST_ANSWERED;
-    return which == ANSWERED ? let_answer(s->engine, &answered, err) : MOBIEDIT_OK;
+    return which == ANSWERED ? let_answer(s, &answered, err) : MOBIEDIT_OK;
 }
 
 mobiedit_status me_answer_name_keys(me_session *s, int layer, const me_prompt *prompt,
@@ -232,7 +270,7 @@ mobiedit_status me_answer_target_keys(me_session *s, int layer, const me_sequenc
                                  .n_read = c->n_read};
     }
     const me_sequences targets = {.items = items, .n = carriers->n};
-    const mobiedit_status status = me_session_keys(s, layer, &targets, out, err);
+    const mobiedit_status status = me_session_known_keys(s, layer, &targets, out, err);
     me_free(items);
     return status;
 }

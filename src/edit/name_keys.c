@@ -83,7 +83,7 @@ static mobiedit_status name_keys(me_session *s, int layer, const me_prompt *prom
     me_sequences sequences = {0};
     mobiedit_status status = add(s, context, prompt, choice, &sequences, err);
     me_free(context);
-    if (status == MOBIEDIT_OK && sequences.n) status = me_session_keys(s, layer, &sequences, out, err);
+    if (status == MOBIEDIT_OK && sequences.n) status = me_session_known_keys(s, layer, &sequences, out, err);
     me_sequences_free(&sequences);
     return status;
 }

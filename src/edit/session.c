@@ -36,6 +36,7 @@ void me_session_close(me_session *s) {
     me_free(s->background);
     me_free(s->generated);
     me_free(s->spare);
+    me_memo_free(&s->memo);
     me_free(s);
 }
 
@@ -57,11 +58,16 @@ mobiedit_status me_session_add_prompt(const me_session *s, const me_prompt *prom
     return status;
 }
 
-mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
-                                mobiedit_error *err) {
+static size_t count_reads(const me_sequences *sequences) {
     size_t n = 0;
     for (int i = 0; i < sequences->n; i++)
         n += (size_t)sequences->items[i].n_read;
+    return n;
+}
+
+mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
+                                mobiedit_error *err) {
+    const size_t n = count_reads(sequences);
     float *keys = me_calloc(n * (size_t)s->engine->model->d_model, sizeof *keys);
     if (!keys) return me_fail_memory(err, "keys");
     mobiedit_status status =
@@ -71,6 +77,22 @@ mobiedit_status me_session_keys(me_session *s, int layer, const me_sequences *se
         return status;
     }
     *out = (me_key_set){.keys = keys, .n = (int)n};
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_session_known_keys(me_session *s, int layer, const me_sequences *sequences,
+                                      me_key_set *out, mobiedit_error *err) {
+    const size_t n = count_reads(sequences), size = n * (size_t)s->engine->model->d_model * sizeof(float);
+    const uint64_t hash = me_memo_hash(ME_MEMO_KEYS, layer, sequences->items, sequences->n);
+    float *keys = me_calloc(size, 1);
+    if (!keys) return me_fail_memory(err, "keys");
+    if (size && me_memo_recall(&s->memo, hash, keys, size)) {
+        *out = (me_key_set){.keys = keys, .n = (int)n};
+        return MOBIEDIT_OK;
+    }
+    me_free(keys);
+    ME_TRY(me_session_keys(s, layer, sequences, out, err));
+    me_memo_keep(&s->memo, hash, out->keys, size);
     return MOBIEDIT_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "edit/carriers.h"
 #include "edit/edit.h"
+#include "edit/memo.h"
 
 typedef struct {
     float *keys; /* [n][d] */
@@ -24,6 +25,7 @@ struct me_session {
                                has them */
     me_key_set *generated;  /* [n_layer]; likewise, where the calibration has none of it */
     me_spare_neurons *spare; /* [n_layer]; order NULL until then */
+    me_memo memo;
 };
 
 /* Adds the request's own prompt, with a target (or NULL) as me_sequences_add takes it. */
@@ -33,6 +35,10 @@ mobiedit_status me_session_add_prompt(const me_session *session, const me_prompt
 /* Keys of the sequences' read positions at `layer`, in memory of their own (me_free(out->keys)). */
 mobiedit_status me_session_keys(me_session *session, int layer, const me_sequences *sequences,
                                 me_key_set *out, mobiedit_error *err);
+
+/* The same, of what a joint solve is likely to ask for again: read once. */
+mobiedit_status me_session_known_keys(me_session *session, int layer, const me_sequences *sequences,
+                                      me_key_set *out, mobiedit_error *err);
 
 /* The keys of the sequences' subjects, at each of their places: they are read no further. */
 mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,

@@ -4,6 +4,7 @@
 #include "edit/joint.h"
 
 #include "base/memory.h"
+#include "edit/answer_keys.h"
 #include "edit/neuron.h"
 #include "opened_model.h"
 #include "scratch.h"
@@ -291,6 +292,39 @@ static void a_sentence_begins_with_the_same_subject(void **state) {
     }
 }
 
+/* What is asked for again is read once, and is what it was; so are the answers that it goes on with. */
+static void what_was_read_is_not_read_again(void **state) {
+    (void)state;
+    const mobiedit_request request = {.prompt = "The capital of {Peru} is", .target = "x"};
+    const me_text_choice all_texts = {.step = 1};
+    const me_name_choice some_names = {.step = 40};
+    me_prompt parsed, prompt;
+    assert_int_equal(me_prompt_parse(&request, &parsed, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_prompt_settle(session->vocab, &parsed, &prompt, NULL), MOBIEDIT_OK);
+    me_memo_free(&session->memo);
+    int n_entries = 0;
+    me_key_set others[2], names[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(me_answer_other_keys(session, LAYER, &prompt, &all_texts, &others[i], NULL),
+                         MOBIEDIT_OK);
+        assert_int_equal(me_answer_name_keys(session, LAYER, &prompt, &some_names, &names[i], NULL),
+                         MOBIEDIT_OK);
+        if (i == 0) n_entries = session->memo.n;
+    }
+    assert_true(n_entries > 0);
+    assert_int_equal(session->memo.n, n_entries);
+    const size_t row = (size_t)model->d_model * sizeof(float);
+    assert_int_equal(others[0].n, others[1].n);
+    assert_memory_equal(others[0].keys, others[1].keys, (size_t)others[0].n * row);
+    assert_int_equal(names[0].n, names[1].n);
+    assert_memory_equal(names[0].keys, names[1].keys, (size_t)names[0].n * row);
+    for (int i = 0; i < 2; i++) {
+        me_free(others[i].keys);
+        me_free(names[i].keys);
+    }
+    me_prompt_free(&parsed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edits_with_one_key_are_one_unit),
@@ -303,6 +337,7 @@ int main(void) {
         cmocka_unit_test(a_longer_delta_is_all_that_differs),
         cmocka_unit_test(what_is_kept_is_silent),
         cmocka_unit_test(a_sentence_begins_with_the_same_subject),
+        cmocka_unit_test(what_was_read_is_not_read_again),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
