@@ -55,8 +55,8 @@ class Parameters(unittest.TestCase):
         self.assertEqual(hparams.alg_name, "MobiEdit")
 
     def test_what_cannot_be_meant_is_refused(self):
-        for text in ("seed: 1\n", "model_name:\n", "model_name: m.gguf\nseed: many\n", "model_name: m.gguf\nuse_chat_template: 1\n",
-                     "model_name: m.gguf\nseed:\n"):
+        for text in ("seed: 1\n", "model_name:\n", "model_name: m.gguf\nseed: many\n", "model_name: m.gguf\nseed:\n",
+                     "model_name: m.gguf\nuse_chat_template: 1\n"):
             self.assertRaises(ValueError, self.read, text)
 
 
