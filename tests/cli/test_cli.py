@@ -606,6 +606,7 @@ class Model(Case):
         self.assertIn(b"already says", self.run_command(*edit, "The capital of {France} is", "Paris").stdout)
         self.assertIn(f"after         {BARE} Oslo".encode(), self.run_command(*edit, PROMPT, "Oslo").stdout)
 
+    @long
     def test_merge_for_people_as_float(self):
         modelfile = self.folder / "Modelfile"
         ran = self.run_command(*self.merge("--keep-float", "--describe", "--check", f"{PROMPT} -> {TARGET}", "-q",
@@ -866,6 +867,7 @@ class Model(Case):
         self.assertNotEqual((whole["evals"], whole["loss"]), (basis["evals"], basis["loss"]))
         self.assertGreater(stop["evals"], 700)
 
+    @long
     def test_eval_of_an_adapter(self):
         facts, page = self.facts(("The capital of {} is", "Japan", TARGET), ("The capital of {} is", "Chile", "Oslo")), self.folder / "a.html"
         state, environment = self.folder / "state.jsonl", self.eval_environment()
@@ -902,6 +904,7 @@ class Model(Case):
         path.write_text(json.dumps([{**case, "subject": "Nippon"}, hop]))
         return path
 
+    @long
     def test_eval_of_zsre(self):
         ran = self.run_command("eval", self.model, self.zsre_facts(), "--quick", "--json", env=self.eval_environment())
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
@@ -946,6 +949,7 @@ class Model(Case):
                               (["--baseline", "context", "--quick"], "answers"), (["--system", b"\xff"], "UTF-8")):
             self.assert_refused([*run, *options], USAGE, word)
 
+    @long
     def test_eval_goes_on_where_it_was(self):
         facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "{", "Oslo"))
         state, environment = self.folder / "state.jsonl", self.eval_environment()
@@ -968,6 +972,7 @@ class Model(Case):
         state.write_text("Dear diary\n")
         self.assert_refused(run, FILE, "state.jsonl")
 
+    @long
     def test_interrupted_eval_leaves_a_usable_state(self):
         facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "Japan", TARGET))
         state, environment = self.folder / "state.jsonl", self.eval_environment()
@@ -991,6 +996,7 @@ class Model(Case):
         self.assertTrue(page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n"))
         return page
 
+    @long
     def test_eval_pages_and_comparison(self):
         facts = self.facts(("The capital of {} is", "Japan", "Tokyo"), ("<b>&amp; {} is", "Japan\"<i>", "{Oslo}"))
         page, results = self.folder / "report.html", [self.folder / "a.json", self.folder / "b.json"]
