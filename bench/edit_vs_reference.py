@@ -36,8 +36,8 @@ def run(command, environment=None):
 def edit(options, rewrite):
     with tempfile.TemporaryDirectory() as folder:
         prompt = rewrite["prompt"].replace("{}", "{" + rewrite["subject"] + "}")
-        status, _, wall, cpu, memory = run([options.mobiedit, "edit", "--no-ledger", options.model, prompt,
-                                            rewrite["target_new"]["str"], "-q", "-o", folder + "/edit.gguf"])
+        status, _, wall, cpu, memory = run([options.mobiedit, "edit", options.model, prompt, rewrite["target_new"]["str"],
+                                            "--no-ledger", "--place", "subject", "-q", "-o", folder + "/edit.gguf"])
     if status not in (0, 1):
         sys.exit(f"mobiedit edit failed with exit status {status}")
     return {"written": status == 0, "wall": wall, "cpu": cpu, "memory": memory}

@@ -34,7 +34,7 @@ def edit(options, model, *more, check=True):
     """What an edit of the model prints; `more` are options of the command. check: one that fails ends the program."""
     with tempfile.TemporaryDirectory() as folder:
         command = [options.build / "mobiedit", "edit", "--no-ledger", model, "The capital of {Japan} is", "Lima", "-q", "--json",
-                   "-o", folder + "/edit.gguf", *more]
+                   "--place", "subject", "-o", folder + "/edit.gguf", *more]
         result = json.loads(subprocess.run(command, check=check, capture_output=True, text=True).stdout)
     return result | {"file_bytes": os.path.getsize(model)}
 

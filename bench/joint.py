@@ -67,7 +67,8 @@ class Bench:
         rewrite = self.facts[i]["requested_rewrite"]
         prompt = rewrite["prompt"].replace("{}", "{" + rewrite["subject"] + "}")
         path = self.folder / "single" / f"{i}.gguf"
-        self.kept(f"single/{i}.json", "edit", self.model, prompt, rewrite["target_new"]["str"], "--no-ledger", "-o", path, "-q")
+        self.kept(f"single/{i}.json", "edit", self.model, prompt, rewrite["target_new"]["str"], "--no-ledger",
+                  "--place", "subject", "-o", path, "-q")
         return path if path.exists() else None
 
     def stack(self, n):

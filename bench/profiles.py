@@ -58,7 +58,7 @@ def show_accuracy(means):
 def evaluate(options, profile, n, *more):
     with tempfile.TemporaryDirectory() as folder:
         command = [options.build / "mobiedit", "eval", options.model, options.facts, "--quick", "--json", "-q", "--n", str(n),
-                   "--profile", profile, *more]
+                   "--place", "subject", "--profile", profile, *more]
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True,
                                            env={"TMPDIR": folder, "OMP_WAIT_POLICY": "passive"}).stdout)
     del result["per_case"]
