@@ -859,7 +859,7 @@ class Model(Case):
         for parts in ("", "contrast", "basis", "contrast,stop"):
             options = ["--without", parts] if parts else []
             most = ["--max-evals", "900"] if "stop" in parts else []
-            ran = self.run_command("eval", self.model, facts, "--quick", "--json", *options, *most)
+            ran = self.run_command("eval", self.model, facts, "--quick", "--json", "--place", "subject", *options, *most)
             self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
             cases[parts] = json.loads(ran.stdout)["per_case"][0]
         whole, contrast, basis, stop = cases.values()
