@@ -265,7 +265,8 @@ static void edit(const bench *b) {
     mobiedit_error err = {0};
     bool is_edited = false;
     const mobiedit_model_options options = {.threads = 1, .calibration = "none"};
-    const mobiedit_edit_options edit_options = {.max_after_tokens = 4, .max_evaluations = 1200};
+    const mobiedit_edit_options edit_options = {
+        .place = "subject", .max_after_tokens = 4, .max_evaluations = 1200};
     check(b, mobiedit_open(b->path, &options, &model, &err), &err);
     for (size_t i = 0; i < sizeof targets / sizeof *targets && !is_edited; i++) {
         mobiedit_edit_result result = {0};

@@ -63,6 +63,7 @@ static void calibrate(const char *name) {
 
 static void edit(const char *name) {
     const mobiedit_request fact = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+    const mobiedit_edit_options options = {.place = "subject"};
     char adapter[SCRATCH_PATH_MAX], *text = NULL;
     mobiedit_model *model = open_model(name);
     mobiedit_ledger *ledger = NULL;
@@ -71,7 +72,7 @@ static void edit(const char *name) {
     mobiedit_error err = {0};
     (void)snprintf(adapter, sizeof adapter, "%s", scratch_path("edits"));
     assert_int_equal(mobiedit_ledger_open(model, NULL, true, &ledger, NULL), MOBIEDIT_OK);
-    if (mobiedit_ledger_edit(ledger, &fact, NULL, adapter, &result, &change, &err) != MOBIEDIT_OK)
+    if (mobiedit_ledger_edit(ledger, &fact, &options, adapter, &result, &change, &err) != MOBIEDIT_OK)
         fail_msg("%s", err.message);
     mobiedit_edit_result_free(&result);
     mobiedit_ledger_close(ledger);

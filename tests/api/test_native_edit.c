@@ -47,9 +47,10 @@ static void expect_native(mobiedit_model *model, const char *holds) {
 }
 
 static void edit(mobiedit_model *model, const char *what) {
+    const mobiedit_edit_options options = {.place = "subject"};
     mobiedit_edit_result result;
     mobiedit_error err = {0};
-    if (mobiedit_edit(model, &FACT, NULL, adapter, &result, &err) != MOBIEDIT_OK)
+    if (mobiedit_edit(model, &FACT, &options, adapter, &result, &err) != MOBIEDIT_OK)
         fail_msg("%s: %s", what, err.message);
     mobiedit_edit_result_free(&result);
 }

@@ -18,6 +18,7 @@
 enum { N = 3 };
 
 static const mobiedit_request FACT = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+static const mobiedit_edit_options AT_SUBJECT = {.place = "subject"};
 static char whole[SCRATCH_PATH_MAX], first[SCRATCH_PATH_MAX], output[SCRATCH_PATH_MAX];
 
 /* Of random weights, on which edits can be made within a second. */
@@ -58,7 +59,7 @@ static void every_engine_edits_it(void **state) {
         mobiedit_model *model = open_model(first, backends[i]);
         mobiedit_edit_result result;
         mobiedit_error err = {0};
-        if (mobiedit_edit(model, &FACT, NULL, output, &result, &err) != MOBIEDIT_OK)
+        if (mobiedit_edit(model, &FACT, &AT_SUBJECT, output, &result, &err) != MOBIEDIT_OK)
             fail_msg("%s: %s", backends[i], err.message);
         mobiedit_edit_result_free(&result);
         mobiedit_close(model);
@@ -89,7 +90,7 @@ static void its_ledger_is_the_whole_models(void **state) {
     int n = 0;
     char path[SCRATCH_PATH_MAX];
     (void)snprintf(path, sizeof path, "%s", scratch_path("parts-00001-of-00003.gguf" MOBIEDIT_LEDGER_SUFFIX));
-    if (mobiedit_ledger_edit(ledger, &FACT, NULL, NULL, &result, &change, &err) != MOBIEDIT_OK)
+    if (mobiedit_ledger_edit(ledger, &FACT, &AT_SUBJECT, NULL, &result, &change, &err) != MOBIEDIT_OK)
         fail_msg("%s", err.message);
     mobiedit_edit_result_free(&result);
     mobiedit_ledger_close(ledger);
