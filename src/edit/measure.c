@@ -18,10 +18,8 @@ enum { NAME_STRIDE = 37 };
 
 mobiedit_status me_calibration_begin(const me_model *model, int layer, me_calibration **out,
                                      mobiedit_error *err) {
-    ME_TRY(me_calibration_open(model, layer, (int)me_texts_count(me_texts_calibration),
-                               me_texts_background_hash(), out, err));
-    (*out)->keys[1].layer = me_answer_layer(model);
-    return MOBIEDIT_OK;
+    return me_calibration_open(model, layer, (int)me_texts_count(me_texts_calibration),
+                               me_texts_background_hash(), out, err);
 }
 
 /* ---- the model's own text ---------------------------------------------------------------------------- */
@@ -36,7 +34,10 @@ static mobiedit_status measure_texts(me_session *session, const me_calibration *
 }
 
 mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration *c, mobiedit_error *err) {
+    me_calibration_keys *at_answer = &c->keys[1];
     c->keys[0].layer = c->layer;
+    if (!at_answer->text && !at_answer->background)
+        at_answer->layer = me_answer_layer(session->engine->model);
     for (int p = 0; p < ME_CALIBRATION_PLACES; p++) {
         me_calibration_keys *k = &c->keys[p];
         me_key_set found = {0};

@@ -265,7 +265,8 @@ class Measuring(WithModel):
 
     def test_a_model_is_inspected(self):
         inspection = self.model.inspect()
-        self.assertEqual((inspection.architecture, inspection.layers, inspection.layer), ("llama", 30, 13))
+        self.assertEqual((inspection.architecture, inspection.layers, inspection.layer, inspection.subject_layer),
+                         ("llama", 30, 26, 13))
         self.assertEqual(inspection.calibration, mobiedit.CalibrationState.NONE)
         self.assertEqual(inspection.model_bytes, self.path.stat().st_size)
         self.assertEqual(inspection.files, (mobiedit.ModelFile(str(self.path), inspection.model_bytes),))
