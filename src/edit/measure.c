@@ -24,15 +24,6 @@ mobiedit_status me_calibration_begin(const me_model *model, int layer, me_calibr
 
 /* ---- the model's own text ---------------------------------------------------------------------------- */
 
-static mobiedit_status measure_texts(me_session *session, const me_calibration *c, int layer, me_key_set *out,
-                                     mobiedit_error *err) {
-    me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
-    if (!texts.items) return me_fail_memory(err, "the texts");
-    const mobiedit_status status = me_session_keys(session, layer, &texts, out, err);
-    me_free(texts.items);
-    return status;
-}
-
 mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration *c, mobiedit_error *err) {
     me_calibration_keys *at_answer = &c->keys[1];
     c->keys[0].layer = c->layer;
@@ -42,7 +33,7 @@ mobiedit_status me_calibration_measure_keys(me_session *session, me_calibration 
         me_calibration_keys *k = &c->keys[p];
         me_key_set found = {0};
         if (!k->text) {
-            ME_TRY(measure_texts(session, c, k->layer, &found, err));
+            ME_TRY(me_session_read_generated(session, c, k->layer, &found, err));
             k->text = found.keys;
             k->n_text = found.n;
         }

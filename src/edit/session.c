@@ -150,6 +150,15 @@ mobiedit_status me_session_background(me_session *s, int layer, me_key_set *out,
     return MOBIEDIT_OK;
 }
 
+mobiedit_status me_session_read_generated(me_session *s, const me_calibration *c, int layer, me_key_set *out,
+                                          mobiedit_error *err) {
+    const me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
+    const mobiedit_status status =
+        texts.items ? me_session_keys(s, layer, &texts, out, err) : me_fail_memory(err, "the texts");
+    me_free(texts.items);
+    return status;
+}
+
 mobiedit_status me_session_generated(me_session *s, int layer, me_key_set *out, mobiedit_error *err) {
     const me_calibration *c = s->calibration;
     me_key_set *set = &s->generated[layer];
@@ -160,13 +169,7 @@ mobiedit_status me_session_generated(me_session *s, int layer, me_key_set *out, 
         *out = (me_key_set){.keys = known->text, .n = known->n_text};
         return MOBIEDIT_OK;
     }
-    if (!set->keys) {
-        const me_sequences texts = {.items = me_calibration_text_sequences(c), .n = c->n_texts};
-        const mobiedit_status status =
-            texts.items ? me_session_keys(s, layer, &texts, set, err) : me_fail_memory(err, "the texts");
-        me_free(texts.items);
-        ME_TRY(status);
-    }
+    if (!set->keys) ME_TRY(me_session_read_generated(s, c, layer, set, err));
     *out = *set;
     return MOBIEDIT_OK;
 }

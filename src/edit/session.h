@@ -48,7 +48,11 @@ mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, cons
 mobiedit_status me_session_read_background(me_session *session, int layer, me_key_set *out,
                                            mobiedit_error *err);
 
-/* The same; the session's own or its calibration's, valid as long as both are open. */
+/* Every token of the calibration's texts, likewise. */
+mobiedit_status me_session_read_generated(me_session *session, const struct me_calibration *calibration,
+                                          int layer, me_key_set *out, mobiedit_error *err);
+
+/* Of plain text; the session's own or its calibration's, valid as long as both are open. */
 mobiedit_status me_session_background(me_session *session, int layer, me_key_set *out, mobiedit_error *err);
 
 /* Every token of what the calibrated model wrote itself; also the
