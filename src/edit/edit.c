@@ -59,7 +59,8 @@ int me_default_layer(const me_model *model) {
 }
 
 bool me_edits_at_answer(const mobiedit_edit_options *options, int n) {
-    if (!options) return n <= MOBIEDIT_MOST_AT_ANSWER;
+    static const mobiedit_edit_options defaults = {0};
+    if (!options) options = &defaults;
     if (options->place && strcmp(options->place, "auto") != 0) return strcmp(options->place, "answer") == 0;
     const me_solver *solver = me_solver_of(options); /* NULL: there is none of that name */
     return n <= MOBIEDIT_MOST_AT_ANSWER && !options->fix_layer && solver && solver->rewords;

@@ -41,7 +41,7 @@ typedef struct {
     int *unit_of;  /* [n] */
 } me_joint;
 
-/* Solves n >= 1 edits. Free with me_joint_free. Memory: the keys of at most ME_KEY_MAX_JOINT
+/* Solves n >= 1 edits. Free with me_joint_free. Memory: the keys of at most ME_KEY_MAX
  * samples, twice (72 MiB where d_model is 576), and d_model^2 doubles. E_UNSUPPORTED where a
  * layer has more units than fit that. */
 mobiedit_status me_joint_solve(me_session *session, const me_joint_edit *edits, int n, me_joint *out,

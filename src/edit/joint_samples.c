@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Most samples of each kind; what ME_KEY_MAX_JOINT leaves is for the subjects. */
+/* Most samples of each kind; what ME_KEY_MAX leaves is for the subjects. */
 enum {
     MAX_BACKGROUND = 1000,
     MAX_GENERATED = 5000,
@@ -471,7 +471,7 @@ static void add_own_key(me_joint_samples *samples, int first) {
 }
 
 static mobiedit_status add_units(me_joint_samples *samples, mobiedit_error *err) {
-    const int most = (ME_KEY_MAX_JOINT - samples->n_samples) / samples->n_units - 1;
+    const int most = (ME_KEY_MAX - samples->n_samples) / samples->n_units - 1;
     if (most < 1)
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%d edits at layer %d are too many to be solved together",
                        samples->n_units, samples->layer);

@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Samples of one edit, and of many solved together. */
-enum { ME_KEY_MAX = 16384, ME_KEY_MAX_JOINT = 16384 };
+/* Samples of one edit, or of many solved together. */
+enum { ME_KEY_MAX = 16384 };
 
 /* Ridge of the key solve, and what answers to other text cost where the subject's keys have a weight of 1,
  * and that in the prompt itself OWN_WEIGHT more: to plain text. */
