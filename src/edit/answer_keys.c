@@ -1,8 +1,8 @@
 /* Collects keys that an edit at the answer must not fire at. */
 #include "edit/answer_keys.h"
 
-#include "base/logits.h"
 #include "base/memory.h"
+#include "edit/generate.h"
 #include "edit/key.h"
 #include "edit/texts.h"
 
@@ -42,47 +42,8 @@ static mobiedit_status append_keys(me_session *s, int layer, const me_sequences 
 
 /* ---- what the model answers by itself ---------------------------------------------------------------- */
 
-/* Tokens of an answer; sequences whose logits are held at once. */
-enum { ANSWER_TOKENS = 6, LOGIT_ROWS = 16 };
-
-static mobiedit_status add_likeliest(me_sequence *item, const float *logits, int n_vocab,
-                                     mobiedit_error *err) {
-    me_tokens tokens = {.ids = (me_token *)item->tokens, .n = item->n_tokens};
-    ME_TRY(me_tokens_add(&tokens, me_argmax(logits, n_vocab), err));
-    item->tokens = tokens.ids;
-    item->n_tokens = tokens.n;
-    return MOBIEDIT_OK;
-}
-
-/* Adds the likeliest token to each sequence. hidden [n][d] and logits [LOGIT_ROWS][n_vocab] are scratch. */
-static mobiedit_status say_more(me_engine *engine, me_sequences *prompts, float *hidden, float *logits,
-                                mobiedit_error *err) {
-    const size_t d = (size_t)engine->model->d_model, n_vocab = (size_t)engine->model->n_vocab;
-    for (int i = 0; i < prompts->n; i++) {
-        prompts->items[i].read_pos = prompts->items[i].n_tokens - 1;
-        prompts->items[i].n_read = 1;
-    }
-    ME_TRY(engine->ops->forward(engine, prompts->items, prompts->n, hidden, err));
-    for (int first = 0; first < prompts->n; first += LOGIT_ROWS) {
-        const int n = prompts->n - first < LOGIT_ROWS ? prompts->n - first : LOGIT_ROWS;
-        ME_TRY(engine->ops->logits(engine, hidden + (size_t)first * d, n, logits, err));
-        for (int i = 0; i < n; i++)
-            ME_TRY(
-                add_likeliest(&prompts->items[first + i], logits + (size_t)i * n_vocab, (int)n_vocab, err));
-    }
-    return MOBIEDIT_OK;
-}
-
-static mobiedit_status say_answers(me_engine *engine, me_sequences *prompts, mobiedit_error *err) {
-    float *hidden = me_calloc((size_t)prompts->n * (size_t)engine->model->d_model, sizeof *hidden);
-    float *logits = me_calloc(LOGIT_ROWS * (size_t)engine->model->n_vocab, sizeof *logits);
-    mobiedit_status status = hidden && logits ? MOBIEDIT_OK : me_fail_memory(err, "answers");
-    for (int t = 0; t < ANSWER_TOKENS && status == MOBIEDIT_OK; t++)
-        status = say_more(engine, prompts, hidden, logits, err);
-    me_free(hidden);
-    me_free(logits);
-    return status;
-}
+/* Tokens of an answer. */
+enum { ANSWER_TOKENS = 6 };
 
 static mobiedit_status add_tokens(me_sequence *item, const me_token *tokens, mobiedit_error *err) {
     me_tokens all = {.ids = (me_token *)item->tokens, .n = item->n_tokens};
@@ -94,21 +55,13 @@ static mobiedit_status add_tokens(me_sequence *item, const me_token *tokens, mob
     return MOBIEDIT_OK;
 }
 
-/* answers [n][ANSWER_TOKENS] is scratch. */
-static mobiedit_status say_or_recall(me_session *s, me_sequences *prompts, me_token *answers,
+/* answers [n][ANSWER_TOKENS] */
+static mobiedit_status say_or_recall(me_session *s, const me_sequences *prompts, me_token *answers,
                                      mobiedit_error *err) {
     const size_t size = (size_t)prompts->n * ANSWER_TOKENS * sizeof *answers;
     const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, 0, prompts->items, prompts->n);
-    if (me_memo_recall(&s->memo, hash, answers, size)) {
-        for (int i = 0; i < prompts->n; i++)
-            ME_TRY(add_tokens(&prompts->items[i], answers + (size_t)i * ANSWER_TOKENS, err));
-        return MOBIEDIT_OK;
-    }
-    ME_TRY(say_answers(s->engine, prompts, err));
-    for (int i = 0; i < prompts->n; i++)
-        memcpy(answers + (size_t)i * ANSWER_TOKENS,
-               prompts->items[i].tokens + prompts->items[i].n_tokens - ANSWER_TOKENS,
-               ANSWER_TOKENS * sizeof *answers);
+    if (me_memo_recall(&s->memo, hash, answers, size)) return MOBIEDIT_OK;
+    ME_TRY(me_generate(s->engine, prompts, ANSWER_TOKENS, answers, err));
     me_memo_keep(&s->memo, hash, answers, size);
     return MOBIEDIT_OK;
 }
@@ -118,9 +71,10 @@ static mobiedit_status let_answer(me_session *s, me_sequences *prompts, mobiedit
     if (prompts->n == 0) return MOBIEDIT_OK;
     me_token *answers = me_calloc((size_t)prompts->n * ANSWER_TOKENS, sizeof *answers);
     if (!answers) return me_fail_memory(err, "answers");
-    const mobiedit_status status = say_or_recall(s, prompts, answers, err);
-    for (int i = 0; i < prompts->n; i++) {
+    mobiedit_status status = say_or_recall(s, prompts, answers, err);
+    for (int i = 0; i < prompts->n && status == MOBIEDIT_OK; i++) {
         me_sequence *item = &prompts->items[i];
+        status = add_tokens(item, answers + (size_t)i * ANSWER_TOKENS, err);
         item->read_pos = item->edit_pos;
         item->n_read = item->n_tokens - item->edit_pos;
     }

@@ -98,6 +98,11 @@ struct me_engine_ops {
     mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n, float *hidden,
                                mobiedit_error *err);
 
+    /* What the model says behind each sequence, the likeliest token each time: tokens [n][n_tokens]. Positions that
+     * the sequences read are not used. NULL: the engine has no shorter way than `forward` and `logits`. */
+    mobiedit_status (*generate)(me_engine *engine, const me_sequence *sequences, int n, int n_tokens,
+                                int32_t *tokens, mobiedit_error *err);
+
     /* Final norm and unembedding: hidden [n][d] -> logits [n][n_vocab]. */
     mobiedit_status (*logits)(me_engine *engine, const float *hidden, int n, float *logits,
                               mobiedit_error *err);

@@ -787,6 +787,8 @@ static void bad_requests_are_refused(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(ops->forward(b.engine, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->keys(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
+        if (ops->generate && bad[i].n_tokens < 4)
+            assert_int_equal(ops->generate(b.engine, &bad[i], 1, 1, tokens, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->activations(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->prefix(b.engine, 0, &bad[i], 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
     }

@@ -49,7 +49,7 @@ static key_range range_of(const me_native *engine, const me_span *span, int inde
                           int position) {
     const me_model *model = engine->base.model;
     size_t head_dim = (size_t)model->head_dim, head = (size_t)head_kv * head_dim;
-    size_t block = (size_t)model->n_head_kv * (size_t)span->n_past * head_dim; /* K or V of a layer */
+    size_t block = me_past_width(model, span->past_room) / 2; /* K or V of a layer */
     int window = model->layers[index].window;
     key_range seen = {.first = window > 0 && position >= window ? position - window + 1 : 0,
                       .position = position,
@@ -61,7 +61,7 @@ static key_range range_of(const me_native *engine, const me_span *span, int inde
     seen.v = (head_rows){v, stride, span->n_past, v + own, stride};
     if (span->past) {
         seen.k.past =
-            span->past + 2 * block * (size_t)(index - span->past_layer) + head * (size_t)span->n_past;
+            span->past + 2 * block * (size_t)(index - span->past_layer) + head * (size_t)span->past_room;
         seen.v.past = seen.k.past + block;
         seen.k.past_stride = seen.v.past_stride = head_dim;
     }

@@ -41,6 +41,22 @@ const float *me_batch_v(const me_native *engine, int column) {
     return me_batch_k(engine, column) + me_kv_width(engine->base.model);
 }
 
+size_t me_past_width(const me_model *model, int room) {
+    return 2 * me_kv_width(model) * (size_t)room;
+}
+
+void me_batch_keep(const me_native *engine, int column, float *past, int room, int position) {
+    const me_model *model = engine->base.model;
+    const size_t head_dim = (size_t)model->head_dim, size = head_dim * sizeof *past;
+    const float *k = me_batch_k(engine, column), *v = me_batch_v(engine, column);
+    float *to_k = past + (size_t)position * head_dim, *to_v = to_k + me_past_width(model, room) / 2;
+    for (int head = 0; head < model->n_head_kv; head++) {
+        const size_t to = (size_t)head * (size_t)room * head_dim, from = (size_t)head * head_dim;
+        memcpy(to_k + to, k + from, size);
+        memcpy(to_v + to, v + from, size);
+    }
+}
+
 void me_batch_plan(me_native *engine) {
     const me_model *model = engine->base.model;
     size_t d = (size_t)model->d_model, d_ff = (size_t)model->d_ff;
@@ -188,18 +204,21 @@ typedef struct {
     int shared;
 } embed_job;
 
+void me_batch_embed_row(const me_native *engine, int row, int32_t token) {
+    const me_model *model = engine->base.model;
+    float *x = engine->batch.x + (size_t)row * (size_t)model->d_model;
+    me_tensor_row(&model->tok_embd, token, x);
+    for (int i = 0; i < model->d_model; i++)
+        x[i] *= model->embedding_scale;
+}
+
 static void embed_rows(void *context, int first, int last, int thread) {
     const embed_job *job = context;
-    const me_model *model = job->engine->base.model;
     const me_batch *batch = &job->engine->batch;
     (void)thread;
     for (int row = first; row < last; row++) {
-        float *x = batch->x + (size_t)row * (size_t)model->d_model;
         int span = batch->span_of[row], sequence = job->shared && span > 0 ? span - 1 : span;
-        int32_t token = job->sequences[sequence].tokens[batch->position[row]];
-        me_tensor_row(&model->tok_embd, token, x);
-        for (int i = 0; i < model->d_model; i++)
-            x[i] *= model->embedding_scale;
+        me_batch_embed_row(job->engine, row, job->sequences[sequence].tokens[batch->position[row]]);
     }
 }
 

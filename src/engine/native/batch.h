@@ -17,12 +17,14 @@
 
 /* Neighbouring columns of one sequence, at positions n_past, n_past + 1, ... */
 typedef struct {
-    int first;         /* its first column in the batch */
-    int n;             /* its columns */
-    int n_past;        /* positions before them, whose K and V are in `past` */
-    const float *past; /* [layer - past_layer][K, V][n_head_kv][n_past][head_dim]; shared, not copied. NULL:
-                          they are the columns of the batch's first span */
-    int past_layer;    /* the first layer that `past` has */
+    int first;  /* its first column in the batch */
+    int n;      /* its columns */
+    int n_past; /* positions before them, whose K and V are in `past` */
+    const float
+        *past; /* [layer - past_layer][K, V][n_head_kv][past_room][head_dim], the first n_past of past_room
+                          filled; shared, not copied. NULL: they are the columns of the batch's first span */
+    int past_room;
+    int past_layer; /* the first layer that `past` has */
     int edit_pos;
     int read_pos;
     int n_read;
@@ -106,6 +108,9 @@ int me_common_prefix(const me_sequence *sequences, int n);
 mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, int shared,
                                mobiedit_error *err);
 
+/* x of a row = the token's embedding. */
+void me_batch_embed_row(const me_native *engine, int row, int32_t token);
+
 /* Keeps the rows at read positions only, in order. */
 void me_batch_narrow(me_native *engine);
 
@@ -116,6 +121,12 @@ size_t me_kv_width(const me_model *model);
 /* K and V of a column, [n_head_kv][head_dim], in `wide` behind its q. */
 const float *me_batch_k(const me_native *engine, int column);
 const float *me_batch_v(const me_native *engine, int column);
+
+/* Copies a column's K and V to `position` of past [K, V][n_head_kv][room][head_dim], those of one layer. */
+void me_batch_keep(const me_native *engine, int column, float *past, int room, int position);
+
+/* Floats of K and V of one layer at `room` positions. */
+size_t me_past_width(const me_model *model, int room);
 
 /* Tasks a thread gets of one loop: enough that threads finish together, few enough to be cheap. */
 enum { ME_TASKS_PER_THREAD = 6 };

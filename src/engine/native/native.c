@@ -245,6 +245,7 @@ static const struct me_engine_ops native_ops = {
     .activations = native_activations,
     .activations_at = native_activations_at,
     .forward = native_forward,
+    .generate = me_native_generate,
     .logits = native_logits,
 };
 

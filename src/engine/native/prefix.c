@@ -43,11 +43,6 @@ void me_native_prefix_free(me_engine *engine, me_prefix *base) {
     me_free(prefix);
 }
 
-/* Floats of K, or of V, of one layer at the positions before the edit. */
-static size_t past_block(const me_model *model, const kept_sequence *kept) {
-    return (size_t)model->n_head_kv * (size_t)kept->edit_pos * (size_t)model->head_dim;
-}
-
 /* Copies the sequences' positions. Returns how many rows `values` needs. */
 static size_t copy_edits(native_prefix *prefix, const me_sequence *sequences) {
     int *more_pos = prefix->more_pos;
@@ -85,7 +80,7 @@ static bool allocate_sequences(const me_model *model, native_prefix *prefix, con
         kept->read_pos = sequences[i].read_pos;
         kept->n_columns = me_sequence_columns(&sequences[i]) - kept->edit_pos;
         kept->first_state = base->suffix_tokens;
-        kept->past = me_calloc(2 * later * past_block(model, kept), sizeof *kept->past);
+        kept->past = me_calloc(later * me_past_width(model, kept->edit_pos), sizeof *kept->past);
         if (!kept->past) return false;
         base->suffix_tokens += (size_t)kept->n_columns;
     }
@@ -120,19 +115,12 @@ static size_t edit_row(const me_span *span) {
 }
 
 static void keep_past(const me_native *engine, native_prefix *prefix, int index, int first) {
-    size_t head_dim = (size_t)engine->base.model->head_dim;
+    const size_t later = (size_t)(index - prefix->base.layer - 1);
     for (int i = 0; i < engine->batch.n_spans; i++) {
-        kept_sequence *kept = &prefix->sequences[first + i];
-        size_t n = (size_t)kept->edit_pos, block = past_block(engine->base.model, kept);
-        float *k = kept->past + 2 * block * (size_t)(index - prefix->base.layer - 1), *v = k + block;
-        for (size_t position = 0; position < n; position++) {
-            int column = engine->batch.spans[i].first + (int)position;
-            for (size_t head = 0; head < (size_t)engine->base.model->n_head_kv; head++) {
-                size_t to = (head * n + position) * head_dim;
-                memcpy(k + to, me_batch_k(engine, column) + head * head_dim, head_dim * sizeof *k);
-                memcpy(v + to, me_batch_v(engine, column) + head * head_dim, head_dim * sizeof *v);
-            }
-        }
+        const kept_sequence *kept = &prefix->sequences[first + i];
+        float *past = kept->past + later * me_past_width(engine->base.model, kept->edit_pos);
+        for (int position = 0; position < kept->edit_pos; position++)
+            me_batch_keep(engine, engine->batch.spans[i].first + position, past, kept->edit_pos, position);
     }
 }
 
@@ -337,6 +325,7 @@ static mobiedit_status begin_suffix(suffix_job *job, int n_items, mobiedit_error
                      (me_span){.n = kept->n_columns,
                                .n_past = kept->edit_pos,
                                .past = kept->past,
+                               .past_room = kept->edit_pos,
                                .past_layer = job->prefix->base.layer + 1,
                                .edit_pos = kept->edit_pos,
                                .read_pos = kept->read_pos,

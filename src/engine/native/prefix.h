@@ -1,4 +1,4 @@
-/* The engine's operations on prefixes, see engine.h. */
+/* The engine's operations on prefixes, and those that go on with a sequence, see engine.h. */
 #ifndef ME_NATIVE_PREFIX_H
 #define ME_NATIVE_PREFIX_H
 
@@ -12,5 +12,7 @@ mobiedit_status me_native_suffix(me_engine *base, const me_prefix *prefix, const
 mobiedit_status me_native_responses(me_engine *engine, const me_prefix *prefix, const float *base,
                                     const float *deltas, int n_deltas, const int *which, int n_which,
                                     float *responses, mobiedit_error *err);
+mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences, int n, int n_tokens,
+                                   int32_t *tokens, mobiedit_error *err);
 
 #endif

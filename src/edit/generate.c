@@ -1,0 +1,77 @@
+/* Goes on with sequences by an engine: its own way, or a whole pass for each token. */
+#include "edit/generate.h"
+
+#include "base/logits.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+/* Sequences whose logits are held at once. */
+enum { LOGIT_ROWS = 16 };
+
+/* Copies that grow. */
+typedef struct {
+    me_engine *engine;
+    me_sequence *items; /* [n] */
+    me_token **texts;   /* [n]: their tokens, with room for all of them */
+    int n, n_tokens;
+    float *hidden; /* [n][d_model] */
+    float *logits; /* [LOGIT_ROWS][n_vocab] */
+    me_token *tokens;
+} growth;
+
+static void growth_free(growth *g) {
+    for (int i = 0; g->texts && i < g->n; i++)
+        me_free(g->texts[i]);
+    me_free(g->texts);
+    me_free(g->items);
+    me_free(g->hidden);
+    me_free(g->logits);
+}
+
+static bool growth_begin(growth *g, const me_sequences *from) {
+    const me_model *model = g->engine->model;
+    g->items = me_calloc((size_t)g->n, sizeof *g->items);
+    g->texts = me_calloc((size_t)g->n, sizeof *g->texts);
+    g->hidden = me_calloc((size_t)g->n, (size_t)model->d_model * sizeof *g->hidden);
+    g->logits = me_calloc(LOGIT_ROWS, (size_t)model->n_vocab * sizeof *g->logits);
+    if (!g->items || !g->texts || !g->hidden || !g->logits) return false;
+    for (int i = 0; i < g->n; i++) {
+        const me_sequence *one = &from->items[i];
+        g->texts[i] = me_calloc((size_t)one->n_tokens + (size_t)g->n_tokens, sizeof(me_token));
+        if (!g->texts[i]) return false;
+        memcpy(g->texts[i], one->tokens, (size_t)one->n_tokens * sizeof(me_token));
+        g->items[i] = (me_sequence){
+            .tokens = g->texts[i], .n_tokens = one->n_tokens, .read_pos = one->n_tokens - 1, .n_read = 1};
+    }
+    return true;
+}
+
+/* The k-th token of each. */
+static mobiedit_status grow(growth *g, int k, mobiedit_error *err) {
+    const size_t d = (size_t)g->engine->model->d_model, n_vocab = (size_t)g->engine->model->n_vocab;
+    ME_TRY(g->engine->ops->forward(g->engine, g->items, g->n, g->hidden, err));
+    for (int i = 0; i < g->n; i++) {
+        const int row = i % LOGIT_ROWS, left = g->n - i < LOGIT_ROWS ? g->n - i : LOGIT_ROWS;
+        if (row == 0)
+            ME_TRY(g->engine->ops->logits(g->engine, g->hidden + (size_t)i * d, left, g->logits, err));
+        const me_token token = me_argmax(g->logits + (size_t)row * n_vocab, (int)n_vocab);
+        g->tokens[(size_t)i * (size_t)g->n_tokens + (size_t)k] = token;
+        g->texts[i][g->items[i].n_tokens++] = token;
+        g->items[i].read_pos++;
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_generate(me_engine *engine, const me_sequences *sequences, int n_tokens, me_token *tokens,
+                            mobiedit_error *err) {
+    if (engine->ops->generate)
+        return engine->ops->generate(engine, sequences->items, sequences->n, n_tokens, tokens, err);
+    growth g = {.engine = engine, .n = sequences->n, .n_tokens = n_tokens, .tokens = tokens};
+    mobiedit_status status =
+        growth_begin(&g, sequences) ? MOBIEDIT_OK : me_fail_memory(err, "what the model says");
+    for (int k = 0; k < n_tokens && status == MOBIEDIT_OK; k++)
+        status = grow(&g, k, err);
+    growth_free(&g);
+    return status;
+}

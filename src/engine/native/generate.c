@@ -1,0 +1,147 @@
+/* What the model says behind sequences: one pass over them that keeps K and V, and one column a token then. */
+#include "base/logits.h"
+#include "base/memory.h"
+#include "engine/native/layer.h"
+#include "engine/native/prefix.h"
+
+#include <string.h>
+
+/* Sequences whose logits are held at once. */
+enum { LOGIT_ROWS = 16 };
+
+/* Some of the sequences, which run together. */
+typedef struct {
+    me_native *engine;
+    const me_sequence *sequences; /* each is read at its last token */
+    int n, n_tokens;
+    int shared;      /* tokens that all begin with: a span of their own */
+    float **past;    /* [n][n_layer][K, V][n_head_kv][room][head_dim] */
+    int32_t *tokens; /* [n][n_tokens] */
+    float *logits;   /* [LOGIT_ROWS][n_vocab] */
+} talk;
+
+/* Positions that a sequence's past has room for. */
+static int room_of(const talk *t, int i) {
+    return t->sequences[i].n_tokens + t->n_tokens;
+}
+
+static float *past_of(const talk *t, int i, int layer) {
+    return t->past[i] + (size_t)layer * me_past_width(t->engine->base.model, room_of(t, i));
+}
+
+/* K and V of a layer, of each sequence's positions from `first` on; spans are theirs, behind the shared one. */
+static void keep(const talk *t, int layer) {
+    const me_batch *batch = &t->engine->batch;
+    const int first_span = batch->n_spans - t->n;
+    for (int i = 0; i < t->n; i++) {
+        const me_span *own = &batch->spans[first_span + i];
+        float *past = past_of(t, i, layer);
+        for (int p = 0; first_span && p < t->shared; p++)
+            me_batch_keep(t->engine, batch->spans[0].first + p, past, room_of(t, i), p);
+        for (int c = 0; c < own->n; c++)
+            me_batch_keep(t->engine, own->first + c, past, room_of(t, i), own->n_past + c);
+    }
+}
+
+static void run_layers(const talk *t) {
+    const int n_layer = t->engine->base.model->n_layer;
+    for (int i = 0; i < n_layer; i++) {
+        me_layer_attention(t->engine, i, i == n_layer - 1, NULL);
+        keep(t, i);
+        me_layer_mlp(t->engine, i);
+    }
+}
+
+/* The k-th token of each sequence, by the batch's rows. hidden [n][d_model] is scratch. */
+static mobiedit_status choose(const talk *t, int k, float *hidden, mobiedit_error *err) {
+    const me_engine *base = &t->engine->base;
+    const size_t d = (size_t)base->model->d_model, n_vocab = (size_t)base->model->n_vocab;
+    memcpy(hidden, t->engine->batch.x, (size_t)t->n * d * sizeof *hidden);
+    for (int first = 0; first < t->n; first += LOGIT_ROWS) {
+        const int n = t->n - first < LOGIT_ROWS ? t->n - first : LOGIT_ROWS;
+        ME_TRY(base->ops->logits(&t->engine->base, hidden + (size_t)first * d, n, t->logits, err));
+        for (int i = 0; i < n; i++)
+            t->tokens[(size_t)(first + i) * (size_t)t->n_tokens + (size_t)k] =
+                me_argmax(t->logits + (size_t)i * n_vocab, (int)n_vocab);
+    }
+    return MOBIEDIT_OK;
+}
+
+/* A batch of the (k - 1)-th tokens. */
+static mobiedit_status begin_next(const talk *t, int k, mobiedit_error *err) {
+    int longest = 0;
+    for (int i = 0; i < t->n; i++)
+        if (room_of(t, i) > longest) longest = room_of(t, i);
+    ME_TRY(me_batch_begin(t->engine, t->n, longest, err));
+    for (int i = 0; i < t->n; i++) {
+        const int position = t->sequences[i].n_tokens + k - 1;
+        me_batch_add(&t->engine->batch, (me_span){.n = 1,
+                                                  .n_past = position,
+                                                  .past = t->past[i],
+                                                  .past_room = room_of(t, i),
+                                                  .read_pos = position,
+                                                  .n_read = 1,
+                                                  .base = -1});
+        me_batch_embed_row(t->engine, i, t->tokens[(size_t)i * (size_t)t->n_tokens + (size_t)k - 1]);
+    }
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status run(talk *t, float *hidden, mobiedit_error *err) {
+    t->shared = me_common_prefix(t->sequences, t->n);
+    ME_TRY(me_batch_embed(t->engine, t->sequences, t->n, t->shared, err));
+    for (int k = 0; k < t->n_tokens; k++) {
+        if (k) ME_TRY(begin_next(t, k, err));
+        run_layers(t);
+        ME_TRY(choose(t, k, hidden, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+/* Makes room for the sequences' pasts, runs them, and gives the room back. */
+static mobiedit_status run_some(talk *t, mobiedit_error *err) {
+    const me_model *model = t->engine->base.model;
+    float *hidden = me_calloc((size_t)t->n, (size_t)model->d_model * sizeof *hidden);
+    t->past = me_calloc((size_t)t->n, sizeof *t->past);
+    bool ok = hidden && t->past;
+    for (int i = 0; ok && i < t->n; i++) {
+        t->past[i] = me_calloc((size_t)model->n_layer, me_past_width(model, room_of(t, i)) * sizeof(float));
+        ok = t->past[i] != NULL;
+    }
+    const mobiedit_status status = ok ? run(t, hidden, err) : me_fail_memory(err, "keys and values");
+    for (int i = 0; t->past && i < t->n; i++)
+        me_free(t->past[i]);
+    me_free(t->past);
+    me_free(hidden);
+    return status;
+}
+
+static mobiedit_status run_all(talk *t, const me_sequence *sequences, int n, int32_t *tokens,
+                               mobiedit_error *err) {
+    for (int first = 0; first < n; first += t->n) {
+        ME_TRY(me_batch_take(t->engine, me_sequence_columns_at, sequences, first, n, &t->n, err));
+        t->sequences = sequences + first;
+        t->tokens = tokens + (size_t)first * (size_t)t->n_tokens;
+        ME_TRY(run_some(t, err));
+    }
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences, int n, int n_tokens,
+                                   int32_t *tokens, mobiedit_error *err) {
+    me_sequence *last = me_calloc((size_t)n, sizeof *last);
+    talk t = {.engine = (me_native *)base,
+              .n_tokens = n_tokens,
+              .logits = me_calloc(LOGIT_ROWS * (size_t)base->model->n_vocab, sizeof *t.logits)};
+    mobiedit_status status = last && t.logits ? MOBIEDIT_OK : me_fail_memory(err, "what the model says");
+    for (int i = 0; status == MOBIEDIT_OK && i < n; i++)
+        last[i] = (me_sequence){.tokens = sequences[i].tokens,
+                                .n_tokens = sequences[i].n_tokens,
+                                .read_pos = sequences[i].n_tokens - 1,
+                                .n_read = 1};
+    if (status == MOBIEDIT_OK) status = me_check_sequences(base->model, 0, last, n, err);
+    if (status == MOBIEDIT_OK) status = run_all(&t, last, n, tokens, err);
+    me_free(t.logits);
+    me_free(last);
+    return status;
+}

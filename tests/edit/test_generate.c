@@ -1,0 +1,129 @@
+/* What the model goes on with is the likeliest, by an engine's own way and by whole passes. */
+#define _GNU_SOURCE
+#include "edit/generate.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "scratch.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Sequences of 8 to 17 tokens; what the likeliest logit may be ahead of the one that was taken, in units of their root
+ * mean square: the order of sums. */
+enum { N = 20, SHORTEST = 8, LENGTHS = 10, SHARED = 6, SAID = 5, LENGTH = SHORTEST + LENGTHS + SAID };
+static const double EXACT = 1e-4;
+/* For some of the sequences at a time. */
+enum { LITTLE_BYTES = 600000 };
+
+typedef struct {
+    me_model *model;
+    me_pool *pool;
+    me_engine *engine;
+} bench;
+
+static void check(mobiedit_status status, const mobiedit_error *err) {
+    if (status != MOBIEDIT_OK) fail_msg("%s", err->message);
+}
+
+static bench open_bench(const char *arch, size_t memory_bytes) {
+    bench b = {0};
+    mobiedit_error err = {0};
+    const char *path = scratch_path("model.gguf");
+    const me_native_options options = {.memory_bytes = memory_bytes};
+    assert_true(tiny_model_write(path, arch, &(tiny_model_options){.type = GGML_TYPE_F32, .n_layer = 3}));
+    check(me_model_open(path, &b.model, &err), &err);
+    check(me_pool_open(2, &b.pool, &err), &err);
+    check(me_native_open(b.model, b.pool, &options, &b.engine, &err), &err);
+    return b;
+}
+
+static void close_bench(bench *b) {
+    b->engine->ops->close(b->engine);
+    me_pool_close(b->pool);
+    me_model_close(b->model);
+}
+
+/* Half of them begin alike. */
+static void random_texts(const me_model *model, me_token texts[N][LENGTH], me_sequence *sequences) {
+    me_random random;
+    me_random_seed(&random, 3);
+    for (int i = 0; i < N; i++) {
+        for (int t = 0; t < LENGTH; t++)
+            texts[i][t] = (me_token)(me_random_uniform(&random) * model->n_vocab);
+        if (i < N / 2) memcpy(texts[i], texts[0], SHARED * sizeof texts[i][0]);
+        sequences[i] =
+            (me_sequence){.tokens = texts[i], .n_tokens = SHORTEST + i % LENGTHS, .read_pos = 2, .n_read = 1};
+    }
+}
+
+/* Each token is as likely as any other behind those before it, by a whole pass over them. */
+static void check_greedy(const bench *b, const me_sequence *sequence, const me_token *said) {
+    mobiedit_error err = {0};
+    const size_t d = (size_t)b->model->d_model, n_vocab = (size_t)b->model->n_vocab;
+    me_token tokens[LENGTH];
+    float *hidden = me_calloc(SAID * d, sizeof *hidden), *logits = me_calloc(SAID * n_vocab, sizeof *logits);
+    assert_true(hidden && logits);
+    memcpy(tokens, sequence->tokens, (size_t)sequence->n_tokens * sizeof *tokens);
+    memcpy(tokens + sequence->n_tokens, said, SAID * sizeof *tokens);
+    const me_sequence whole = {.tokens = tokens,
+                               .n_tokens = sequence->n_tokens + SAID,
+                               .read_pos = sequence->n_tokens - 1,
+                               .n_read = SAID};
+    check(b->engine->ops->forward(b->engine, &whole, 1, hidden, &err), &err);
+    check(b->engine->ops->logits(b->engine, hidden, SAID, logits, &err), &err);
+    for (int i = 0; i < SAID; i++) {
+        const float *row = logits + (size_t)i * n_vocab;
+        double top = (double)row[0], squares = 0;
+        for (size_t j = 0; j < n_vocab; j++) {
+            if ((double)row[j] > top) top = (double)row[j];
+            squares += (double)row[j] * (double)row[j];
+        }
+        assert_in_range(said[i], 0, b->model->n_vocab - 1);
+        const double ahead = (top - (double)row[said[i]]) / sqrt(squares / (double)n_vocab);
+        if (!(ahead <= EXACT)) fail_msg("token %d: another is ahead by %g rms", i, ahead);
+    }
+    me_free(hidden);
+    me_free(logits);
+}
+
+static void check_all(const bench *b) {
+    mobiedit_error err = {0};
+    me_token texts[N][LENGTH], said[N][SAID];
+    me_sequence sequences[N];
+    random_texts(b->model, texts, sequences);
+    for (int n = N / 2; n <= N; n += N / 2) {
+        const me_sequences some = {.items = sequences, .n = n};
+        check(me_generate(b->engine, &some, SAID, said[0], &err), &err);
+        for (int i = 0; i < n; i++)
+            check_greedy(b, &sequences[i], said[i]);
+    }
+}
+
+static void generated_tokens_are_the_likeliest(void **state) {
+    (void)state;
+    static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "smollm3"};
+    for (size_t i = 0; i < 2 * sizeof archs / sizeof *archs; i++) {
+        bench b = open_bench(archs[i / 2], i % 2 ? LITTLE_BYTES : 0);
+        const struct me_engine_ops *own = b.engine->ops;
+        struct me_engine_ops plain = *own;
+        assert_non_null(own->generate);
+        check_all(&b);
+        plain.generate = NULL;
+        b.engine->ops = &plain;
+        check_all(&b);
+        b.engine->ops = own;
+        close_bench(&b);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(generated_tokens_are_the_likeliest, scratch_open, scratch_close)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
