@@ -659,7 +659,8 @@ typedef struct {
     int tensors;      /* matrices that differ from the model's */
     const char *type; /* of the widest of them */
     double error;     /* the greatest relative error of the edit's values in a matrix, on the inputs that the
-                         facts' subjects and ordinary text give it */
+                         facts' subjects and ordinary text give it; experts' down projections, which are kept
+                         in float, left out */
     size_t facts;     /* that were asked for */
     size_t held;      /* of these, said by the model with the adapter */
     size_t kept;      /* of these, said by the merged model */

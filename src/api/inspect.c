@@ -25,6 +25,8 @@ static const char *mlp_of(const me_model *model, int layer) {
         return "dense, gate and up in one tensor";
     case ME_SITE_SHARED:
         return gated ? "the shared expert" : "the shared expert, without a gate";
+    case ME_SITE_EXPERTS:
+        return gated ? "a neuron in every expert" : "neurons in every expert, without a gate";
     case ME_SITE_NONE:
         break;
     }

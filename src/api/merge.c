@@ -164,6 +164,9 @@ static mobiedit_status fold_part(const merge_job *job, const me_adapter_part *ed
     me_session *session;
     float *columns = NULL;
     me_key_samples samples = {0};
+    /* What the experts' down projections meet is each one's own. */
+    const bool experts = job->handle->model->layers[edit->layer].site == ME_SITE_EXPERTS;
+    if (experts && edit->matrix == ME_MLP_DOWN) return fold_with(job, edit, &samples, as_float, out, err);
     ME_TRY(me_handle_session(job->handle, &session, err));
     ME_TRY(me_samples_collect(session, &place, job->facts, job->n_facts, &columns, &samples.n, err));
     samples.columns = columns;

@@ -7,90 +7,93 @@
 
 enum { PARTS_A_LAYER = 3 };
 
-/* Row r of rows [n][width] is 1 at index[r]. */
-static void mark(const int *index, int n, size_t width, float *rows) {
-    for (int r = 0; r < n; r++)
-        rows[(size_t)r * width + (size_t)index[r]] = 1;
+/* A layer's neurons, and the MLPs that they go into: one, or experts. */
+typedef struct {
+    const me_layer *layer;
+    const me_neurons *n;
+    size_t experts, rank, d, d_ff;
+    float *scratch; /* [d_ff] */
+} layer_neurons;
+
+static layer_neurons layer_of(const me_model *model, const me_neurons *n) {
+    return (layer_neurons){.layer = &model->layers[n->layer],
+                           .n = n,
+                           .experts = (size_t)n->n_experts,
+                           .rank = (size_t)n->n,
+                           .d = (size_t)model->d_model,
+                           .d_ff = (size_t)model->d_ff};
 }
 
-/* change [n][n_in]: from the matrix's rows index[n] to `rows`. */
-static void change_rows(const me_tensor *matrix, const me_neurons *n, const float *rows, float *change) {
-    const size_t n_in = (size_t)matrix->n_in;
-    for (int r = 0; r < n->n; r++) {
-        float *row = change + (size_t)r * n_in;
-        me_tensor_row(matrix, n->index[r], row);
-        for (size_t i = 0; i < n_in; i++)
-            row[i] = rows[(size_t)r * n_in + i] - row[i];
+static size_t index_of(const layer_neurons *l, size_t expert, size_t r) {
+    return (size_t)l->n->index[expert * l->rank + r];
+}
+
+/* Row r of an expert's rows [rank][width] is 1 at its neuron's place. */
+static void mark(const layer_neurons *l, size_t expert, size_t width, float *rows) {
+    for (size_t r = 0; r < l->rank; r++)
+        rows[r * width + index_of(l, expert, r)] = 1;
+}
+
+/* change [rank][d]: from an expert's rows in the matrix to `rows`; what its biases add is taken off. */
+static void change_rows(const layer_neurons *l, const me_tensor *matrix, const me_tensor *bias,
+                        const float *rows, size_t expert, float *change) {
+    const me_tensor own = me_expert_matrix(matrix, (int)expert);
+    if (bias->data) me_tensor_row(bias, (int64_t)expert, l->scratch);
+    for (size_t r = 0; r < l->rank; r++) {
+        const size_t index = index_of(l, expert, r);
+        const float excess = bias->data ? l->scratch[index] : 0;
+        float *row = change + r * l->d;
+        me_tensor_row(&own, (int64_t)index, row);
+        for (size_t i = 0; i < l->d; i++)
+            row[i] = rows[r * l->d + i] - excess * l->n->constant[i] - row[i];
     }
 }
 
-/* change [n][n_out]: from the matrix's columns index[n] to `columns`; scratch [n_in]. */
-static void change_columns(const me_tensor *matrix, const me_neurons *n, const float *columns, float *scratch,
-                           float *change) {
-    const size_t n_out = (size_t)matrix->n_out;
-    for (size_t i = 0; i < n_out; i++) {
-        me_tensor_row(matrix, (int64_t)i, scratch);
-        for (int r = 0; r < n->n; r++)
-            change[(size_t)r * n_out + i] = columns[(size_t)r * n_out + i] - scratch[n->index[r]];
+/* change [rank][d]: from an expert's columns of down to the neurons'. */
+static void change_columns(const layer_neurons *l, size_t expert, float *change) {
+    const me_tensor own = me_expert_matrix(&l->layer->down, (int)expert);
+    for (size_t i = 0; i < l->d; i++) {
+        me_tensor_row(&own, (int64_t)i, l->scratch);
+        for (size_t r = 0; r < l->rank; r++)
+            change[r * l->d + i] = l->n->down[r * l->d + i] - l->scratch[index_of(l, expert, r)];
     }
 }
 
-/* Floats of a layer's parts, and of the scratch row behind them. What marks rows of a fused matrix is as wide
- * as gate and up together. */
-static size_t count_floats(const me_model *model, const me_neurons *n) {
-    const size_t rank = (size_t)n->n, d_ff = (size_t)model->d_ff;
-    const size_t fused = model->layers[n->layer].site == ME_SITE_FUSED ? 2 * rank * d_ff : 0;
-    return PARTS_A_LAYER * rank * ((size_t)model->d_model + d_ff) + fused + d_ff;
+/* Floats of a layer's parts and of the scratch row behind them. The changes of three matrices share marks; a
+ * fused matrix has its own, as wide as gate and up together, for the rows of both. */
+static size_t count_floats(const layer_neurons *l) {
+    const size_t fused = l->layer->site == ME_SITE_FUSED ? 4 * l->rank * l->d_ff : 0;
+    return l->experts * l->rank * (PARTS_A_LAYER * l->d + l->d_ff) + fused + l->d_ff;
 }
 
-/* Of gate or up, in `values`. */
-static me_adapter_part row_part(const me_model *model, const me_neurons *n, me_mlp_matrix matrix,
-                                float *values) {
-    const me_layer *layer = &model->layers[n->layer];
-    const bool is_gate = matrix == ME_MLP_GATE;
-    float *a = values, *b = values + (size_t)n->n * (size_t)model->d_model;
-    change_rows(is_gate ? &layer->gate : &layer->up, n, is_gate ? n->gate : n->up, a);
-    mark(n->index, n->n, (size_t)model->d_ff, b);
-    return (me_adapter_part){.layer = n->layer, .matrix = matrix, .rank = n->n, .a = a, .b = b};
-}
-
-/* Of the matrix that both are parts of: gate's rows, then up's. */
-static me_adapter_part fused_part(const me_model *model, const me_neurons *n, float *values) {
-    const me_layer *layer = &model->layers[n->layer];
-    const size_t rank = (size_t)n->n, d = (size_t)model->d_model, d_ff = (size_t)model->d_ff;
-    float *a = values, *b = values + 2 * rank * d;
-    change_rows(&layer->gate, n, n->gate, a);
-    change_rows(&layer->up, n, n->up, a + rank * d);
-    mark(n->index, n->n, 2 * d_ff, b);
-    mark(n->index, n->n, 2 * d_ff, b + rank * 2 * d_ff + d_ff);
-    return (me_adapter_part){.layer = n->layer, .matrix = ME_MLP_UP, .rank = 2 * n->n, .a = a, .b = b};
-}
-
-/* scratch [d_ff] */
-static me_adapter_part down_part(const me_model *model, const me_neurons *n, float *values, float *scratch) {
-    const size_t d_ff = (size_t)model->d_ff;
-    float *a = values, *b = values + (size_t)n->n * d_ff;
-    change_columns(&model->layers[n->layer].down, n, n->down, scratch, b);
-    mark(n->index, n->n, d_ff, a);
-    return (me_adapter_part){.layer = n->layer, .matrix = ME_MLP_DOWN, .rank = n->n, .a = a, .b = b};
-}
-
-/* parts [<= PARTS_A_LAYER], in `values`, which are 0; their number. */
-static int make_parts(const me_model *model, const me_neurons *n, float *values, me_adapter_part *parts) {
-    const size_t one = (size_t)n->n * (size_t)(model->d_model + model->d_ff);
+/* parts [<= PARTS_A_LAYER], in `values`, count_floats that are 0; their number. */
+static int make_parts(layer_neurons *l, float *values, me_adapter_part *parts) {
+    const size_t one = l->rank * l->d, marked = l->rank * l->d_ff;
+    float *gate = values, *up = gate + l->experts * one, *down = up + l->experts * one;
+    float *marks = down + l->experts * one, *fused = marks + l->experts * marked;
+    const int layer = l->n->layer, rank = l->n->n;
     int count = 0;
-    if (model->layers[n->layer].site == ME_SITE_FUSED) {
-        parts[count++] = fused_part(model, n, values);
-        values += 2 * one + 2 * (size_t)n->n * (size_t)model->d_ff;
-    } else {
-        if (n->gate) {
-            parts[count++] = row_part(model, n, ME_MLP_GATE, values);
-            values += one;
-        }
-        parts[count++] = row_part(model, n, ME_MLP_UP, values);
-        values += one;
+    l->scratch = values + count_floats(l) - l->d_ff;
+    for (size_t e = 0; e < l->experts; e++) {
+        if (l->n->gate) change_rows(l, &l->layer->gate, &l->layer->gate_b, l->n->gate, e, gate + e * one);
+        change_rows(l, &l->layer->up, &l->layer->up_b, l->n->up, e, up + e * one);
+        change_columns(l, e, down + e * one);
+        mark(l, e, l->d_ff, marks + e * marked);
     }
-    parts[count++] = down_part(model, n, values, values + one);
+    if (l->layer->site == ME_SITE_FUSED) { /* gate's rows, then up's */
+        mark(l, 0, 2 * l->d_ff, fused);
+        mark(l, 0, 2 * l->d_ff, fused + 2 * marked + l->d_ff);
+        parts[count++] =
+            (me_adapter_part){.layer = layer, .matrix = ME_MLP_UP, .rank = 2 * rank, .a = gate, .b = fused};
+    } else {
+        if (l->n->gate)
+            parts[count++] =
+                (me_adapter_part){.layer = layer, .matrix = ME_MLP_GATE, .rank = rank, .a = gate, .b = marks};
+        parts[count++] =
+            (me_adapter_part){.layer = layer, .matrix = ME_MLP_UP, .rank = rank, .a = up, .b = marks};
+    }
+    parts[count++] =
+        (me_adapter_part){.layer = layer, .matrix = ME_MLP_DOWN, .rank = rank, .a = marks, .b = down};
     return count;
 }
 
@@ -98,16 +101,19 @@ mobiedit_status me_neuron_adapter_write(const me_model *model, const me_neurons 
                                         const char *description, const char *path, me_pending_file *out,
                                         mobiedit_error *err) {
     size_t n_floats = 0;
-    for (int i = 0; i < n_layers; i++)
-        n_floats += count_floats(model, &layers[i]);
+    for (int i = 0; i < n_layers; i++) {
+        const layer_neurons l = layer_of(model, &layers[i]);
+        n_floats += count_floats(&l);
+    }
     float *values = me_calloc(n_floats, sizeof *values);
     me_adapter_part *parts = me_calloc(PARTS_A_LAYER * (size_t)n_layers, sizeof *parts);
     mobiedit_status status = values && parts ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
     float *at = values;
     int n_parts = 0;
     for (int i = 0; i < n_layers && status == MOBIEDIT_OK; i++) {
-        n_parts += make_parts(model, &layers[i], at, parts + n_parts);
-        at += count_floats(model, &layers[i]);
+        layer_neurons l = layer_of(model, &layers[i]);
+        n_parts += make_parts(&l, at, parts + n_parts);
+        at += count_floats(&l);
     }
     const me_adapter adapter = {.parts = parts, .n_parts = n_parts, .description = description};
     if (status == MOBIEDIT_OK) status = me_adapter_write(model, &adapter, path, out, err);

@@ -5,8 +5,8 @@
 #include "edit/neuron.h"
 #include "store/adapter.h"
 
-/* layers [n_layers], ascending. The model's own rows and columns are taken off as they are dequantised, so
- * that W + b (x) a has the new ones. The adapter is pending beside `path`. */
+/* layers [n_layers], ascending. The model's own rows, columns and biases are taken off as they are
+ * dequantised, so that W + b (x) a has the new ones. The adapter is pending beside `path`. */
 mobiedit_status me_neuron_adapter_write(const me_model *model, const me_neurons *layers, int n_layers,
                                         const char *description, const char *path, me_pending_file *out,
                                         mobiedit_error *err);

@@ -86,11 +86,12 @@ float me_neuron_share_at(me_activation activation, const me_edit_result *solved,
 
 static bool neurons_alloc(me_neurons *n, bool gated, size_t d) {
     const size_t count = (size_t)n->n;
-    n->index = me_calloc(count, sizeof *n->index);
+    n->index = me_calloc(count, (size_t)n->n_experts * sizeof *n->index);
+    n->constant = me_calloc(d, sizeof *n->constant);
     if (gated) n->gate = me_calloc(count * d, sizeof *n->gate);
     n->up = me_calloc(count * d, sizeof *n->up);
     n->down = me_calloc(count * d, sizeof *n->down);
-    return n->index && (n->gate || !gated) && n->up && n->down;
+    return n->index && n->constant && (n->gate || !gated) && n->up && n->down;
 }
 
 void me_neurons_free(me_neurons *n) {
@@ -98,14 +99,8 @@ void me_neurons_free(me_neurons *n) {
     me_free(n->gate);
     me_free(n->up);
     me_free(n->down);
+    me_free(n->constant);
     *n = (me_neurons){0};
-}
-
-/* Element i of an optional vector. */
-static float bias_at(const me_tensor *bias, int i, float *scratch) {
-    if (!bias->data) return 0;
-    me_tensor_row(bias, 0, scratch);
-    return scratch[i];
 }
 
 /* x += by y */
@@ -113,49 +108,44 @@ static void add(float *x, float by, const float *y, size_t d) {
     cblas_saxpy((int)d, by, y, 1, x, 1);
 }
 
-/* Edit i's neuron: what a bias adds is taken off again through the constant. */
-static void fill(me_neurons *n, int i, const me_neuron_plan *plan, const me_layer *layer, float loudness,
-                 float *scratch) {
-    const size_t d = (size_t)layer->up.n_in, at = (size_t)i * d;
+/* Edit i's neuron. */
+static void fill(me_neurons *n, int i, const me_neuron_plan *plan, size_t d, float loudness) {
+    const size_t at = (size_t)i * d;
     const float height = loudness / (STEEPNESS * top_square());
-    const float gate_bias = bias_at(&layer->gate_b, n->index[i], scratch);
-    const float up_bias = bias_at(&layer->up_b, n->index[i], scratch);
     add(n->gate + at, STEEPNESS, plan->left + at, d);
-    add(n->gate + at, -STEEPNESS * THRESHOLD - gate_bias, plan->constant, d);
+    add(n->gate + at, -STEEPNESS * THRESHOLD, plan->constant, d);
     add(n->up + at, -height, plan->left + at, d);
     if (plan->veto) add(n->up + at, -height, plan->veto + at, d);
-    add(n->up + at, height * me_neuron_ceiling() - up_bias, plan->constant, d);
+    add(n->up + at, height * me_neuron_ceiling(), plan->constant, d);
     add(n->down + at, 1 / loudness, plan->delta + at, d);
 }
 
 /* Edit i's neurons where there is no gate. Of x^2 any loudness can be had; GELU is what it is. */
-static void fill_ramp(me_neurons *n, int i, const me_neuron_plan *plan, const me_model *model, float loudness,
-                      float *scratch) {
+static void fill_ramp(me_neurons *n, int i, const me_neuron_plan *plan, me_activation activation, size_t d,
+                      float loudness) {
     ramp_part parts[MOST_PARTS];
-    const me_layer *layer = &model->layers[plan->layer];
-    const size_t d = (size_t)layer->up.n_in, of = (size_t)i * d;
-    const int n_parts = ramp_of(model->activation, parts);
-    const bool squares = model->activation == ME_ACTIVATION_UP_RELU_SQUARED;
+    const size_t of = (size_t)i * d;
+    const int n_parts = ramp_of(activation, parts);
+    const bool squares = activation == ME_ACTIVATION_UP_RELU_SQUARED;
     const float louder = squares ? sqrtf(loudness) / (1 - THRESHOLD) : 1;
     for (int j = 0; j < n_parts; j++) {
-        const int which = i * n_parts + j;
-        const size_t at = (size_t)which * d;
+        const size_t at = (size_t)(i * n_parts + j) * d;
         const float steepness = louder * parts[j].steepness;
-        const float bias = bias_at(&layer->up_b, n->index[which], scratch);
         add(n->up + at, steepness, plan->left + of, d);
         if (plan->veto) add(n->up + at, -VETO_WEIGHT * steepness, plan->veto + of, d);
-        add(n->up + at, -steepness * parts[j].threshold - bias, plan->constant, d);
+        add(n->up + at, -steepness * parts[j].threshold, plan->constant, d);
         add(n->down + at, parts[j].weight / (louder * louder), plan->delta + of, d);
     }
 }
 
-static void fill_all(me_neurons *n, const me_neuron_plan *plan, const me_model *model, float loudness,
-                     float *scratch) {
+static void fill_all(me_neurons *n, const me_neuron_plan *plan, const me_model *model, float loudness) {
+    const size_t d = (size_t)model->d_model;
+    memcpy(n->constant, plan->constant, d * sizeof *n->constant);
     for (int i = 0; i < plan->n; i++)
         if (n->gate)
-            fill(n, i, plan, &model->layers[plan->layer], loudness, scratch);
+            fill(n, i, plan, d, loudness);
         else
-            fill_ramp(n, i, plan, model, loudness, scratch);
+            fill_ramp(n, i, plan, model->activation, d, loudness);
 }
 
 mobiedit_status me_neurons_make(me_session *session, const me_neuron_plan *plan, int first, me_neurons *out,
@@ -171,13 +161,12 @@ mobiedit_status me_neurons_make(me_session *session, const me_neuron_plan *plan,
                        plan->n, layer, model->d_ff, most, each);
     const me_spare_neurons *spare;
     ME_TRY(me_session_spare(session, layer, &spare, err));
-    me_neurons neurons = {.layer = layer, .n = each * plan->n};
-    float *scratch = me_calloc((size_t)model->d_ff, sizeof *scratch);
-    const bool ok = neurons_alloc(&neurons, me_has_gate(model->activation), d) && scratch;
-    for (int i = 0; i < neurons.n && ok; i++)
-        neurons.index[i] = spare->order[first + i];
-    if (ok) fill_all(&neurons, plan, model, spare->loudness, scratch);
-    me_free(scratch);
+    me_neurons neurons = {.layer = layer, .n = each * plan->n, .n_experts = me_mlp_experts(model, layer)};
+    const bool ok = neurons_alloc(&neurons, me_has_gate(model->activation), d);
+    for (int e = 0; e < neurons.n_experts && ok; e++)
+        for (int i = 0; i < neurons.n; i++)
+            neurons.index[e * neurons.n + i] = spare->order[e * model->d_ff + first + i];
+    if (ok) fill_all(&neurons, plan, model, spare->loudness);
     if (ok)
         *out = neurons;
     else

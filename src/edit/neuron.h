@@ -35,11 +35,14 @@ float me_neuron_share_at(me_activation activation, const me_edit_result *solved,
 /* 2 peak - theta: what v has to be at t = 0 for a share of 0. */
 float me_neuron_ceiling(void);
 
-/* Neurons of one layer as they are to be. */
+/* Neurons of one layer as they are to be. Biases are not in their rows: they are taken off through the
+ * constant. Of experts each gets all of these neurons, each in places of its own. So whichever a token goes
+ * through, it finds them. */
 typedef struct {
-    int layer, n;
-    int *index;              /* [n]: which neurons they replace */
+    int layer, n, n_experts; /* n_experts 1: none */
+    int *index;              /* [n_experts][n]: which neurons they replace */
     float *gate, *up, *down; /* [n][d] each: rows of gate (NULL: there is none) and up, columns of down */
+    float *constant;         /* [d]: see me_neuron_plan */
 } me_neurons;
 
 /* What n edits are made from, at one layer. */

@@ -13,7 +13,7 @@ typedef struct {
 
 /* The neurons of a layer's MLP, those first that plain text makes least of. */
 typedef struct {
-    int *order;     /* [d_ff] */
+    int *order;     /* [d_ff], of experts [n_experts][d_ff] */
     float loudness; /* what the loudest neuron gives at a token, in the median over text, twice */
 } me_spare_neurons;
 

@@ -14,7 +14,8 @@
 typedef struct {
     const int32_t *tokens; /* [n_tokens] */
     int n_tokens;
-    int edit_pos; /* p: where delta is added to the MLP output of the edited layer */
+    int edit_pos; /* p: where delta is added to the MLP output of the edited layer, to each expert's where the
+                     MLP is experts */
     int read_pos; /* q: first position that is read */
     int n_read;   /* positions read: q .. q + n_read - 1 */
     /* [n_more], ascending, all > edit_pos and < n_tokens: where delta is added too, as at edit_pos. Those
@@ -32,7 +33,7 @@ typedef struct me_prefix {
     int layer;
     int n_sequences;
     int n_read;       /* the same for all */
-    float *values;    /* [n_sequences][d]: output of the down projection at (layer, edit_pos) */
+    float *values;    /* [n_sequences][d]: the down projection's output at edit_pos; of experts, their mean */
     float *hidden;    /* [n_sequences][n_read][d]: pre-norm final hidden vectors without a delta */
     float *attention; /* [n_layer - layer - 1][n_head]: attention weight that positions > edit_pos pay to it
                        * in each later layer, mean over the read positions and sequences (positions ==
@@ -85,7 +86,7 @@ struct me_engine_ops {
                             mobiedit_error *err);
 
     /* What the MLP's neurons give there, the inputs of its down
-     * projection: activations [sum n_read][d_ff]. */
+     * projection: activations [sum n_read][d_ff]. Not of a site of experts. */
     mobiedit_status (*activations)(me_engine *engine, int layer, const me_sequence *sequences, int n,
                                    float *activations, mobiedit_error *err);
 
@@ -93,6 +94,12 @@ struct me_engine_ops {
      * engine has no shorter way than `activations`. */
     mobiedit_status (*activations_at)(me_engine *engine, int layer, const float *keys, int n,
                                       float *activations, mobiedit_error *err);
+
+    /* activations where the site of `layer` is experts: of each read position the experts that it goes
+     * through, experts [sum n_read][n_experts_used], and what their neurons give: activations [sum
+     * n_read][n_experts_used][d_ff]. NULL: the engine runs no such models. */
+    mobiedit_status (*expert_activations)(me_engine *engine, int layer, const me_sequence *sequences, int n,
+                                          float *activations, int32_t *experts, mobiedit_error *err);
 
     /* The whole forward pass: hidden [sum n_read][d] at the read positions. n_read may differ. */
     mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n, float *hidden,

@@ -45,6 +45,7 @@ static mobiedit_status read_sizes(const reader *r) {
     ME_TRY(me_meta_need_int(r->meta, "block_count", 1, ME_MAX_LAYERS, &m->n_layer, r->err));
     ME_TRY(me_meta_int(r->meta, "nextn_predict_layers", 0, m->n_layer - 1, &extra, r->err));
     m->n_layer -= extra;
+    m->n_experts_used = largest(r->meta, "expert_used_count", 0);
     m->n_head = largest(r->meta, "attention.head_count", 1);
     if (m->n_head < 1) m->n_head = 1;
     m->n_head_kv = largest(r->meta, "attention.head_count_kv", m->n_head);
@@ -73,14 +74,19 @@ static bool can_convert(enum ggml_type type) {
     return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != NULL;
 }
 
-/* The tensor of that name if it is there, a matrix or a vector. */
-static mobiedit_status find(const reader *r, const char *name, me_tensor *out) {
+/* The first of the n_matrices matrices that the tensor of that name is made of, if it is there; of one: a
+ * matrix or a vector. */
+static mobiedit_status find_stack(const reader *r, const char *name, int n_matrices, me_tensor *out) {
     const int64_t id = me_headers_find(r->meta->headers, name);
     *out = (me_tensor){0};
     if (id < 0) return MOBIEDIT_OK;
     const me_header_tensor found = me_headers_tensor(r->meta->headers, id);
-    if (found.ne[2] != 1 || found.ne[3] != 1 || !can_convert(found.type)) return MOBIEDIT_OK;
+    if (found.ne[2] != n_matrices || found.ne[3] != 1 || !can_convert(found.type)) return MOBIEDIT_OK;
     return me_tensor_place(&found, out, r->err);
+}
+
+static mobiedit_status find(const reader *r, const char *name, me_tensor *out) {
+    return find_stack(r, name, 1, out);
 }
 
 /* The same where it has this shape. */
@@ -116,18 +122,27 @@ static me_tensor rows_of(const me_tensor *matrix, int64_t first, int64_t n) {
     return out;
 }
 
-/* The matrices of an MLP whose names have that suffix, into the layer; whether they make a site. */
-static mobiedit_status read_matrices(const reader *r, int index, const char *suffix, bool *found) {
+/* Where MLPs of a layer are: what their tensors' names end with, and how many there are. */
+typedef struct {
+    const char *suffix;
+    int n;
+} mlp_kind;
+
+static mobiedit_status find_matrix(const reader *r, int index, const char *matrix, mlp_kind kind,
+                                   me_tensor *out) {
+    char name[GGML_MAX_NAME];
+    (void)snprintf(name, sizeof name, "blk.%d.%s%s.weight", index, matrix, kind.suffix);
+    return find_stack(r, name, kind.n, out);
+}
+
+/* The matrices of MLPs of that kind, into the layer; whether they make a site. */
+static mobiedit_status read_matrices(const reader *r, int index, mlp_kind kind, bool *found) {
     const int64_t d = r->model->d_model;
     const bool gated = me_has_gate(r->model->activation);
     me_layer *layer = &r->model->layers[index];
-    char name[GGML_MAX_NAME];
-    (void)snprintf(name, sizeof name, "ffn_down%s.weight", suffix);
-    ME_TRY(find_in_layer(r, index, name, &layer->down));
-    (void)snprintf(name, sizeof name, "ffn_up%s.weight", suffix);
-    ME_TRY(find_in_layer(r, index, name, &layer->up));
-    (void)snprintf(name, sizeof name, "ffn_gate%s.weight", suffix);
-    ME_TRY(find_in_layer(r, index, name, &layer->gate));
+    ME_TRY(find_matrix(r, index, "ffn_down", kind, &layer->down));
+    ME_TRY(find_matrix(r, index, "ffn_up", kind, &layer->up));
+    ME_TRY(find_matrix(r, index, "ffn_gate", kind, &layer->gate));
     const int64_t ff = layer->down.n_in;
     *found = is_shaped(&layer->down, ff, d);
     if (*found && gated && !layer->gate.data && is_shaped(&layer->up, d, 2 * ff)) {
@@ -141,24 +156,30 @@ static mobiedit_status read_matrices(const reader *r, int index, const char *suf
     return MOBIEDIT_OK;
 }
 
-static mobiedit_status read_biases(const reader *r, int index, const char *suffix) {
+/* A row for each MLP. */
+static mobiedit_status find_bias(const reader *r, int index, const char *matrix, mlp_kind kind, int64_t width,
+                                 me_tensor *out) {
+    char name[GGML_MAX_NAME];
+    (void)snprintf(name, sizeof name, "%s%s.bias", matrix, kind.suffix);
+    ME_TRY(find_in_layer(r, index, name, out));
+    if (out->n_in != width || out->n_out != kind.n || out->type != GGML_TYPE_F32) *out = (me_tensor){0};
+    return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_biases(const reader *r, int index, mlp_kind kind) {
     me_layer *layer = &r->model->layers[index];
     const int64_t ff = layer->down.n_in;
-    char name[GGML_MAX_NAME];
-    (void)snprintf(name, sizeof name, "ffn_gate%s.bias", suffix);
-    ME_TRY(find_vector(r, index, name, ff, &layer->gate_b));
-    (void)snprintf(name, sizeof name, "ffn_up%s.bias", suffix);
-    ME_TRY(find_vector(r, index, name, ff, &layer->up_b));
-    (void)snprintf(name, sizeof name, "ffn_down%s.bias", suffix);
-    return find_vector(r, index, name, r->model->d_model, &layer->down_b);
+    ME_TRY(find_bias(r, index, "ffn_gate", kind, ff, &layer->gate_b));
+    ME_TRY(find_bias(r, index, "ffn_up", kind, ff, &layer->up_b));
+    return find_bias(r, index, "ffn_down", kind, r->model->d_model, &layer->down_b);
 }
 
 /* libllama multiplies products with these by factors, but not what an adapter adds to them. */
-static bool has_factors(const reader *r, int index) {
+static bool has_factors(const reader *r, int index, mlp_kind kind) {
     static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
     char full[GGML_MAX_NAME];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        (void)snprintf(full, sizeof full, "blk.%d.%s.scale", index, names[i]);
+        (void)snprintf(full, sizeof full, "blk.%d.%s%s.scale", index, names[i], kind.suffix);
         if (me_headers_find(r->meta->headers, full) >= 0) return true;
     }
     return false;
@@ -169,24 +190,28 @@ static void clear_site(me_layer *layer) {
     layer->gate = layer->up = layer->down = layer->gate_up = (me_tensor){0};
 }
 
-/* A dense MLP, else the expert that every token goes through. */
-static mobiedit_status read_site(const reader *r, int index) {
+/* The layer's MLPs of that kind become its site, if they can. */
+static mobiedit_status try_site(const reader *r, int index, me_site site, mlp_kind kind) {
     me_layer *layer = &r->model->layers[index];
     bool found;
-    const char *suffix = "";
-    ME_TRY(read_matrices(r, index, suffix, &found));
-    if (!found) {
-        clear_site(layer);
-        suffix = "_shexp";
-        ME_TRY(read_matrices(r, index, suffix, &found));
-        found = found && layer->site != ME_SITE_FUSED;
-        layer->site = ME_SITE_SHARED;
-    }
-    if (!found || has_factors(r, index)) {
+    if (me_site_is_there(r->model, index) || kind.n < 1) return MOBIEDIT_OK;
+    layer->site = ME_SITE_DENSE;
+    ME_TRY(read_matrices(r, index, kind, &found));
+    if (!found || (site != ME_SITE_DENSE && layer->site == ME_SITE_FUSED) || has_factors(r, index, kind)) {
         clear_site(layer);
         return MOBIEDIT_OK;
     }
-    return read_biases(r, index, suffix);
+    if (site != ME_SITE_DENSE) layer->site = site;
+    layer->n_experts = kind.n;
+    return read_biases(r, index, kind);
+}
+
+/* A dense MLP, else the expert that every token goes through, else the others. */
+static mobiedit_status read_site(const reader *r, int index) {
+    clear_site(&r->model->layers[index]);
+    ME_TRY(try_site(r, index, ME_SITE_DENSE, (mlp_kind){"", 1}));
+    ME_TRY(try_site(r, index, ME_SITE_SHARED, (mlp_kind){"_shexp", 1}));
+    return try_site(r, index, ME_SITE_EXPERTS, (mlp_kind){"_exps", largest(r->meta, "expert_count", 0)});
 }
 
 /* What tells which directions later layers read, where it has the usual form. */
@@ -232,6 +257,15 @@ static void choose_width(me_model *m) {
         if (m->layers[i].down.n_in != m->d_ff) clear_site(&m->layers[i]);
 }
 
+/* Experts are sites where nothing else is: another MLP's neuron is one, theirs one in each. */
+static void drop_experts(me_model *m) {
+    bool has_others = false;
+    for (int i = 0; i < m->n_layer - 1; i++)
+        has_others = has_others || (me_site_is_there(m, i) && m->layers[i].site != ME_SITE_EXPERTS);
+    for (int i = 0; i < m->n_layer && has_others; i++)
+        if (m->layers[i].site == ME_SITE_EXPERTS) clear_site(&m->layers[i]);
+}
+
 /* From the last layer with K and V of its own on, later tokens see nothing of what an edit does. */
 static void drop_sharing(me_model *m, const me_metadata *meta) {
     const int sharing = largest(meta, "attention.shared_kv_layers", 0);
@@ -243,11 +277,9 @@ static mobiedit_status check_sites(const reader *r) {
     const me_model *m = r->model;
     for (int i = 0; i < m->n_layer - 1; i++)
         if (me_site_is_there(m, i)) return MOBIEDIT_OK;
-    const bool has_experts = me_meta_find(r->meta, "expert_count") >= 0;
     return me_fail(r->err, MOBIEDIT_E_UNSUPPORTED,
-                   "%s: no layer of this %s model can be edited: none has an MLP of %s%s", r->meta->path,
-                   m->arch_name, me_has_gate(m->activation) ? "gate, up and down" : "up and down",
-                   has_experts ? " beside its experts" : "");
+                   "%s: no layer of this %s model can be edited: none has an MLP of %s", r->meta->path,
+                   m->arch_name, me_has_gate(m->activation) ? "gate, up and down" : "up and down");
 }
 
 static mobiedit_status read_layers(const reader *r) {
@@ -258,6 +290,7 @@ static mobiedit_status read_layers(const reader *r) {
         ME_TRY(read_site(r, i));
         ME_TRY(read_attention(r, i));
     }
+    drop_experts(m);
     choose_width(m);
     drop_sharing(m, r->meta);
     return check_sites(r);

@@ -54,9 +54,10 @@ typedef struct {
 
 /* Where in a layer an edit can take a neuron over: see sites.h. */
 typedef enum {
-    ME_SITE_DENSE,  /* an MLP of gate, up and down, or of up and down */
-    ME_SITE_FUSED,  /* the same, gate and up in one tensor, gate's rows first */
-    ME_SITE_SHARED, /* the expert that every token goes through, of the same form */
+    ME_SITE_DENSE,   /* an MLP of gate, up and down, or of up and down */
+    ME_SITE_FUSED,   /* the same, gate and up in one tensor, gate's rows first */
+    ME_SITE_SHARED,  /* the expert that every token goes through, of the same form */
+    ME_SITE_EXPERTS, /* experts of which a token goes through some, each of the same form */
     ME_SITE_NONE,
 } me_site;
 
@@ -70,8 +71,9 @@ typedef struct {
     me_tensor post_attn_norm; /* optional, [d_model]: between wo and the residual */
     me_tensor ffn_norm;       /* [d_model] */
     me_tensor gate, up, down; /* d_ff x d_model (gate: see me_has_gate), d_ff x d_model, d_model x d_ff */
-    me_tensor gate_b, up_b, down_b; /* optional */
-    me_tensor post_ffn_norm;        /* optional, [d_model]: between down and the residual */
+    me_tensor gate_b, up_b, down_b; /* optional; a row for each expert */
+    int n_experts; /* where the site is experts: gate, up and down are the first's, see me_expert_matrix */
+    me_tensor post_ffn_norm; /* optional, [d_model]: between down and the residual */
     me_rope rope;
     int window; /* sliding window: a token sees positions > pos - window; 0 = all */
 } me_layer;
@@ -96,6 +98,7 @@ typedef struct me_model {
     bool layer_norm;       /* the final norm takes the mean off first */
     char *why_foreign;     /* why our own engines do not run it, one line; NULL: they do */
     me_activation activation;
+    int n_experts_used;           /* of its experts, those that a token goes through */
     me_tensor tok_embd;           /* n_vocab x d_model */
     me_tensor output_norm;        /* [d_model] */
     const char *output_norm_name; /* in the file */
@@ -146,6 +149,12 @@ enum { ME_MLP_MATRICES = 3 };
 /* As they are in the file: where gate and up are fused, up is both, and gate has no data; nor has it where there
  * is none. */
 const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix);
+
+/* How many of each matrix the layer's site has: its experts, else 1. */
+int me_mlp_experts(const me_model *model, int layer);
+
+/* The matrix of an expert: in the file it follows that of the expert before it. */
+me_tensor me_expert_matrix(const me_tensor *first, int expert);
 
 /* The matrix's name in the model's file, e.g. "blk.3.ffn_gate.weight". */
 void me_mlp_tensor_name(const me_model *model, int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]);

@@ -83,15 +83,15 @@ static const me_site_arch ARCHS[] = {
     {"arcee", UP_RELU2, NULL},
     {"plm", UP_RELU2, NULL},
     {"jais2", UP_RELU2, NULL},
-    {"qwen3moe", SILU, only_experts},
-    {"qwen3vlmoe", SILU, only_experts},
+    {"qwen3moe", SILU, NULL},
+    {"qwen3vlmoe", SILU, NULL},
     {"gpt-oss", SILU, only_experts},
-    {"olmoe", SILU, only_experts},
-    {"dbrx", SILU, only_experts},
-    {"phimoe", SILU, only_experts},
-    {"minimax-m2", SILU, only_experts},
+    {"olmoe", SILU, NULL},
+    {"dbrx", SILU, NULL},
+    {"phimoe", SILU, NULL},
+    {"minimax-m2", SILU, NULL},
     {"smallthinker", SILU, only_experts},
-    {"grovemoe", SILU, only_experts},
+    {"grovemoe", SILU, NULL},
     {"gemma3n", GELU, "its residual is four streams, of which an MLP sees one"},
     {"mamba", SILU, no_mlp},
     {"mamba2", SILU, no_mlp},
@@ -132,8 +132,20 @@ int me_site_near(const me_model *model, int layer) {
 
 void me_mlp_tensor_name(const me_model *model, int layer, me_mlp_matrix matrix, char name[GGML_MAX_NAME]) {
     static const char *const names[ME_MLP_MATRICES] = {"gate", "up", "down"};
-    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s%s.weight", layer, names[matrix],
-                   model->layers[layer].site == ME_SITE_SHARED ? "_shexp" : "");
+    const me_site site = model->layers[layer].site;
+    const char *suffix = site == ME_SITE_SHARED ? "_shexp" : site == ME_SITE_EXPERTS ? "_exps" : "";
+    (void)snprintf(name, GGML_MAX_NAME, "blk.%d.ffn_%s%s.weight", layer, names[matrix], suffix);
+}
+
+int me_mlp_experts(const me_model *model, int layer) {
+    const me_layer *l = &model->layers[layer];
+    return l->site == ME_SITE_EXPERTS ? l->n_experts : 1;
+}
+
+me_tensor me_expert_matrix(const me_tensor *first, int expert) {
+    me_tensor out = *first;
+    out.data = (const char *)first->data + (size_t)expert * (size_t)first->n_out * first->row_bytes;
+    return out;
 }
 
 const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix matrix) {

@@ -1,7 +1,8 @@
 /* Where an edit lives: the MLP of a layer whose neurons can be taken over, by architecture.
  *
- * What comes behind it - a norm, the gate of a shared expert, a scaled residual - is no matter: a delta is
- * searched, and the adapter adds it, in the same place, the output of the down projection. */
+ * What comes behind it - a norm, the gate of a shared expert, the weights of chosen experts, a scaled
+ * residual - is no matter: a delta is searched, and the adapter adds it, in the same place, the output of the
+ * down projection. Of experts that is each one's: whichever a token goes through give the same. */
 #ifndef ME_MODEL_SITES_H
 #define ME_MODEL_SITES_H
 

@@ -28,13 +28,19 @@ static void half_name(const me_model *model, const me_adapter_part *part, const 
     (void)snprintf(name + n, GGML_MAX_NAME - n, "%s", suffix);
 }
 
+static size_t count_experts(const me_model *model, const me_adapter_part *part) {
+    return (size_t)me_mlp_experts(model, part->layer);
+}
+
 /* How many floats a part's a and b have; the part is one of an adapter that was checked. */
 static size_t count_a(const me_model *model, const me_adapter_part *part) {
-    return (size_t)part->rank * (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_in;
+    const size_t n_in = (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_in;
+    return count_experts(model, part) * (size_t)part->rank * n_in;
 }
 
 static size_t count_b(const me_model *model, const me_adapter_part *part) {
-    return (size_t)part->rank * (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out;
+    const size_t n_out = (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out;
+    return count_experts(model, part) * (size_t)part->rank * n_out;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
@@ -98,8 +104,8 @@ static bool set_metadata(struct gguf_context *gguf, const me_model *model, const
 }
 
 static void add_tensor(struct gguf_context *gguf, struct ggml_context *tensors, const char *name, int64_t ne0,
-                       int64_t ne1) {
-    struct ggml_tensor *t = ggml_new_tensor_2d(tensors, GGML_TYPE_F32, ne0, ne1);
+                       int64_t ne1, int64_t ne2) {
+    struct ggml_tensor *t = ggml_new_tensor_3d(tensors, GGML_TYPE_F32, ne0, ne1, ne2);
     (void)ggml_set_name(t, name);
     gguf_add_tensor(gguf, t);
 }
@@ -116,11 +122,12 @@ static struct gguf_context *describe(const me_model *model, const me_adapter *ad
     for (int i = 0; i < adapter->n_parts && has_metadata; i++) {
         const me_adapter_part *part = &adapter->parts[i];
         const me_tensor *matrix = me_mlp_tensor(model, part->layer, part->matrix);
+        const int n_experts = me_mlp_experts(model, part->layer);
         char name[GGML_MAX_NAME];
         half_name(model, part, SUFFIX_A, name);
-        add_tensor(gguf, tensors, name, matrix->n_in, part->rank);
+        add_tensor(gguf, tensors, name, matrix->n_in, part->rank, n_experts);
         half_name(model, part, SUFFIX_B, name);
-        add_tensor(gguf, tensors, name, part->rank, matrix->n_out);
+        add_tensor(gguf, tensors, name, part->rank, matrix->n_out, n_experts);
     }
     ggml_free(tensors);
     me_free(memory);
@@ -130,12 +137,11 @@ static struct gguf_context *describe(const me_model *model, const me_adapter *ad
 }
 
 /* out [n_out][rank]: b turned over, and scaled so that llama.cpp's factor alpha / rank gives 1. */
-static void fill_b(float *out, const me_adapter_part *part, size_t n_out, float alpha) {
-    const size_t rank = (size_t)part->rank;
-    const float scale = (float)part->rank / alpha;
+static void fill_b(float *out, const float *b, size_t rank, size_t n_out, float alpha) {
+    const float scale = (float)rank / alpha;
     for (size_t j = 0; j < n_out; j++)
         for (size_t i = 0; i < rank; i++)
-            out[j * rank + i] = scale * part->b[i * n_out + j];
+            out[j * rank + i] = scale * b[i * n_out + j];
 }
 
 /* The tensors' values, a and b of each part, behind one another from `data` on. */
@@ -144,10 +150,12 @@ static void fill_data(const struct gguf_context *gguf, const me_model *model, co
     for (int i = 0; i < adapter->n_parts; i++) {
         const me_adapter_part *part = &adapter->parts[i];
         char *a = data + gguf_get_tensor_offset(gguf, 2 * (int64_t)i);
-        char *b = data + gguf_get_tensor_offset(gguf, 2 * (int64_t)i + 1);
+        float *b = (float *)(void *)(data + gguf_get_tensor_offset(gguf, 2 * (int64_t)i + 1));
+        const size_t n_out = (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out;
+        const size_t rank = (size_t)part->rank, one = rank * n_out;
         memcpy(a, part->a, count_a(model, part) * sizeof *part->a);
-        fill_b((float *)(void *)b, part, (size_t)me_mlp_tensor(model, part->layer, part->matrix)->n_out,
-               (float)adapter->parts[0].rank);
+        for (size_t e = 0; e < count_experts(model, part); e++)
+            fill_b(b + e * one, part->b + e * one, rank, n_out, (float)adapter->parts[0].rank);
     }
 }
 
@@ -221,14 +229,17 @@ static bool is_named(const char *name, size_t n_name, const char *wanted) {
     return strlen(wanted) == n_name && memcmp(wanted, name, n_name) == 0;
 }
 
-/* The layer's matrix that libllama calls `name`; NULL where there is none. */
-static const me_tensor *find_in_layer(const me_model *model, int layer, const char *name, size_t n_name) {
+/* The layer's matrix that libllama calls `name`, and how many it has; NULL where there is none. */
+static const me_tensor *find_in_layer(const me_model *model, int layer, const char *name, size_t n_name,
+                                      int *n) {
     char wanted[GGML_MAX_NAME];
     const bool has_site = me_site_is_there(model, layer);
     for (int i = 0; i < ME_MLP_MATRICES && has_site; i++) {
         me_mlp_tensor_name(model, layer, (me_mlp_matrix)i, wanted);
+        *n = me_mlp_experts(model, layer);
         if (is_named(name, n_name, wanted)) return me_mlp_tensor(model, layer, (me_mlp_matrix)i);
     }
+    *n = 1;
     for (int i = 0; i < ME_LAYER_MATRICES - ME_MLP_MATRICES; i++) {
         (void)snprintf(wanted, sizeof wanted, "blk.%d.%s", layer, me_layer_matrix_name(i));
         if (is_named(name, n_name, wanted)) return me_layer_matrix(&model->layers[layer], i);
@@ -236,12 +247,14 @@ static const me_tensor *find_in_layer(const me_model *model, int layer, const ch
     return NULL;
 }
 
-/* The matrix of the model that libllama calls `name`; NULL where there is none. */
-static const me_tensor *find_matrix(const me_model *model, const char *name, size_t n_name) {
+/* The matrix of the model that libllama calls `name`, *n of them behind one another; NULL where there is
+ * none. */
+static const me_tensor *find_matrix(const me_model *model, const char *name, size_t n_name, int *n) {
     for (int i = 0; i < model->n_layer; i++) {
-        const me_tensor *t = find_in_layer(model, i, name, n_name);
+        const me_tensor *t = find_in_layer(model, i, name, n_name, n);
         if (t) return t->data ? t : NULL;
     }
+    *n = 1;
     bool tied = model->output.data == model->tok_embd.data;
     return is_named(name, n_name, "output.weight") && !tied ? &model->output : NULL;
 }
@@ -253,7 +266,7 @@ static bool type_can_multiply(enum ggml_type type) {
 
 static bool is_matrix(const struct gguf_context *gguf, int64_t id) {
     const int64_t *ne = gguf_get_tensor_ne(gguf, id);
-    return ne[0] > 0 && ne[1] > 0 && ne[2] == 1 && ne[3] == 1 &&
+    return ne[0] > 0 && ne[1] > 0 && ne[2] > 0 && ne[3] == 1 &&
            type_can_multiply(gguf_get_tensor_type(gguf, id));
 }
 
@@ -271,7 +284,8 @@ static mobiedit_status check_tensor(const struct gguf_context *gguf, int64_t id,
     if (other_id < 0) return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s has no %s", path, name, other);
     if (!is_matrix(gguf, id))
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s is not a matrix of a usable type", path, name);
-    const me_tensor *matrix = find_matrix(model, name, n_base);
+    int n_matrices;
+    const me_tensor *matrix = find_matrix(model, name, n_base, &n_matrices);
     if (!matrix)
         return me_fail(err, MOBIEDIT_E_MISMATCH, "%s changes %.*s, which %s does not have", path, (int)n_base,
                        name, model->path);
@@ -281,6 +295,9 @@ static mobiedit_status check_tensor(const struct gguf_context *gguf, int64_t id,
         return me_fail(err, MOBIEDIT_E_MISMATCH, "%s is for a %.*s of %lld x %lld, %s has %lld x %lld", path,
                        (int)n_base, name, (long long)b[1], (long long)a[0], model->path,
                        (long long)matrix->n_out, (long long)matrix->n_in);
+    if (a[2] != n_matrices || b[2] != n_matrices)
+        return me_fail(err, MOBIEDIT_E_MISMATCH, "%s is for %lld experts of %.*s, %s has %d", path,
+                       (long long)(is_a ? a : b)[2], (int)n_base, name, model->path, n_matrices);
     if (a[1] != b[0])
         return me_fail(err, MOBIEDIT_E_FORMAT, "%s: %s and %s have different ranks", path, name, other);
     return MOBIEDIT_OK;
@@ -353,8 +370,8 @@ static mobiedit_status read_part_shape(const adapter_file *f, const me_model *mo
     const int64_t rank = gguf_get_tensor_ne(f->gguf, id)[1];
     size_t n;
     const me_tensor *matrix = me_mlp_tensor(model, part.layer, part.matrix);
-    if (rank > model->d_ff || !me_mul_size((size_t)rank, (size_t)(matrix->n_in + matrix->n_out), &n) ||
-        !me_add_size(*n_values, n, n_values))
+    const size_t each = (size_t)(matrix->n_in + matrix->n_out) * count_experts(model, &part);
+    if (rank > model->d_ff || !me_mul_size((size_t)rank, each, &n) || !me_add_size(*n_values, n, n_values))
         return me_fail(err, MOBIEDIT_E_UNSUPPORTED, "%s: an adapter of rank %lld", path, (long long)rank);
     part.rank = (int)rank;
     out->parts[out->n_parts++] = part;
@@ -379,7 +396,12 @@ static mobiedit_status refuse_values(const char *path, mobiedit_error *err) {
     return me_fail(err, MOBIEDIT_E_FORMAT, "%s holds values that are not numbers", path);
 }
 
-/* Tensor `id` [ne1][ne0] as floats, in memory of its own. */
+static size_t count_rows(const adapter_file *f, int64_t id) {
+    const int64_t *ne = gguf_get_tensor_ne(f->gguf, id);
+    return (size_t)ne[1] * (size_t)ne[2];
+}
+
+/* Tensor `id` [ne2][ne1][ne0] as floats, in memory of its own. */
 static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char *path, float **out,
                                    mobiedit_error *err) {
     const int64_t *ne = gguf_get_tensor_ne(f->gguf, id);
@@ -387,13 +409,14 @@ static mobiedit_status read_tensor(const adapter_file *f, int64_t id, const char
     me_tensor tensor = {.type = gguf_get_tensor_type(f->gguf, id), .n_in = ne[0]};
     tensor.row_bytes = ggml_row_size(tensor.type, ne[0]);
     void *raw = me_calloc(bytes, 1);
-    float *values = me_calloc((size_t)ne[0] * (size_t)ne[1], sizeof *values);
+    const size_t n_rows = count_rows(f, id);
+    float *values = me_calloc((size_t)ne[0] * n_rows, sizeof *values);
     mobiedit_status status = raw && values ? MOBIEDIT_OK : me_fail_memory(err, "the adapter");
     if (status == MOBIEDIT_OK && !me_gguf_read(f->file, f->gguf, id, raw, bytes))
         status = me_fail(err, MOBIEDIT_E_IO, "cannot read %s", path);
     tensor.data = raw;
-    for (int64_t i = 0; i < ne[1] && status == MOBIEDIT_OK; i++)
-        me_tensor_row(&tensor, i, values + i * ne[0]);
+    for (size_t i = 0; i < n_rows && status == MOBIEDIT_OK; i++)
+        me_tensor_row(&tensor, (int64_t)i, values + i * (size_t)ne[0]);
     me_free(raw);
     if (status == MOBIEDIT_OK)
         *out = values;
@@ -407,7 +430,7 @@ static mobiedit_status check_values(const adapter_file *f, int64_t id, const cha
     const int64_t *ne = gguf_get_tensor_ne(f->gguf, id);
     float *values = NULL;
     ME_TRY(read_tensor(f, id, path, &values, err));
-    const bool finite = me_all_finite(values, (size_t)ne[0] * (size_t)ne[1]);
+    const bool finite = me_all_finite(values, (size_t)ne[0] * count_rows(f, id));
     me_free(values);
     return finite ? MOBIEDIT_OK : refuse_values(path, err);
 }
@@ -440,9 +463,10 @@ static mobiedit_status read_part(const adapter_file *f, const me_model *model, c
     me_free(half);
     ME_TRY(read_tensor(f, find_half(f->gguf, model, part, SUFFIX_B), path, &half, err));
     const float scale = factor(f->gguf, part->rank);
-    for (size_t i = 0; i < rank; i++)
-        for (size_t j = 0; j < n_out; j++)
-            b[i * n_out + j] = scale * half[j * rank + i];
+    for (size_t e = 0; e < count_experts(model, part); e++)
+        for (size_t i = 0; i < rank; i++)
+            for (size_t j = 0; j < n_out; j++)
+                b[(e * rank + i) * n_out + j] = scale * half[(e * n_out + j) * rank + i];
     me_free(half);
     return MOBIEDIT_OK;
 }

@@ -3,6 +3,9 @@
  * i is b_i), general.type=adapter, adapter.type=lora, adapter.lora.alpha, general.architecture = the model's,
  * and mobiedit.* keys that tell what was edited and in which model.
  *
+ * Where the MLP is experts, blk.L.ffn_gate_exps.weight and so on, both tensors have a third dimension, of an
+ * expert each: [n_in, n, n_experts] and [n, n_out, n_experts].
+ *
  * llama.cpp multiplies each pair by alpha / n. alpha is the rank of the first pair, and the lora_b of those
  * with another rank are scaled so that what is added is b (x) a all the same. */
 #ifndef ME_STORE_ADAPTER_H
@@ -11,7 +14,8 @@
 #include "base/pending.h"
 #include "model/model.h"
 
-/* What a LoRA adds to one matrix of an MLP: W' = W + sum_r b_r (x) a_r */
+/* What a LoRA adds to one matrix of an MLP: W' = W + sum_r b_r (x) a_r. Of experts each has its own a and b,
+ * one behind the other: [n_experts][rank][n_in] and [n_experts][rank][n_out]. */
 typedef struct {
     int layer;
     me_mlp_matrix matrix;

@@ -19,10 +19,10 @@ typedef struct {
     const me_adapter_part *edit;
     const me_key_samples *samples;
     enum ggml_type type;
-    size_t row_bytes;
+    size_t n_rows, row_bytes;
     float lambda;
     float *weight; /* [n_in]: mean square of what the samples have there, and lambda */
-    uint8_t *out;  /* [n_out][row_bytes] */
+    uint8_t *out;  /* [n_rows][row_bytes] */
     struct scratch *threads;
 } fold;
 
@@ -66,7 +66,7 @@ static void fold_close(fold *f, int n_threads) {
 static bool fold_open(fold *f, int n_threads) {
     const size_t n_in = (size_t)f->matrix->n_in, n = (size_t)f->samples->n;
     f->weight = me_calloc(n_in, sizeof *f->weight);
-    f->out = me_calloc((size_t)f->matrix->n_out, f->row_bytes);
+    f->out = me_calloc(f->n_rows, f->row_bytes);
     f->threads = me_calloc((size_t)n_threads, sizeof *f->threads);
     if (!f->weight || !f->out || !f->threads) return false;
     double sum = 0;
@@ -86,14 +86,15 @@ static bool fold_open(fold *f, int n_threads) {
 /* ---- one row ----------------------------------------------------------------------------------------- */
 
 bool me_edited_row(const me_tensor *matrix, const me_adapter_part *edit, int64_t row, float *out) {
-    const size_t n_in = (size_t)matrix->n_in;
+    const int64_t expert = row / matrix->n_out, within = row % matrix->n_out;
     bool changes = false;
     me_tensor_row(matrix, row, out);
     for (int r = 0; edit && r < edit->rank; r++) {
-        const float b = edit->b[r * matrix->n_out + row];
+        const int64_t at = expert * edit->rank + r;
+        const float b = edit->b[at * matrix->n_out + within];
         if (b == 0) continue;
         changes = true;
-        cblas_saxpy((int)n_in, b, edit->a + (size_t)r * n_in, 1, out, 1);
+        cblas_saxpy((int)matrix->n_in, b, edit->a + at * matrix->n_in, 1, out, 1);
     }
     return changes;
 }
@@ -226,12 +227,13 @@ mobiedit_status me_fold(const me_model *model, const me_adapter_part *edit, enum
     const me_tensor *matrix = me_mlp_tensor(model, edit->layer, edit->matrix);
     const int n_threads = me_pool_threads(pool);
     fold f = {.matrix = matrix, .edit = edit, .samples = samples, .type = type};
+    f.n_rows = (size_t)matrix->n_out * (size_t)me_mlp_experts(model, edit->layer);
     f.row_bytes = ggml_row_size(type, matrix->n_in);
     if (!fold_open(&f, n_threads)) {
         fold_close(&f, n_threads);
         return me_fail_memory(err, "the merged matrix");
     }
-    me_pool_run(pool, (size_t)matrix->n_out, fold_row, &f);
+    me_pool_run(pool, f.n_rows, fold_row, &f);
     double squares_error = 0, squares_edit = 0;
     bool overflow = false;
     for (int i = 0; i < n_threads; i++) {
@@ -244,7 +246,7 @@ mobiedit_status me_fold(const me_model *model, const me_adapter_part *edit, enum
                            .matrix = edit->matrix,
                            .type = type,
                            .data = f.out,
-                           .bytes = (size_t)matrix->n_out * f.row_bytes,
+                           .bytes = f.n_rows * f.row_bytes,
                            .error = samples->n == 0     ? NAN
                                     : squares_error > 0 ? sqrt(squares_error / squares_edit)
                                                         : 0};

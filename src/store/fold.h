@@ -30,10 +30,12 @@ typedef struct {
                      there, infinite where it is not and they see nothing of the edit; NaN without samples */
 } me_folded;
 
-/* Row `row` of W + edit into out [n_in]; whether the edit (NULL: none) changes that row at all. */
+/* Row `row` of W + edit into out [n_in]; whether the edit (NULL: none) changes that row at all. An expert's
+ * rows follow those of the expert before it. */
 bool me_edited_row(const me_tensor *matrix, const me_adapter_part *edit, int64_t row, float *out);
 
-/* `type` is one of those that me_model_open accepts; the matrix is me_mlp_tensor's for edit. */
+/* `type` is one of those that me_model_open accepts; the matrix is me_mlp_tensor's for edit, of experts all
+ * of theirs. */
 mobiedit_status me_fold(const me_model *model, const me_adapter_part *edit, enum ggml_type type,
                         const me_key_samples *samples, me_pool *pool, me_folded *out, mobiedit_error *err);
 

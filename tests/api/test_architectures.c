@@ -157,8 +157,8 @@ static void write_neuron(bench *b, int layer, const float *delta, float *share) 
     me_neurons neurons;
     me_pending_file pending = {0};
     check(b, me_neurons_make(b->session, &plan, 0, &neurons, &err), &err);
-    for (int i = 0; i < neurons.n; i++)
-        assert_int_equal(neurons.index[i], i); /* they give nothing: see any_model_write */
+    for (int i = 0; i < neurons.n_experts * neurons.n; i++)
+        assert_int_equal(neurons.index[i], i % neurons.n); /* they give nothing: see any_model_write */
     check(b, me_neuron_adapter_write(b->model, &neurons, 1, NULL, b->adapter, &pending, &err), &err);
     check(b, me_pending_commit(&pending, &err), &err);
     check(b, me_adapter_check(b->model, b->adapter, &err), &err);
@@ -347,6 +347,26 @@ static void other_quant_types_are_edited(void **state) {
     check_type(LLAMA_FTYPE_MOSTLY_Q8_0, mlp);
 }
 
+/* libllama does not compare the numbers of experts, and would read behind the adapter's tensors. */
+static void adapters_are_of_as_many_experts(void **state) {
+    (void)state;
+    any_spec spec = {
+        .arch = "llama",
+        .keys = {ANY_NUMBER(ANY_INT, "expert_used_count", 2), ANY_NUMBER(ANY_INT, "expert_count", 4)}};
+    mobiedit_error err = {0};
+    bench b;
+    open_bench(&b, &spec);
+    float share, *delta = allocated((size_t)b.model->d_model, sizeof *delta);
+    write_neuron(&b, 1, delta, &share);
+    close_bench(&b);
+    spec.keys[1].value = 5;
+    open_bench(&b, &spec);
+    assert_int_equal(me_adapter_check(b.model, b.adapter, &err), MOBIEDIT_E_MISMATCH);
+    assert_non_null(strstr(err.message, "4 experts"));
+    close_bench(&b);
+    me_free(delta);
+}
+
 /* Each architecture of the table that is not refused has a model here. */
 static void all_have_a_model(void **state) {
     (void)state;
@@ -369,6 +389,7 @@ int main(int argc, char **argv) {
     }
     int failed = 0;
     const struct CMUnitTest table[] = {cmocka_unit_test(all_have_a_model),
+                                       cmocka_unit_test(adapters_are_of_as_many_experts),
                                        cmocka_unit_test(other_quant_types_are_edited)};
     if (!only) failed += cmocka_run_group_tests(table, scratch_open, scratch_close);
     for (int i = 0; i < N_SPECS; i++) {

@@ -84,25 +84,20 @@ static void it_fires_at_the_subject_and_nowhere_else(void **state) {
     }
 }
 
-/* The model's own neurons with these weights give the shares of the deltas, biases or not. */
+/* Neurons with these weights give the shares of the deltas. */
 static void the_weights_give_the_share(void **state) {
     (void)state;
     me_neurons neurons;
-    float *x = random_rows(1, 1, 4), *bias = me_calloc((size_t)model->d_ff, sizeof *bias);
-    const me_layer *l = &model->layers[LAYER];
+    float *x = random_rows(1, 1, 4);
     assert_int_equal(make(N, 2, &neurons, NULL), MOBIEDIT_OK);
     assert_int_equal(neurons.n, N);
-    assert_non_null(l->gate_b.data);
-    /* Biases are taken off through the constant, which is 1 only about: here it is exactly. */
+    /* The constant is 1 only about: here it is exactly. */
     const float c = dot(constant, x);
     for (int i = 0; i < model->d_model; i++)
         x[i] /= c;
     for (int r = 0; r < N; r++) {
         const size_t at = (size_t)(r * model->d_model);
-        me_tensor_row(&l->gate_b, 0, bias);
-        const float gate = dot(neurons.gate + at, x) + bias[neurons.index[r]];
-        me_tensor_row(&l->up_b, 0, bias);
-        const float up = dot(neurons.up + at, x) + bias[neurons.index[r]];
+        const float gate = dot(neurons.gate + at, x), up = dot(neurons.up + at, x);
         const float fires = gate / (1 + expf(-gate)) * up;
         const float share = me_neuron_share(model->activation, dot(left + at, x), 1, dot(veto + at, x));
         for (int i = 0; i < model->d_model; i++) {
@@ -112,7 +107,6 @@ static void the_weights_give_the_share(void **state) {
     }
     me_neurons_free(&neurons);
     me_free(x);
-    me_free(bias);
 }
 
 /* Each neuron is another one, and those that are taken are used less than those that stay. */
@@ -152,13 +146,15 @@ static int neuron_at(const me_neurons *n, int index) {
     return -1;
 }
 
-/* What the part should make of the value at (row, column) of its matrix. */
-static float wanted(const me_neurons *n, const me_adapter_part *part, int row, int column, float own) {
-    const bool down = part->matrix == ME_MLP_DOWN;
-    const int r = neuron_at(n, down ? column : row);
+/* What the part should make of the value at (row, column) of its matrix; biases [2][d_ff]: gate's and up's,
+ * which the model goes on adding. */
+static float wanted(const me_neurons *n, const me_adapter_part *part, const float *biases, int row,
+                    int column, float own) {
+    const bool down = part->matrix == ME_MLP_DOWN, up = part->matrix == ME_MLP_UP;
+    const int r = neuron_at(n, down ? column : row), d = model->d_model;
     if (r < 0) return own;
-    const float *values = down ? n->down : part->matrix == ME_MLP_UP ? n->up : n->gate;
-    return values[r * model->d_model + (down ? row : column)];
+    if (down) return n->down[r * d + row];
+    return (up ? n->up : n->gate)[r * d + column] - biases[up ? model->d_ff + row : row] * constant[column];
 }
 
 static void the_adapter_puts_them_in(void **state) {
@@ -173,7 +169,11 @@ static void the_adapter_puts_them_in(void **state) {
     assert_int_equal(me_adapter_read(model, path, &read, NULL), MOBIEDIT_OK);
     assert_int_equal(read.n_parts, 3);
     float *row = me_calloc((size_t)model->d_ff, sizeof *row),
-          *own = me_calloc((size_t)model->d_ff, sizeof *own);
+          *own = me_calloc((size_t)model->d_ff, sizeof *own),
+          *biases = me_calloc(2 * (size_t)model->d_ff, sizeof *biases);
+    assert_non_null(model->layers[LAYER].gate_b.data);
+    me_tensor_row(&model->layers[LAYER].gate_b, 0, biases);
+    me_tensor_row(&model->layers[LAYER].up_b, 0, biases + model->d_ff);
     for (int p = 0; p < read.n_parts; p++) {
         const me_adapter_part *part = &read.parts[p];
         const me_tensor *matrix = me_mlp_tensor(model, LAYER, part->matrix);
@@ -182,13 +182,14 @@ static void the_adapter_puts_them_in(void **state) {
             changed_row(part, i, row);
             me_tensor_row(matrix, i, own);
             for (int j = 0; j < matrix->n_in; j++) {
-                const float want = wanted(&neurons, part, i, j, own[j]);
+                const float want = wanted(&neurons, part, biases, i, j, own[j]);
                 assert_true(fabsf(row[j] - want) <= 1e-5F * (1 + fabsf(want)));
             }
         }
     }
     me_free(row);
     me_free(own);
+    me_free(biases);
     me_adapter_data_free(&read);
     me_neurons_free(&neurons);
 }

@@ -112,7 +112,7 @@ static bool has_sound_mlp(const me_llama *engine, int layer) {
     me_mlp_tensor_name(engine->base.model, layer, ME_MLP_DOWN, wanted);
     for (size_t i = 0; i < engine->hook.n_asked; i++) {
         const struct ggml_tensor *t = engine->hook.asked[i];
-        if (t->op != GGML_OP_MUL_MAT) continue;
+        if (!me_is_product(t)) continue;
         me_weight_name(t->src[0], name);
         if (strcmp(name, wanted) == 0) return is_activated(t->src[1], engine->base.model->activation);
     }

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "engine/sequences.h"
 #include "model/llama_init.h"
+#include "model/sites.h"
 
 #include <string.h>
 
@@ -25,11 +26,10 @@ static int common_beginning(const me_sequence *sequences, int n) {
 }
 
 static mobiedit_status run_all(me_engine *base, const me_llama_job *job, const me_sequence *sequences, int n,
-                               float *out, mobiedit_error *err) {
+                               float *out, int32_t *experts, mobiedit_error *err) {
     ME_TRY(me_check_sequences(base->model, job->layer < 0 ? 0 : job->layer, sequences, n, err));
     if (n < 1) return MOBIEDIT_OK;
-    const size_t width =
-        (size_t)(job->read == ME_LLAMA_ACTIVATIONS ? base->model->d_ff : base->model->d_model);
+    const size_t width = me_llama_width(base->model, job);
     me_stem stem;
     ME_TRY(me_stem_open(sequences[0].tokens, common_beginning(sequences, n), &stem, err));
     me_llama_item *items = me_calloc((size_t)n, sizeof *items);
@@ -40,8 +40,10 @@ static mobiedit_status run_all(me_engine *base, const me_llama_job *job, const m
                                    .n_columns = me_sequence_columns(s) - stem.n,
                                    .read = s->read_pos - stem.n,
                                    .n_read = s->n_read,
-                                   .out = out};
+                                   .out = out,
+                                   .experts = experts};
         out += (size_t)s->n_read * width;
+        if (experts) experts += (size_t)s->n_read * (size_t)base->model->n_experts_used;
     }
     const mobiedit_status status =
         items ? me_llama_pass((me_llama *)base, job, items, n, err) : me_fail_memory(err, "a batch");
@@ -53,19 +55,34 @@ static mobiedit_status run_all(me_engine *base, const me_llama_job *job, const m
 static mobiedit_status llama_keys(me_engine *base, int layer, const me_sequence *sequences, int n,
                                   float *keys, mobiedit_error *err) {
     const me_llama_job job = {.read = ME_LLAMA_KEYS, .layer = layer};
-    return run_all(base, &job, sequences, n, keys, err);
+    return run_all(base, &job, sequences, n, keys, NULL, err);
+}
+
+static mobiedit_status run_activations(me_engine *base, int layer, bool of_experts,
+                                       const me_sequence *sequences, int n, float *activations,
+                                       int32_t *experts, mobiedit_error *err) {
+    const me_llama_job job = {.read = ME_LLAMA_ACTIVATIONS, .layer = layer};
+    ME_TRY(me_check_sequences(base->model, layer, sequences, n, err));
+    if (of_experts != (base->model->layers[layer].site == ME_SITE_EXPERTS))
+        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the MLP of layer %d is of another form", layer);
+    return run_all(base, &job, sequences, n, activations, experts, err);
 }
 
 static mobiedit_status llama_activations(me_engine *base, int layer, const me_sequence *sequences, int n,
                                          float *activations, mobiedit_error *err) {
-    const me_llama_job job = {.read = ME_LLAMA_ACTIVATIONS, .layer = layer};
-    return run_all(base, &job, sequences, n, activations, err);
+    return run_activations(base, layer, false, sequences, n, activations, NULL, err);
+}
+
+static mobiedit_status llama_expert_activations(me_engine *base, int layer, const me_sequence *sequences,
+                                                int n, float *activations, int32_t *experts,
+                                                mobiedit_error *err) {
+    return run_activations(base, layer, true, sequences, n, activations, experts, err);
 }
 
 static mobiedit_status llama_forward(me_engine *base, const me_sequence *sequences, int n, float *hidden,
                                      mobiedit_error *err) {
     const me_llama_job job = {.read = ME_LLAMA_HIDDEN, .layer = -1};
-    return run_all(base, &job, sequences, n, hidden, err);
+    return run_all(base, &job, sequences, n, hidden, NULL, err);
 }
 
 static mobiedit_status llama_logits(me_engine *base, const float *hidden, int n, float *logits,
@@ -112,6 +129,7 @@ static const struct me_engine_ops llama_ops = {
     .responses = me_llama_responses,
     .keys = llama_keys,
     .activations = llama_activations,
+    .expert_activations = llama_expert_activations,
     .forward = llama_forward,
     .logits = llama_logits,
 };
@@ -123,7 +141,10 @@ static int at_most(size_t n, int most) {
 /* What a token takes of libllama's working memory, and the logits that it keeps room for. */
 static void share_budget(me_llama *engine) {
     const me_model *m = engine->base.model;
-    const size_t token = (4 * (size_t)m->d_model + 3 * (size_t)m->d_ff + (size_t)m->n_vocab) * sizeof(float);
+    const bool experts = m->layers[me_site_near(m, 0)].site == ME_SITE_EXPERTS;
+    const size_t mlps = experts ? (size_t)m->n_experts_used : 1;
+    const size_t width = (3 + mlps) * (size_t)m->d_model + 3 * mlps * (size_t)m->d_ff + (size_t)m->n_vocab;
+    const size_t token = width * sizeof(float);
     const size_t output = 4 * (size_t)m->n_vocab * sizeof(float);
     engine->n_batch = at_most(engine->budget / token, ME_LLAMA_BATCH);
     engine->n_outputs = at_most(engine->budget / output, engine->n_batch);

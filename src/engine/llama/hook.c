@@ -25,9 +25,13 @@ static bool is_weight(const struct ggml_tensor *tensor, const char *wanted) {
     return strcmp(name, wanted) == 0;
 }
 
+bool me_is_product(const struct ggml_tensor *t) {
+    return t->op == GGML_OP_MUL_MAT || t->op == GGML_OP_MUL_MAT_ID;
+}
+
 /* A product with the weight of that name. */
 static bool multiplies(const struct ggml_tensor *t, const char *wanted) {
-    return *wanted && t->op == GGML_OP_MUL_MAT && is_weight(t->src[0], wanted);
+    return *wanted && me_is_product(t) && is_weight(t->src[0], wanted);
 }
 
 struct ggml_tensor *me_final_hidden(const me_model *model, const struct ggml_tensor *t) {
@@ -50,43 +54,87 @@ static void fail(me_llama_hook *hook, const char *what, const struct ggml_tensor
     if (!hook->trouble[0]) (void)snprintf(hook->trouble, sizeof hook->trouble, "%s (%s)", what, t->name);
 }
 
-/* Where in t, a row a token or a row an output, the row's floats begin; SIZE_MAX where t has another form. */
-static size_t row_offset(me_llama_hook *hook, const struct ggml_tensor *t, me_row row, int64_t width) {
-    const int64_t rows = t->ne[1] * t->ne[2] * t->ne[3];
-    const int at = rows == hook->n_tokens ? row.token : rows == hook->n_outputs ? row.output : -1;
-    if (t->type != GGML_TYPE_F32 || t->ne[0] != width || at < 0 || !ggml_is_contiguous(t)) {
+/* Rows of t that are a token's: of experts, one for each that it goes through. */
+static int rows_each(const struct ggml_tensor *product) {
+    return product->op == GGML_OP_MUL_MAT_ID ? (int)product->src[2]->ne[0] : 1;
+}
+
+/* A token's number among n, which are all tokens, or the outputs; -1: neither. */
+static int number_of(const me_llama_hook *hook, me_row row, int64_t n) {
+    return n == hook->n_tokens ? row.token : n == hook->n_outputs ? row.output : -1;
+}
+
+/* Where in t, `each` rows a token or an output, the token's floats begin; SIZE_MAX where t has another form.
+ * */
+static size_t row_offset(me_llama_hook *hook, const struct ggml_tensor *t, me_row row, int64_t width,
+                         int each) {
+    const int at = number_of(hook, row, ggml_nrows(t) / each);
+    if (t->type != GGML_TYPE_F32 || t->ne[0] != width || at < 0 || !ggml_is_contiguous(t) ||
+        (each > 1 && t->ne[1] != each)) {
         fail(hook, "an operation's result has another form", t);
         return SIZE_MAX;
     }
-    return (size_t)at * t->nb[1];
+    return (size_t)at * (size_t)each * t->nb[1];
 }
 
-static void read_row(me_llama_hook *hook, const struct ggml_tensor *t, me_row row, int64_t width,
+static void read_row(me_llama_hook *hook, const struct ggml_tensor *t, me_row row, int64_t width, int each,
                      float *out) {
-    const size_t at = row_offset(hook, t, row, width);
-    if (at != SIZE_MAX) ggml_backend_tensor_get(t, out, at, (size_t)width * sizeof *out);
+    const size_t at = row_offset(hook, t, row, width, each);
+    if (at != SIZE_MAX) ggml_backend_tensor_get(t, out, at, (size_t)each * (size_t)width * sizeof *out);
 }
 
-static void read_all(me_llama_hook *hook, const struct ggml_tensor *t, int64_t width) {
+static void read_all(me_llama_hook *hook, const struct ggml_tensor *t, int64_t width, int each) {
     for (int i = 0; i < hook->n_readers && !hook->trouble[0]; i++)
-        read_row(hook, t, hook->readers[i].row, width, hook->readers[i].out);
+        read_row(hook, t, hook->readers[i].row, width, each, hook->readers[i].out);
     hook->found = true;
 }
 
-/* Adds a delta, and sees that it is there. scratch: [2][d] */
+/* ids [each, tokens]: the experts that each token goes through. */
+static void read_experts(me_llama_hook *hook, const struct ggml_tensor *ids, int each) {
+    for (int i = 0; i < hook->n_readers && !hook->trouble[0]; i++) {
+        const me_llama_reader *reader = &hook->readers[i];
+        const int at = number_of(hook, reader->row, ids->ne[1]);
+        if (ids->type != GGML_TYPE_I32 || ids->nb[0] != sizeof(int32_t) || at < 0) {
+            fail(hook, "the experts' numbers have another form", ids);
+            return;
+        }
+        ggml_backend_tensor_get(ids, reader->experts, (size_t)at * ids->nb[1],
+                                (size_t)each * sizeof(int32_t));
+    }
+}
+
+static void read_activations(me_llama_hook *hook, const struct ggml_tensor *down) {
+    const int each = rows_each(down);
+    const bool experts = down->op == GGML_OP_MUL_MAT_ID;
+    if (experts && each != hook->model->n_experts_used) {
+        fail(hook, "tokens go through another number of experts", down);
+        return;
+    }
+    read_all(hook, down->src[1], hook->model->d_ff, each);
+    if (experts) read_experts(hook, down->src[2], each);
+}
+
+/* Adds a delta to each of the token's rows, as the neurons of an adapter do, and sees that it is there. The
+ * value is the rows' mean. scratch: [2][d] */
 static void edit_row(me_llama_hook *hook, struct ggml_tensor *t, const me_llama_edit *edit) {
     const size_t d = (size_t)hook->model->d_model, bytes = d * sizeof(float);
-    const size_t at = row_offset(hook, t, edit->row, (int64_t)d);
+    const int each = rows_each(t);
+    const size_t first = row_offset(hook, t, edit->row, (int64_t)d, each);
     float *row = hook->scratch, *again = row + d;
-    if (at == SIZE_MAX) return;
-    ggml_backend_tensor_get(t, row, at, bytes);
-    if (edit->value) memcpy(edit->value, row, bytes);
-    if (!edit->delta) return;
-    for (size_t i = 0; i < d; i++)
-        row[i] += edit->delta[i];
-    ggml_backend_tensor_set(t, row, at, bytes);
-    ggml_backend_tensor_get(t, again, at, bytes);
-    if (memcmp(row, again, bytes) != 0) fail(hook, "what was written is not there", t);
+    if (first == SIZE_MAX) return;
+    if (edit->value) memset(edit->value, 0, bytes);
+    for (int r = 0; r < each; r++) {
+        const size_t at = first + (size_t)r * bytes;
+        ggml_backend_tensor_get(t, row, at, bytes);
+        for (size_t i = 0; i < d && edit->value; i++)
+            edit->value[i] += row[i] / (float)each;
+        if (!edit->delta) continue;
+        for (size_t i = 0; i < d; i++)
+            row[i] += edit->delta[i];
+        ggml_backend_tensor_set(t, row, at, bytes);
+        ggml_backend_tensor_get(t, again, at, bytes);
+        if (memcmp(row, again, bytes) != 0) fail(hook, "what was written is not there", t);
+    }
 }
 
 static void edit_all(me_llama_hook *hook, struct ggml_tensor *t) {
@@ -116,7 +164,7 @@ static void measure_rms(me_llama_hook *hook, const struct ggml_tensor *residual)
     for (int i = 0; i < hook->n_edits && !hook->trouble[0]; i++) {
         if (!hook->edits[i].value) continue;
         double sum = 0;
-        read_row(hook, residual, hook->edits[i].row, d, hook->scratch);
+        read_row(hook, residual, hook->edits[i].row, d, 1, hook->scratch);
         for (int j = 0; j < d; j++)
             sum += (double)hook->scratch[j] * (double)hook->scratch[j];
         hook->focus->rms[hook->block - hook->layer - 1] += hook->focus->share * (float)sqrt(sum / d);
@@ -202,13 +250,13 @@ static bool take(me_llama_hook *hook, struct ggml_tensor *t) {
     const me_model *model = hook->model;
     if (multiplies(t, hook->down)) {
         if (hook->read == ME_LLAMA_ACTIVATIONS)
-            read_all(hook, t->src[1], model->d_ff);
+            read_activations(hook, t);
         else
             edit_all(hook, t);
         return hook->read == ME_LLAMA_HIDDEN;
     }
     if (hook->read == ME_LLAMA_KEYS) {
-        read_all(hook, t->src[1], model->d_model);
+        read_all(hook, t->src[1], model->d_model, 1);
         return false;
     }
     if (is_entering(hook, t))
@@ -219,7 +267,7 @@ static bool take(me_llama_hook *hook, struct ggml_tensor *t) {
     } else if (is_attention(hook, t))
         measure_attention(hook, t);
     else if (t == hook->hidden)
-        read_all(hook, t, model->d_model);
+        read_all(hook, t, model->d_model, 1);
     else
         return false; /* the final norm: the rest is for logits */
     return true;

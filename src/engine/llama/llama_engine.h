@@ -1,9 +1,10 @@
 /* The llama engine's inside: libllama's own forward pass, watched and changed between its operations.
  *
  * libllama calls back before and after each operation of its graph (llama_context_params.cb_eval). There the
- * deltas are written into the output of the edited layer's down projection, and keys, activations and final
- * hidden vectors are read. Operations are known by their kind and their weight's name. A pass cannot begin in
- * the middle: it begins at layer 0, behind tokens whose K and V (or recurrent state) are in the context. */
+ * deltas are written into the output of the edited layer's down projection, of experts into each one's, and
+ * keys, activations and final hidden vectors are read. Operations are known by their kind and their weight's
+ * name. A pass cannot begin in the middle: it begins at layer 0, behind tokens whose K and V (or recurrent
+ * state) are in the context. */
 #ifndef ME_LLAMA_ENGINE_H
 #define ME_LLAMA_ENGINE_H
 
@@ -62,9 +63,10 @@ typedef struct {
 
 typedef struct {
     me_row row;
-    float *out;  /* [width] */
-    int edit;    /* token of its sequence's first edited position; -1: none */
-    float share; /* of the mean over all reads of a prefix; 0: does not count */
+    float *out;       /* [width] */
+    int32_t *experts; /* [n_experts_used]: of the activations of experts */
+    int edit;         /* token of its sequence's first edited position; -1: none */
+    float share;      /* of the mean over all reads of a prefix; 0: does not count */
 } me_llama_reader;
 
 /* What a prefix measures in later layers, summed over its sequences: see me_prefix. */
@@ -106,6 +108,8 @@ void me_hook_reset(me_llama_hook *hook);
 bool me_hook_call(struct ggml_tensor *t, bool ask, void *user);
 /* The name of an operation's weight without the device that it is on, into name; "" where it has none. */
 void me_weight_name(const struct ggml_tensor *weight, char name[GGML_MAX_NAME]);
+/* A product with a weight, or with some of the experts' that a weight holds. */
+bool me_is_product(const struct ggml_tensor *t);
 /* Whether t multiplies by the final norm's weight; the operation whose result goes into that norm. */
 struct ggml_tensor *me_final_hidden(const me_model *model, const struct ggml_tensor *t);
 
@@ -152,7 +156,8 @@ typedef struct {
     int n_edits;
     const float *delta; /* [d]; NULL: nothing is added */
     float *value;       /* [d]: of the first edited column, before; NULL: not wanted */
-    float *out;         /* [n_read][d], or [d_ff] for activations */
+    float *out;         /* [n_read][d], or [n_experts_used][d_ff] for activations, [d_ff] without experts */
+    int32_t *experts;   /* [n_read][n_experts_used]: whose these are; NULL: not wanted */
 } me_llama_item;
 
 typedef struct {
@@ -161,6 +166,9 @@ typedef struct {
     const me_llama_focus *focus;
     float reader_share; /* with focus: of one read position behind its edit */
 } me_llama_job;
+
+/* Floats that a job reads of a token. */
+size_t me_llama_width(const me_model *model, const me_llama_job *job);
 
 /* All items, in as many batches as they need. */
 mobiedit_status me_llama_pass(me_llama *engine, const me_llama_job *job, const me_llama_item *items, int n,

@@ -59,11 +59,16 @@ static void add_column(me_llama *engine, const me_llama_item *item, int sequence
     batch->logits[i] = output;
 }
 
+size_t me_llama_width(const me_model *model, const me_llama_job *job) {
+    if (job->read != ME_LLAMA_ACTIVATIONS) return (size_t)model->d_model;
+    const bool experts = model->layers[job->layer].site == ME_SITE_EXPERTS;
+    return (size_t)model->d_ff * (size_t)(experts ? model->n_experts_used : 1);
+}
+
 /* What the hook does at an item's columns, whose first is token `begin` of the batch. */
 static void add_work(me_llama *engine, const me_llama_job *job, const me_llama_item *item, int begin) {
     me_llama_hook *hook = &engine->hook;
-    const size_t width =
-        (size_t)(job->read == ME_LLAMA_ACTIVATIONS ? engine->base.model->d_ff : engine->base.model->d_model);
+    const size_t width = me_llama_width(engine->base.model, job);
     int output = hook->n_outputs;
     for (int c = 0, next = 0; c < item->n_columns; c++) {
         const bool is_read = c >= item->read && c < item->read + item->n_read;
@@ -75,10 +80,12 @@ static void add_work(me_llama *engine, const me_llama_job *job, const me_llama_i
             next++;
         }
         if (!is_read) continue;
-        const int edit = item->n_edits > 0 ? item->edits[0] : -1;
+        const int edit = item->n_edits > 0 ? item->edits[0] : -1, read = c - item->read;
+        const size_t used = (size_t)engine->base.model->n_experts_used;
         hook->readers[hook->n_readers++] =
             (me_llama_reader){.row = row,
-                              .out = item->out + (size_t)(c - item->read) * width,
+                              .out = item->out + (size_t)read * width,
+                              .experts = item->experts ? item->experts + (size_t)read * used : NULL,
                               .edit = edit < 0 ? -1 : begin + edit,
                               .share = c > edit ? job->reader_share : 0};
     }

@@ -94,16 +94,19 @@ static int count_readers(const me_llama_prefix *prefix) {
     return n;
 }
 
-/* libllama adds the bias behind the product that the hook reads. */
+/* libllama adds the bias behind the product that the hook reads. Of experts' biases the mean is near enough:
+ * a value says how long a delta may be. */
 static mobiedit_status add_bias(const me_model *model, me_prefix *base, mobiedit_error *err) {
     const me_tensor *bias = &model->layers[base->layer].down_b;
     const size_t d = (size_t)model->d_model;
     if (!bias->data) return MOBIEDIT_OK;
     float *row = me_calloc(d, sizeof *row);
     if (!row) return me_fail_memory(err, "a prefix");
-    me_tensor_row(bias, 0, row);
-    for (size_t i = 0; i < (size_t)base->n_sequences * d; i++)
-        base->values[i] += row[i % d];
+    for (int64_t r = 0; r < bias->n_out; r++) {
+        me_tensor_row(bias, r, row);
+        for (size_t i = 0; i < (size_t)base->n_sequences * d; i++)
+            base->values[i] += row[i % d] / (float)bias->n_out;
+    }
     me_free(row);
     return MOBIEDIT_OK;
 }
