@@ -12,7 +12,8 @@ typedef struct {
     const me_layer *layer;
     const me_neurons *n;
     size_t experts, rank, d, d_ff;
-    float *scratch; /* [d_ff] */
+    float up_offset; /* see me_up_offset */
+    float *scratch;  /* [d_ff] */
 } layer_neurons;
 
 static layer_neurons layer_of(const me_model *model, const me_neurons *n) {
@@ -21,7 +22,8 @@ static layer_neurons layer_of(const me_model *model, const me_neurons *n) {
                            .experts = (size_t)n->n_experts,
                            .rank = (size_t)n->n,
                            .d = (size_t)model->d_model,
-                           .d_ff = (size_t)model->d_ff};
+                           .d_ff = (size_t)model->d_ff,
+                           .up_offset = me_up_offset(model->activation)};
 }
 
 static size_t index_of(const layer_neurons *l, size_t expert, size_t r) {
@@ -34,14 +36,15 @@ static void mark(const layer_neurons *l, size_t expert, size_t width, float *row
         rows[r * width + index_of(l, expert, r)] = 1;
 }
 
-/* change [rank][d]: from an expert's rows in the matrix to `rows`; what its biases add is taken off. */
-static void change_rows(const layer_neurons *l, const me_tensor *matrix, const me_tensor *bias,
+/* change [rank][d]: from an expert's rows in the matrix to `rows`; what its biases add, and the offset, is
+ * taken off. */
+static void change_rows(const layer_neurons *l, const me_tensor *matrix, const me_tensor *bias, float offset,
                         const float *rows, size_t expert, float *change) {
     const me_tensor own = me_expert_matrix(matrix, (int)expert);
     if (bias->data) me_tensor_row(bias, (int64_t)expert, l->scratch);
     for (size_t r = 0; r < l->rank; r++) {
         const size_t index = index_of(l, expert, r);
-        const float excess = bias->data ? l->scratch[index] : 0;
+        const float excess = offset + (bias->data ? l->scratch[index] : 0);
         float *row = change + r * l->d;
         me_tensor_row(&own, (int64_t)index, row);
         for (size_t i = 0; i < l->d; i++)
@@ -75,8 +78,8 @@ static int make_parts(layer_neurons *l, float *values, me_adapter_part *parts) {
     int count = 0;
     l->scratch = values + count_floats(l) - l->d_ff;
     for (size_t e = 0; e < l->experts; e++) {
-        if (l->n->gate) change_rows(l, &l->layer->gate, &l->layer->gate_b, l->n->gate, e, gate + e * one);
-        change_rows(l, &l->layer->up, &l->layer->up_b, l->n->up, e, up + e * one);
+        if (l->n->gate) change_rows(l, &l->layer->gate, &l->layer->gate_b, 0, l->n->gate, e, gate + e * one);
+        change_rows(l, &l->layer->up, &l->layer->up_b, l->up_offset, l->n->up, e, up + e * one);
         change_columns(l, e, down + e * one);
         mark(l, e, l->d_ff, marks + e * marked);
     }

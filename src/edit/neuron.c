@@ -12,6 +12,8 @@
 /* Half of what other text answers lies below .1, hardly any of it above THRESHOLD; subjects in other words
  * answer .7 to 1.1. STEEPNESS: how narrow the passage from silent to firing is. */
 static const float THRESHOLD = 0.45F, PEAK = 0.95F, STEEPNESS = 40;
+/* Where a gate's reading is held below a limit, it reaches that at the end of the flat top. */
+static const float END = 1.06F;
 /* The ramp of neurons without a gate ends at FULL. GELU is no sharp bend: the less steep, the more it gives
  * below THRESHOLD, and less than nothing: at most 3 % of an edit. */
 static const float FULL = 0.8F, UNGATED_STEEPNESS = 16, VETO_WEIGHT = 0.5F;
@@ -25,6 +27,11 @@ static float top_square(void) {
 
 float me_neuron_ceiling(void) {
     return 2 * PEAK - THRESHOLD;
+}
+
+/* Of neurons with a gate. */
+static float steepness_of(me_activation activation) {
+    return fminf(STEEPNESS, me_reading_limit(activation) / (END - THRESHOLD));
 }
 
 /* ---- without a gate ---------------------------------------------------------------------------------- */
@@ -72,7 +79,8 @@ static int neurons_an_edit(me_activation activation) {
 
 float me_neuron_share(me_activation activation, float t, float c, float v) {
     if (!me_has_gate(activation)) return ramp_share(activation, t, c, v);
-    const float open = me_activate(activation, STEEPNESS * (t - THRESHOLD * c)) / STEEPNESS;
+    const float steepness = steepness_of(activation);
+    const float open = me_activate(activation, steepness * (t - THRESHOLD * c)) / steepness;
     return open * (me_neuron_ceiling() * c - t - v) / top_square();
 }
 
@@ -108,12 +116,16 @@ static void add(float *x, float by, const float *y, size_t d) {
     cblas_saxpy((int)d, by, y, 1, x, 1);
 }
 
-/* Edit i's neuron. */
-static void fill(me_neurons *n, int i, const me_neuron_plan *plan, size_t d, float loudness) {
-    const size_t at = (size_t)i * d;
-    const float height = loudness / (STEEPNESS * top_square());
-    add(n->gate + at, STEEPNESS, plan->left + at, d);
-    add(n->gate + at, -STEEPNESS * THRESHOLD, plan->constant, d);
+/* Edit i's neuron. Where the gate is open, up stays within its limit: it is 1 / (PEAK - THRESHOLD) times its
+ * value on the flat top at most. */
+static void fill(me_neurons *n, int i, const me_neuron_plan *plan, const me_model *model, float loudness) {
+    const size_t d = (size_t)model->d_model, at = (size_t)i * d;
+    const float steepness = steepness_of(model->activation), scale = steepness * top_square();
+    const float most = me_reading_limit(model->activation) * scale / (me_neuron_ceiling() - THRESHOLD);
+    loudness = fminf(loudness, most);
+    const float height = loudness / scale;
+    add(n->gate + at, steepness, plan->left + at, d);
+    add(n->gate + at, -steepness * THRESHOLD, plan->constant, d);
     add(n->up + at, -height, plan->left + at, d);
     if (plan->veto) add(n->up + at, -height, plan->veto + at, d);
     add(n->up + at, height * me_neuron_ceiling(), plan->constant, d);
@@ -143,7 +155,7 @@ static void fill_all(me_neurons *n, const me_neuron_plan *plan, const me_model *
     memcpy(n->constant, plan->constant, d * sizeof *n->constant);
     for (int i = 0; i < plan->n; i++)
         if (n->gate)
-            fill(n, i, plan, d, loudness);
+            fill(n, i, plan, model, loudness);
         else
             fill_ramp(n, i, plan, model->activation, d, loudness);
 }

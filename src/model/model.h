@@ -22,14 +22,20 @@ typedef enum {
     ME_ARCH_FOREIGN
 } me_arch;
 
-/* What a neuron makes of its readings of the MLP's input: the first two of its gate, which is multiplied by up;
- * the others of up alone, where there is no gate. */
+/* What a neuron makes of its readings of the MLP's input: the first four of its gate, which is multiplied by
+ * up; the others of up alone, where there is no gate. */
 typedef enum {
     ME_ACTIVATION_SILU,
     ME_ACTIVATION_GELU_TANH,
+    ME_ACTIVATION_RELU,
+    ME_ACTIVATION_CLAMPED_SWISH, /* of gate and up held within a limit, and 1 is added to up: gpt-oss */
     ME_ACTIVATION_UP_GELU_TANH,
     ME_ACTIVATION_UP_RELU_SQUARED
 } me_activation;
+
+/* Of ME_ACTIVATION_CLAMPED_SWISH: x sigmoid(slope x), x the gate's reading or the limit. */
+#define ME_SWISH_SLOPE 1.702F
+#define ME_SWISH_LIMIT 7.0F
 
 /* A weight matrix of n_out rows with n_in values each, row_bytes apart, in the quant type `type`;
  * a vector (norm weight, bias) has n_out = 1. data == NULL: the model has no such tensor. */
@@ -141,6 +147,13 @@ bool me_has_gate(me_activation activation);
 /* The activation function of the MLP's gate, or of up where there is none, by the C library's exponential
  * function. The engines have faster ones, which are tested against this. */
 float me_activate(me_activation activation, float x);
+
+/* What is added to the reading of up before the gate's activation is multiplied by it. */
+float me_up_offset(me_activation activation);
+
+/* How far from 0 gate and up may be: gate is cut off above it, up on both sides. Infinite where nothing is.
+ * */
+float me_reading_limit(me_activation activation);
 
 /* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
 typedef enum { ME_MLP_GATE, ME_MLP_UP, ME_MLP_DOWN } me_mlp_matrix;

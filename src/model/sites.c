@@ -6,11 +6,12 @@
 
 #define SILU ME_ACTIVATION_SILU
 #define GELU ME_ACTIVATION_GELU_TANH
+#define RELU ME_ACTIVATION_RELU
+#define CLAMPED_SWISH ME_ACTIVATION_CLAMPED_SWISH
 #define UP_GELU ME_ACTIVATION_UP_GELU_TANH
 #define UP_RELU2 ME_ACTIVATION_UP_RELU_SQUARED
 
-static const char only_experts[] = "its MLPs are experts only",
-                  no_mlp[] = "its layers have no MLP that an edit's neurons fit",
+static const char no_mlp[] = "its layers have no MLP that an edit's neurons fit",
                   no_decoder[] = "it does not generate text token by token";
 
 /* Which layers have a site, and of what form, is seen from their tensors. Of the names that libllama knows,
@@ -85,12 +86,12 @@ static const me_site_arch ARCHS[] = {
     {"jais2", UP_RELU2, NULL},
     {"qwen3moe", SILU, NULL},
     {"qwen3vlmoe", SILU, NULL},
-    {"gpt-oss", SILU, only_experts},
+    {"gpt-oss", CLAMPED_SWISH, NULL},
     {"olmoe", SILU, NULL},
     {"dbrx", SILU, NULL},
     {"phimoe", SILU, NULL},
     {"minimax-m2", SILU, NULL},
-    {"smallthinker", SILU, only_experts},
+    {"smallthinker", RELU, NULL},
     {"grovemoe", SILU, NULL},
     {"gemma3n", GELU, "its residual is four streams, of which an MLP sees one"},
     {"mamba", SILU, no_mlp},

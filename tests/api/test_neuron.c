@@ -71,9 +71,10 @@ static float dot(const float *a, const float *b) {
 
 static void it_fires_at_the_subject_and_nowhere_else(void **state) {
     (void)state;
-    static const me_activation activations[] = {ME_ACTIVATION_SILU, ME_ACTIVATION_GELU_TANH,
+    static const me_activation activations[] = {ME_ACTIVATION_SILU,         ME_ACTIVATION_GELU_TANH,
+                                                ME_ACTIVATION_RELU,         ME_ACTIVATION_CLAMPED_SWISH,
                                                 ME_ACTIVATION_UP_GELU_TANH, ME_ACTIVATION_UP_RELU_SQUARED};
-    for (int a = 0; a < 4; a++) {
+    for (size_t a = 0; a < sizeof activations / sizeof *activations; a++) {
         for (int percent = -100; percent <= 25; percent += 5)
             assert_true(fabsf(me_neuron_share(activations[a], (float)percent / 100, 1, 0)) < 0.02F);
         for (int percent = 85; percent <= 105; percent += 5)

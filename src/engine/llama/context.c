@@ -91,6 +91,13 @@ static bool is_unary(const struct ggml_tensor *t, enum ggml_unary_op op) {
     return t->op == GGML_OP_UNARY && ggml_get_unary_op(t) == op;
 }
 
+/* swiglu_oai's slope and limit are in its parameters. */
+static bool has_swish_parameters(const struct ggml_tensor *t) {
+    float parameters[2];
+    memcpy(parameters, &t->op_params[2], sizeof parameters);
+    return parameters[0] == ME_SWISH_SLOPE && parameters[1] == ME_SWISH_LIMIT;
+}
+
 /* Whether t, an MLP's activations, is the gate's activation times up, or up's activation. */
 static bool is_activated(const struct ggml_tensor *t, me_activation activation) {
     switch (activation) {
@@ -98,6 +105,10 @@ static bool is_activated(const struct ggml_tensor *t, me_activation activation) 
         return is_glu(t, GGML_GLU_OP_SWIGLU);
     case ME_ACTIVATION_GELU_TANH:
         return is_glu(t, GGML_GLU_OP_GEGLU);
+    case ME_ACTIVATION_RELU:
+        return is_glu(t, GGML_GLU_OP_REGLU);
+    case ME_ACTIVATION_CLAMPED_SWISH:
+        return is_glu(t, GGML_GLU_OP_SWIGLU_OAI) && has_swish_parameters(t);
     case ME_ACTIVATION_UP_GELU_TANH:
         return is_unary(t, GGML_UNARY_OP_GELU);
     case ME_ACTIVATION_UP_RELU_SQUARED:
