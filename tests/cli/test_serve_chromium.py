@@ -34,10 +34,11 @@ class Page(unittest.TestCase):
         cls.addClassCleanup(cls.browser.close)
         cls.browser.open(cls.server.url)
 
-    def show(self, name, width=1280, height=1000, scheme="light"):
-        """The page fits the width; its picture is kept if that is asked for."""
-        self.browser.look(width, height, scheme)
+    def show(self, name, width=1280, scheme="light", most=3000):
+        """The page fits the width; its picture, as high as the page but not higher than most, is kept if that is asked for."""
+        self.browser.look(width, 600, scheme)
         self.assertLessEqual(self.browser.run("return document.documentElement.scrollWidth"), width)
+        self.browser.look(width, min(self.browser.run("return document.documentElement.scrollHeight"), most), scheme)
         if folder := os.environ.get("MOBIEDIT_SCREENSHOTS"):
             self.browser.screenshot(pathlib.Path(folder) / f"serve-{name}.png")
         self.browser.look(1280, 1000, "light")
@@ -110,7 +111,9 @@ class Page(unittest.TestCase):
         browser.press(ENTER)  # the button to add one has the focus
         browser.press(*"Japan's capital is called Lima.")
         self.show("correct")
-        self.show("correct-phone", 390, 1900, "dark")
+        self.show("correct-dark", scheme="dark")
+        self.show("correct-phone", 390, "dark")
+        self.show("correct-phone-light", 390)
 
     def test_2a_wordings_get_their_braces(self):
         for wording, subject, target, expect in (
@@ -146,8 +149,9 @@ class Page(unittest.TestCase):
             "The fact", "In other words", "In a chat", "Other things about it", "An account of it", "Others like it"])
         self.assertEqual(kinds[0], "The fact: 1 of 1 as they should be")
         self.assertEqual(self.server.json("api/state")["edits"][0]["also"], ["{Japan}'s capital is called"])
-        self.show("edited", 1280, 1300)
-        self.show("edited-dark", 1280, 1300, "dark")
+        self.show("edited", most=1300)
+        self.show("edited-dark", scheme="dark", most=1300)
+        self.show("edited-phone", 390)
         browser.switch(second)
         browser.wait(lambda: "Edit 1 is recorded" in self.status())
         browser.send("DELETE", browser.session + "/window")
@@ -174,7 +178,7 @@ class Page(unittest.TestCase):
         self.assertTrue(all(part in row for row in rows for part in ("Japan", "Before", "After", "as it should be")), rows)
         self.act("#verify", "1 of 1 active edits hold")
         self.assertTrue(browser.is_shown("#edits details li"))  # it stays unfolded
-        self.show("asked-phone", 390, 1500, "dark")
+        self.show("asked-phone", 390, "dark")
 
     def test_4b_a_refusal_shows_why(self):
         """As the program tells it; whether an edit is refused depends on the processor's rounding."""

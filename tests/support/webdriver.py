@@ -122,7 +122,8 @@ class Browser:
         return self.command("goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def look(self, width, height, scheme):
-        """As a window of that size shows it, in the light or dark scheme."""
+        """As a window of that size shows it, in the light or dark scheme; scroll bars lie over the page, as a phone's do."""
+        self.devtools("Emulation.setScrollbarsHidden", hidden=True)
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 

@@ -447,8 +447,8 @@ function outcomeText(job) {
   const doubts = r.high_loss ? " It holds narrowly: other wordings may not say it." : "";
   const name = r.known_as ?
     ` The model knows the subject as “${r.known_as}”: prompts that write it so are as they were.` : "";
-  return `The model now says it. Edit ${r.id} is recorded${tail}. In a new conversation it is asked without what it ` +
-    `said before.${doubts}${name}`;
+  return `The model now says it. Edit ${r.id} is recorded${tail}. Ask in a new conversation: in this one the model ` +
+    `reads what it said before.${doubts}${name}`;
 }
 
 // What was asked with its answers; held: null if neither answer would be wrong.
