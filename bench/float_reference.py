@@ -10,9 +10,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "tests" / "reference" / "reference.py"
 
 
-def packages():
-    """The folder with the packages, for PYTHONPATH."""
-    made = subprocess.run([ROOT / "scripts" / "python_packages.sh", "reference"], check=True, stdout=subprocess.PIPE)
+def packages(name="reference"):
+    """The folder with the packages, or with others that scripts/python_packages.sh knows, for PYTHONPATH."""
+    made = subprocess.run([ROOT / "scripts" / "python_packages.sh", name], check=True, stdout=subprocess.PIPE)
     return os.fsdecode(made.stdout).strip()
 
 

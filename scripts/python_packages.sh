@@ -5,6 +5,7 @@
 #   llama-router  the same as a program, which can be a router
 #   openai        OpenAI's client, for tests/cli/test_push_router.py
 #   reference     what tests/reference/reference.py needs: PyTorch, transformers, gguf
+#   gguf          what bench/made_model.py needs, a small part of these
 #   wheel         what scripts/wheel.sh needs
 #   lint          what scripts/lint.sh checks Python with
 #   notebook      what tests/python/test_notebook.py runs the example notebook with
