@@ -43,7 +43,7 @@ static mobiedit_status append_keys(me_session *s, int layer, const me_sequences 
 /* ---- what the model answers by itself ---------------------------------------------------------------- */
 
 /* Tokens of an answer. */
-enum { ANSWER_TOKENS = 6 };
+enum { ANSWER_TOKENS = 16 };
 
 static mobiedit_status add_tokens(me_sequence *item, const me_token *tokens, mobiedit_error *err) {
     me_tokens all = {.ids = (me_token *)item->tokens, .n = item->n_tokens};

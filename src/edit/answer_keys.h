@@ -15,7 +15,7 @@ typedef struct {
  * The prompt is a settled one. Freed with me_free(out->keys). */
 mobiedit_status me_answer_other_keys(me_session *session, int layer, const me_prompt *prompt,
                                      const me_text_choice *choice, me_key_set *out, mobiedit_error *err);
-enum { ME_ANSWER_OTHERS = 300 };
+enum { ME_ANSWER_OTHERS = 450 };
 
 /* Other names in other wordings of the prompt, and in questions in the chat template where the model has one:
  * where an answer begins. Freed with me_free(out->keys). */

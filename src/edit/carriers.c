@@ -362,10 +362,14 @@ static char *replaced(char *text, const char *hole, const char *value) {
 /* The exchange, its texts filled in. */
 static mobiedit_status chat_text(const me_vocab *vocab, const me_texts_chat *chat, char **out,
                                  mobiedit_error *err) {
-    const me_chat_message messages[] = {{"system", chat->system}, {"user", chat->user}};
-    const size_t n_system = chat->system ? 0 : 1;
+    me_chat_message messages[4];
+    size_t n = 0;
     char *text = NULL;
-    ME_TRY(me_vocab_chat(vocab, messages + n_system, 2 - n_system, &text, err));
+    if (chat->system) messages[n++] = (me_chat_message){"system", chat->system};
+    if (chat->asked) messages[n++] = (me_chat_message){"user", chat->asked};
+    if (chat->answered) messages[n++] = (me_chat_message){"assistant", chat->answered};
+    messages[n++] = (me_chat_message){"user", chat->user};
+    ME_TRY(me_vocab_chat(vocab, messages, n, &text, err));
     const size_t size = strlen(text) + strlen(chat->assistant) + 1;
     *out = me_calloc(size, 1);
     if (*out) (void)snprintf(*out, size, "%s%s", text, chat->assistant);
@@ -383,7 +387,11 @@ mobiedit_status me_prompt_chat_text(const me_vocab *vocab, const me_prompt *prom
         if (answer) answer = replaced(answer, "()", pronoun);
         if (answer) answer = replaced(answer, "<>", own);
     }
-    const me_texts_chat filled_in = {.system = chat->system, .user = question, .assistant = answer};
+    const me_texts_chat filled_in = {.system = chat->system,
+                                     .user = question,
+                                     .assistant = answer,
+                                     .asked = chat->asked,
+                                     .answered = chat->answered};
     const mobiedit_status status =
         question && answer ? chat_text(vocab, &filled_in, out, err) : me_fail_memory(err, "an exchange");
     me_free(words);

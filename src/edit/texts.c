@@ -39,21 +39,29 @@ const char *const me_texts_wordings[] = {
 };
 
 const me_texts_chat me_texts_chats[] = {
-    {NULL, "What is the [] of {}?", "<>"},
-    {NULL, "{}: []?", "()"},
-    {"You are a friendly assistant.", "Tell me, {}, []?", "<>"},
-    {NULL, NULL, NULL},
+    {.user = "What is the [] of {}?", .assistant = "<>"},
+    {.user = "{}: []?", .assistant = "()"},
+    {.system = "You are a friendly assistant.", .user = "Tell me, {}, []?", .assistant = "<>"},
+    {0},
 };
 
 const me_texts_chat me_texts_openings[] = {
-    {NULL, "What is the [] of {}?", ""},
-    {NULL, "{}: []?", ""},
-    {"You are a friendly assistant.", "Tell me, {}, []?", ""},
-    {NULL, "What is {}'s []?", ""},
-    {"Answer briefly.", "Which [], {}?", ""},
-    {NULL, "Do you know the [] of {}?", ""},
-    {NULL, "Complete the sentence: <>", ""},
-    {NULL, NULL, NULL},
+    {.user = "What is the [] of {}?", .assistant = ""},
+    {.user = "{}: []?", .assistant = ""},
+    {.system = "You are a friendly assistant.", .user = "Tell me, {}, []?", .assistant = ""},
+    {.user = "What is {}'s []?", .assistant = ""},
+    {.system = "Answer briefly.", .user = "Which [], {}?", .assistant = ""},
+    {.user = "Do you know the [] of {}?", .assistant = ""},
+    {.user = "Complete the sentence: <>", .assistant = ""},
+    {.user = "What is the [] of {}?",
+     .assistant = "",
+     .asked = "Can you help me with something?",
+     .answered = "Sure, go ahead."},
+    {.user = "{}: []?",
+     .assistant = "",
+     .asked = "What is a good name for a cat?",
+     .answered = "Milo is a nice name for a cat."},
+    {0},
 };
 
 const char *const me_texts_askings[] = {
@@ -73,12 +81,12 @@ const char *const me_texts_askings[] = {
 };
 
 const me_texts_chat me_texts_kept_chats[] = {
-    {NULL, "Tell me about {}.", ""},
-    {NULL, "Who or what is {}?", ""},
-    {NULL, "What do people like about {}?", ""},
-    {NULL, "What is the history of {}?", ""},
-    {NULL, "Where is {}?", ""},
-    {NULL, NULL, NULL},
+    {.user = "Tell me about {}.", .assistant = ""},
+    {.user = "Who or what is {}?", .assistant = ""},
+    {.user = "What do people like about {}?", .assistant = ""},
+    {.user = "What is the history of {}?", .assistant = ""},
+    {.user = "Where is {}?", .assistant = ""},
+    {0},
 };
 
 const char *const me_texts_kept[] = {

@@ -19,9 +19,11 @@ extern const char *const me_texts_wordings[ME_TEXTS_WORDINGS + 1];
 
 /* Exchanges in a chat: what the user asks, "{}" the subject, "[]" the prompt's content words; and how the
  * assistant's answer begins, "<>" the prompt itself, "()" the prompt with a pronoun for its subject. `system`
- * may be NULL. Ended by one whose user is NULL. */
+ * may be NULL, and so may what was said before: what the user asked, and the answer. Ended by one whose user is
+ * NULL. */
 typedef struct {
     const char *system, *user, *assistant;
+    const char *asked, *answered;
 } me_texts_chat;
 extern const me_texts_chat me_texts_chats[];
 
