@@ -18,7 +18,7 @@ enum {
     MAX_NEAR_NAMES = 600,
     MAX_AROUND = 500,
     MAX_ASKED = 300, /* names, in other words */
-    MAX_OTHERS = 1200,
+    MAX_OTHERS = 2000,
     MAX_SAID = 1000,
     MAX_KEEP = 200,
     MAX_ELSEWHERE = 1000

@@ -630,6 +630,7 @@ class Model(Case):
     def states(self):
         return [(e["target"], e["state"]) for e in self.on_ledger("list")["edits"]]
 
+    @long
     def test_ledger_from_edit_to_redo(self):
         currency = "The currency of {Japan} is the"
         for prompt, target in ((PROMPT, TARGET), (currency, "euro"), (PROMPT, "Oslo")):
@@ -650,6 +651,7 @@ class Model(Case):
         self.assertEqual(self.on_ledger("show", "2")["target"], "euro")
         self.assertEqual((self.folder / "edits.db").stat().st_mode & 0o777, 0o600)
 
+    @long
     def test_a_question_is_a_fact(self):
         """Asked in the model's chat, as people ask; what it does beside is measured, kept, and measured again."""
         question, statement = "What is the capital of {Japan}?", "The seat of {Japan}'s government is"
@@ -705,6 +707,7 @@ class Model(Case):
         self.assert_refused(self.edit() + ["--also", "Japan is governed from"], USAGE, "braces")
         self.assert_refused(self.edit() + ["--also", "{Peru} is governed from"], USAGE, "Peru")
 
+    @long
     def test_an_undone_edit_does_not_stay_in_the_file(self):
         """undo, redo, export, and an edit back to what the model says: the file is that of what is active."""
         here = ["--ledger", self.folder / "edits.db", "-o", self.output]
@@ -928,6 +931,7 @@ class Model(Case):
             "chat_neighbours": ["Where is Peru?"], "tell": "Tell me about my niece Ada."}]))
         return path
 
+    @long
     def test_eval_of_answers_with_the_fact_as_context(self):
         run = ["eval", self.model, self.answer_facts()]
         page = self.folder / "a.html"
