@@ -2,7 +2,7 @@
 # run.sh BUILD: speed of the matrix products against ggml's, of suffix evaluations against libllama's, and of whole
 # edits, with each model that is there. Nothing else should run on the machine meanwhile; it takes about ten minutes.
 # bench/profiles.py measures edits in the arithmetic of mobile NPUs.
-# bench/edit_vs_reference.py compares with backpropagation.
+# bench/edit_vs_reference.py compares with backpropagation, and bench/made_size.py does so at the size of larger models.
 . "$(dirname "$0")/../scripts/common.sh"
 
 build=$1
