@@ -62,8 +62,6 @@ static mobiedit_status read_norm(const reader *r) {
     m->layer_norm = !is_rms;
     if (!is_rms) ME_TRY(me_meta_float(r->meta, "attention.layer_norm_epsilon", &m->norm_eps, NULL, r->err));
     ME_TRY(me_meta_float(r->meta, "final_logit_softcapping", &m->logit_softcap, NULL, r->err));
-    /* libllama caps this one's logits whatever the file says. */
-    if (strcmp(m->arch_name, "gemma3n") == 0) m->logit_softcap = 30;
     m->embedding_scale = m->attn_scale = 1;
     if (!(m->norm_eps >= 0) || !(m->logit_softcap >= 0))
         return me_fail(r->err, MOBIEDIT_E_FORMAT, "%s: a negative epsilon or logit cap", r->meta->path);
@@ -275,11 +273,6 @@ static void drop_sharing(me_model *m, const me_metadata *meta) {
         if (i >= 0) clear_site(&m->layers[i]);
 }
 
-static void drop_sparse(me_model *m) {
-    for (int i = 0; i < m->n_layer && i < me_site_sparse_layers(m->arch_name); i++)
-        clear_site(&m->layers[i]);
-}
-
 static mobiedit_status check_sites(const reader *r) {
     const me_model *m = r->model;
     for (int i = 0; i < m->n_layer - 1; i++)
@@ -297,7 +290,6 @@ static mobiedit_status read_layers(const reader *r) {
         ME_TRY(read_site(r, i));
         ME_TRY(read_attention(r, i));
     }
-    drop_sparse(m);
     drop_experts(m);
     choose_width(m);
     drop_sharing(m, r->meta);

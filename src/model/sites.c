@@ -30,7 +30,6 @@ static const me_site_arch ARCHS[] = {
     {"gemma", GELU, NULL},
     {"gemma2", GELU, NULL},
     {"gemma3", GELU, NULL},
-    {"gemma3n", GELU, NULL},
     {"gemma4", GELU, NULL},
     {"phi3", SILU, NULL},
     {"mistral3", SILU, NULL},
@@ -94,6 +93,8 @@ static const me_site_arch ARCHS[] = {
     {"minimax-m2", SILU, NULL},
     {"smallthinker", RELU, NULL},
     {"grovemoe", SILU, NULL},
+    {"gemma3n", GELU,
+     "its first ten layers cut gates off together, and behind them edits of a small model were seldom found"},
     {"mamba", SILU, no_mlp},
     {"mamba2", SILU, no_mlp},
     {"rwkv6", SILU, no_mlp},
@@ -117,10 +118,6 @@ const me_site_arch *me_site_arch_find(const char *name) {
 const me_site_arch *me_site_archs(size_t *n) {
     *n = sizeof ARCHS / sizeof *ARCHS;
     return ARCHS;
-}
-
-int me_site_sparse_layers(const char *arch) {
-    return strcmp(arch, "gemma3n") == 0 ? 10 : 0;
 }
 
 bool me_site_is_there(const me_model *model, int layer) {

@@ -20,10 +20,6 @@ typedef struct {
 const me_site_arch *me_site_arch_find(const char *name);
 const me_site_arch *me_site_archs(size_t *n);
 
-/* So many of the first layers have no site: libllama cuts their gates off below a threshold that it makes of
- * all gates of the token, so that a neuron's is not its own. */
-int me_site_sparse_layers(const char *arch);
-
 /* Whether the layer's MLP is a site. */
 bool me_site_is_there(const me_model *model, int layer);
 

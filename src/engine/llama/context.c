@@ -91,12 +91,6 @@ static bool is_unary(const struct ggml_tensor *t, enum ggml_unary_op op) {
     return t->op == GGML_OP_UNARY && ggml_get_unary_op(t) == op;
 }
 
-/* GELU of the gate's product itself, as an operation of its own. */
-static bool is_gelu_times(const struct ggml_tensor *t) {
-    if (t->op != GGML_OP_MUL || !is_unary(t->src[1], GGML_UNARY_OP_GELU)) return false;
-    return me_is_product(t->src[0]) && me_is_product(t->src[1]->src[0]);
-}
-
 /* swiglu_oai's slope and limit are in its parameters. */
 static bool has_swish_parameters(const struct ggml_tensor *t) {
     float parameters[2];
@@ -110,7 +104,7 @@ static bool is_activated(const struct ggml_tensor *t, me_activation activation) 
     case ME_ACTIVATION_SILU:
         return is_glu(t, GGML_GLU_OP_SWIGLU);
     case ME_ACTIVATION_GELU_TANH:
-        return is_glu(t, GGML_GLU_OP_GEGLU) || is_gelu_times(t);
+        return is_glu(t, GGML_GLU_OP_GEGLU);
     case ME_ACTIVATION_RELU:
         return is_glu(t, GGML_GLU_OP_REGLU);
     case ME_ACTIVATION_CLAMPED_SWISH:
