@@ -239,9 +239,8 @@ static bool is_subject(const void *subject, const char *name) {
 
 /* Other subjects in the same prompt: what tells the subject from its neighbours. */
 static mobiedit_status name_keys(edit *e, me_key_set *out, mobiedit_error *err) {
-    const int step = me_key_weights_of(e->prompt.at_answer).name_step;
-    const me_name_choice some = {.step = step, .skips = is_subject, .user = e->subject};
-    return me_session_names(e->session, e->result->solve.layer, &e->prompt, &some, out, err);
+    const me_name_choice all = {.step = 1, .skips = is_subject, .user = e->subject};
+    return me_session_names(e->session, e->result->solve.layer, &e->prompt, &all, out, err);
 }
 
 static mobiedit_status near_name_keys(edit *e, me_key_set *out, mobiedit_error *err) {

@@ -33,18 +33,15 @@ enum { ME_KEY_MAX = 16384 };
 #define ME_KEY_ASKED_WEIGHT 30.0F
 #define ME_KEY_SAID_WEIGHT 10.0F
 /* Every so-many-th of the compiled-in names is asked about in other words. */
-enum { ME_KEY_ASKED_STEP = 8 };
+enum { ME_KEY_ASKED_STEP = 4 };
 
-/* What differs by where the edit is: weights of its own keys, and of other names in the prompt, of which every
- * name_step-th is taken. Where the answer begins, a name stands some tokens back and tells itself less, and more
- * tokens are run for each. */
+/* What differs by where the edit is: weights of its own keys, and of other names in the prompt. Where the answer
+ * begins, a name stands some tokens back and tells itself less. */
 typedef struct {
     float own, names;
-    int name_step;
 } me_key_weights;
 static inline me_key_weights me_key_weights_of(bool at_answer) {
-    return at_answer ? (me_key_weights){.own = 3, .names = 100, .name_step = 2}
-                     : (me_key_weights){.own = 1, .names = 30, .name_step = 1};
+    return at_answer ? (me_key_weights){.own = 3, .names = 100} : (me_key_weights){.own = 1, .names = 30};
 }
 
 /* A set of keys that share a role. keys: n rows of d floats, borrowed. */
