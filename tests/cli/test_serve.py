@@ -157,6 +157,7 @@ class Gate(unittest.TestCase):
                            {"Content-Type": "application/json"})
         answer = connection.getresponse()
         self.assertTrue(answer.read1(10))
+        answer.close()  # it has the connection too
         connection.close()
         began = self.server.process
         self.assertIn("Tokyo", self.server.ask(QUESTION))
