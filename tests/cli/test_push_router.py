@@ -3,7 +3,7 @@ server by their names, before an edit, after it, and after a second one, while t
 
   test_push_router.py MOBIEDIT
 
-Exit status 77 without a model, or if no such server or client can be got (tests/support/real_server.py).
+Exit status 77 without a model, or if no such server or client can be got or run (tests/support/real_server.py).
 """
 import json
 import os
@@ -14,7 +14,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from real_server import RealServer, find_packages, find_router
-from testing import edit_alone, link_model, scratch_folder, skip_without_model
+from testing import edit_alone, link_model, model_file, scratch_folder, skip_without_model
 
 PROMPT, BARE = "The capital of {Japan} is", "The capital of Japan is"
 
@@ -115,6 +115,6 @@ def find_openai():
 if __name__ == "__main__":
     PushRouter.mobiedit = sys.argv[1]
     skip_without_model()
-    PushRouter.server_command = find_router()
+    PushRouter.server_command = find_router(model_file())
     PushRouter.openai = find_openai()
     unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])

@@ -20,8 +20,10 @@ import unittest
 
 # Which of them random weights can be taught, and in which order, depends on how the processor rounds: each test looks
 # for those that it needs.
-CANDIDATES = [("Here is {Oslo}", "k"), ("{a}", "x"), ("The {cat} has", "w"), ("I like {tea}", "m"), ("{Rome} was", "b"),
-              ("See {Anna}", "j"), ("At {noon} we", "t"), ("The {dog}", "v"), ("My {hat} is", "q")]
+PROMPTS = ["Here is {Oslo}", "The {cat} has", "I like {tea}", "{Rome} was", "See {Anna}", "At {noon} we", "The {dog}",
+           "My {hat} is"]
+TARGETS = ["of", "the", "is", "a", "c"]
+CANDIDATES = [(prompt, TARGETS[(first + i) % len(TARGETS)]) for first in range(2) for i, prompt in enumerate(PROMPTS)]
 # On random weights the keys of an edit at the answer are not always told apart from what must stay.
 PLACE = ("--place", "subject")
 FACTS = []  # three that can be recorded one after the other, the last two in either order
@@ -45,7 +47,8 @@ class Faults(unittest.TestCase):
         shutil.copytree(cls.base, cls.calibrated)
         assert cls.run_in(cls.calibrated, "calibrate", "model.gguf").returncode == 0
         FACTS.append(cls.first(CANDIDATES, lambda fact: cls.is_taken(cls.base, fact)))
-        FACTS.extend(cls.first(itertools.combinations([c for c in CANDIDATES if c != FACTS[0]], 2), cls.are_taken))
+        FACTS.extend(cls.first((pair for pair in itertools.combinations(CANDIDATES, 2)
+                                if len({FACTS[0][0], pair[0][0], pair[1][0]}) == 3), cls.are_taken))
         cls.alone = cls.first(CANDIDATES, lambda fact: all(
             cls.is_taken(folder, fact, "--no-ledger", output="alone.gguf") for folder in (cls.base, cls.calibrated)))
         for folder in (cls.base, cls.calibrated):

