@@ -1,13 +1,10 @@
 /* Goes on with sequences by an engine: its own way, or a whole pass for each token. */
 #include "edit/generate.h"
 
-#include "base/logits.h"
 #include "base/memory.h"
+#include "engine/likeliest.h"
 
 #include <string.h>
-
-/* Sequences whose logits are held at once. */
-enum { LOGIT_ROWS = 16 };
 
 /* Copies that grow. */
 typedef struct {
@@ -16,7 +13,7 @@ typedef struct {
     me_token **texts;   /* [n]: their tokens, with room for all of them */
     int n, n_tokens;
     float *hidden; /* [n][d_model] */
-    float *logits; /* [LOGIT_ROWS][n_vocab] */
+    float *logits; /* [ME_LOGIT_ROWS][n_vocab] */
     me_token *tokens;
 } growth;
 
@@ -34,7 +31,7 @@ static bool growth_begin(growth *g, const me_sequences *from) {
     g->items = me_calloc((size_t)g->n, sizeof *g->items);
     g->texts = me_calloc((size_t)g->n, sizeof *g->texts);
     g->hidden = me_calloc((size_t)g->n, (size_t)model->d_model * sizeof *g->hidden);
-    g->logits = me_calloc(LOGIT_ROWS, (size_t)model->n_vocab * sizeof *g->logits);
+    g->logits = me_calloc(ME_LOGIT_ROWS, (size_t)model->n_vocab * sizeof *g->logits);
     if (!g->items || !g->texts || !g->hidden || !g->logits) return false;
     for (int i = 0; i < g->n; i++) {
         const me_sequence *one = &from->items[i];
@@ -49,15 +46,11 @@ static bool growth_begin(growth *g, const me_sequences *from) {
 
 /* The k-th token of each. */
 static mobiedit_status grow(growth *g, int k, mobiedit_error *err) {
-    const size_t d = (size_t)g->engine->model->d_model, n_vocab = (size_t)g->engine->model->n_vocab;
+    me_token *said = g->tokens + k;
     ME_TRY(g->engine->ops->forward(g->engine, g->items, g->n, g->hidden, err));
+    ME_TRY(me_likeliest(g->engine, g->hidden, g->n, g->logits, said, g->n_tokens, err));
     for (int i = 0; i < g->n; i++) {
-        const int row = i % LOGIT_ROWS, left = g->n - i < LOGIT_ROWS ? g->n - i : LOGIT_ROWS;
-        if (row == 0)
-            ME_TRY(g->engine->ops->logits(g->engine, g->hidden + (size_t)i * d, left, g->logits, err));
-        const me_token token = me_argmax(g->logits + (size_t)row * n_vocab, (int)n_vocab);
-        g->tokens[(size_t)i * (size_t)g->n_tokens + (size_t)k] = token;
-        g->texts[i][g->items[i].n_tokens++] = token;
+        g->texts[i][g->items[i].n_tokens++] = said[(size_t)i * (size_t)g->n_tokens];
         g->items[i].read_pos++;
     }
     return MOBIEDIT_OK;

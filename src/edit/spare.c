@@ -93,7 +93,7 @@ static mobiedit_status sample_background(me_session *s, int layer, const me_key_
     const struct me_engine_ops *ops = s->engine->ops;
     const me_model *model = s->engine->model;
     out->n = background->n;
-    out->each = model->layers[layer].site == ME_SITE_EXPERTS ? model->n_experts_used : 1;
+    out->each = me_mlp_experts_used(model, layer);
     const size_t rows = (size_t)out->n * (size_t)out->each;
     out->activations = me_calloc(rows, (size_t)model->d_ff * sizeof *out->activations);
     out->experts = me_calloc(rows, sizeof *out->experts);

@@ -151,8 +151,8 @@ float me_activate(me_activation activation, float x);
 /* What is added to the reading of up before the gate's activation is multiplied by it. */
 float me_up_offset(me_activation activation);
 
-/* How far from 0 gate and up may be: gate is cut off above it, up on both sides. Infinite where nothing is.
- * */
+/* How far from 0 gate and up may be: gate is cut off above it, up on both sides. Infinite where neither
+ * is. */
 float me_reading_limit(me_activation activation);
 
 /* The matrices of an MLP: blk.L.ffn_gate, ffn_up, ffn_down. */
@@ -165,6 +165,9 @@ const me_tensor *me_mlp_tensor(const me_model *model, int layer, me_mlp_matrix m
 
 /* How many of each matrix the layer's site has: its experts, else 1. */
 int me_mlp_experts(const me_model *model, int layer);
+
+/* And how many of them a token goes through. */
+int me_mlp_experts_used(const me_model *model, int layer);
 
 /* The matrix of an expert: in the file it follows that of the expert before it. */
 me_tensor me_expert_matrix(const me_tensor *first, int expert);

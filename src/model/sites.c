@@ -144,6 +144,10 @@ int me_mlp_experts(const me_model *model, int layer) {
     return l->site == ME_SITE_EXPERTS ? l->n_experts : 1;
 }
 
+int me_mlp_experts_used(const me_model *model, int layer) {
+    return model->layers[layer].site == ME_SITE_EXPERTS ? model->n_experts_used : 1;
+}
+
 me_tensor me_expert_matrix(const me_tensor *first, int expert) {
     me_tensor out = *first;
     out.data = (const char *)first->data + (size_t)expert * (size_t)first->n_out * first->row_bytes;

@@ -141,8 +141,7 @@ static int at_most(size_t n, int most) {
 /* What a token takes of libllama's working memory, and the logits that it keeps room for. */
 static void share_budget(me_llama *engine) {
     const me_model *m = engine->base.model;
-    const bool experts = m->layers[me_site_near(m, 0)].site == ME_SITE_EXPERTS;
-    const size_t mlps = experts ? (size_t)m->n_experts_used : 1;
+    const size_t mlps = (size_t)me_mlp_experts_used(m, me_site_near(m, 0));
     const size_t width = (3 + mlps) * (size_t)m->d_model + 3 * mlps * (size_t)m->d_ff + (size_t)m->n_vocab;
     const size_t token = width * sizeof(float);
     const size_t output = 4 * (size_t)m->n_vocab * sizeof(float);

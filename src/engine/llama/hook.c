@@ -64,8 +64,8 @@ static int number_of(const me_llama_hook *hook, me_row row, int64_t n) {
     return n == hook->n_tokens ? row.token : n == hook->n_outputs ? row.output : -1;
 }
 
-/* Where in t, `each` rows a token or an output, the token's floats begin; SIZE_MAX where t has another form.
- * */
+/* Where in t, `each` rows a token or an output, the token's floats begin; SIZE_MAX where t is of another
+ * form. */
 static size_t row_offset(me_llama_hook *hook, const struct ggml_tensor *t, me_row row, int64_t width,
                          int each) {
     const int at = number_of(hook, row, ggml_nrows(t) / each);

@@ -61,8 +61,7 @@ static void add_column(me_llama *engine, const me_llama_item *item, int sequence
 
 size_t me_llama_width(const me_model *model, const me_llama_job *job) {
     if (job->read != ME_LLAMA_ACTIVATIONS) return (size_t)model->d_model;
-    const bool experts = model->layers[job->layer].site == ME_SITE_EXPERTS;
-    return (size_t)model->d_ff * (size_t)(experts ? model->n_experts_used : 1);
+    return (size_t)model->d_ff * (size_t)me_mlp_experts_used(model, job->layer);
 }
 
 /* What the hook does at an item's columns, whose first is token `begin` of the batch. */

@@ -20,9 +20,9 @@ typedef struct {
     int first;  /* its first column in the batch */
     int n;      /* its columns */
     int n_past; /* positions before them, whose K and V are in `past` */
-    const float
-        *past; /* [layer - past_layer][K, V][n_head_kv][past_room][head_dim], the first n_past of past_room
-                          filled; shared, not copied. NULL: they are the columns of the batch's first span */
+    /* [layer - past_layer][K, V][n_head_kv][past_room][head_dim], of which the first n_past positions are filled;
+     * shared, not copied. NULL: they are the columns of the batch's first span. */
+    const float *past;
     int past_room;
     int past_layer; /* the first layer that `past` has */
     int edit_pos;

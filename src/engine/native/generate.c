@@ -1,13 +1,10 @@
 /* What the model says behind sequences: one pass over them that keeps K and V, and one column a token then. */
-#include "base/logits.h"
 #include "base/memory.h"
+#include "engine/likeliest.h"
 #include "engine/native/layer.h"
 #include "engine/native/prefix.h"
 
 #include <string.h>
-
-/* Sequences whose logits are held at once. */
-enum { LOGIT_ROWS = 16 };
 
 /* Some of the sequences, which run together. */
 typedef struct {
@@ -17,7 +14,7 @@ typedef struct {
     int shared;      /* tokens that all begin with: a span of their own */
     float **past;    /* [n][n_layer][K, V][n_head_kv][room][head_dim] */
     int32_t *tokens; /* [n][n_tokens] */
-    float *logits;   /* [LOGIT_ROWS][n_vocab] */
+    float *logits;   /* [ME_LOGIT_ROWS][n_vocab] */
 } talk;
 
 /* Positions that a sequence's past has room for. */
@@ -29,7 +26,7 @@ static float *past_of(const talk *t, int i, int layer) {
     return t->past[i] + (size_t)layer * me_past_width(t->engine->base.model, room_of(t, i));
 }
 
-/* K and V of a layer, of each sequence's positions from `first` on; spans are theirs, behind the shared one. */
+/* Keeps a layer's K and V of the batch, in which each sequence has a span, behind the shared one if there is one. */
 static void keep(const talk *t, int layer) {
     const me_batch *batch = &t->engine->batch;
     const int first_span = batch->n_spans - t->n;
@@ -52,19 +49,11 @@ static void run_layers(const talk *t) {
     }
 }
 
-/* The k-th token of each sequence, by the batch's rows. hidden [n][d_model] is scratch. */
+/* The k-th token of each sequence, by the batch's rows. hidden [n][d_model] is scratch: the batch is used anew. */
 static mobiedit_status choose(const talk *t, int k, float *hidden, mobiedit_error *err) {
-    const me_engine *base = &t->engine->base;
-    const size_t d = (size_t)base->model->d_model, n_vocab = (size_t)base->model->n_vocab;
+    const size_t d = (size_t)t->engine->base.model->d_model;
     memcpy(hidden, t->engine->batch.x, (size_t)t->n * d * sizeof *hidden);
-    for (int first = 0; first < t->n; first += LOGIT_ROWS) {
-        const int n = t->n - first < LOGIT_ROWS ? t->n - first : LOGIT_ROWS;
-        ME_TRY(base->ops->logits(&t->engine->base, hidden + (size_t)first * d, n, t->logits, err));
-        for (int i = 0; i < n; i++)
-            t->tokens[(size_t)(first + i) * (size_t)t->n_tokens + (size_t)k] =
-                me_argmax(t->logits + (size_t)i * n_vocab, (int)n_vocab);
-    }
-    return MOBIEDIT_OK;
+    return me_likeliest(&t->engine->base, hidden, t->n, t->logits, t->tokens + k, t->n_tokens, err);
 }
 
 /* A batch of the (k - 1)-th tokens. */
@@ -132,7 +121,7 @@ mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences
     me_sequence *last = me_calloc((size_t)n, sizeof *last);
     talk t = {.engine = (me_native *)base,
               .n_tokens = n_tokens,
-              .logits = me_calloc(LOGIT_ROWS * (size_t)base->model->n_vocab, sizeof *t.logits)};
+              .logits = me_calloc(ME_LOGIT_ROWS * (size_t)base->model->n_vocab, sizeof *t.logits)};
     mobiedit_status status = last && t.logits ? MOBIEDIT_OK : me_fail_memory(err, "what the model says");
     for (int i = 0; status == MOBIEDIT_OK && i < n; i++)
         last[i] = (me_sequence){.tokens = sequences[i].tokens,
