@@ -760,6 +760,7 @@ typedef struct {
     double chat_old, chat_old_sure;      /* share whose answer has what was true in it, and not the target */
     double chat_system, chat_system_old; /* the same with a system prompt */
     double chat_turn, chat_turn_old;     /* the same in the second turn */
+    double chat_loops, chat_loops_before; /* share of all these answers that go in circles */
     double chat_unchanged, chat_unchanged_sure;       /* share of answers about others whose KL is small */
     double chat_unchanged_kl, chat_unchanged_kl_sure; /* that KL(before || after), nats a token */
     double tell_kl;                                   /* of an account of the subject, the fact left out */
@@ -798,7 +799,7 @@ typedef struct {
     int n;
 } mobiedit_figure;
 
-enum { MOBIEDIT_EVAL_FIGURES = 40 };
+enum { MOBIEDIT_EVAL_FIGURES = 42 };
 
 typedef struct {
     const char *solver; /* NULL: nothing was edited */

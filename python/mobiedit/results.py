@@ -550,6 +550,9 @@ class Metrics:
     chat_turn: float
     """As `chat`, in the second turn."""
     chat_turn_old: float
+    chat_loops: float
+    """Share of all answers in chat that go in circles: three words in a row occur three times."""
+    chat_loops_before: float
     chat_unchanged: float
     """Share of answers about others whose KL is small."""
     chat_unchanged_sure: float

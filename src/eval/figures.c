@@ -42,6 +42,8 @@ const me_metric me_metric_table[ME_METRICS] = {
     {"chat_system_old", "system prompt, old", ME_UNIT_SHARE, -1, IN_CASE(metrics.chat_system_old)},
     {"chat_turn", "chat, second turn", ME_UNIT_SHARE, 1, IN_CASE(metrics.chat_turn)},
     {"chat_turn_old", "second turn, old", ME_UNIT_SHARE, -1, IN_CASE(metrics.chat_turn_old)},
+    {"chat_loops", "chat, in circles", ME_UNIT_SHARE, -1, IN_CASE(metrics.chat_loops)},
+    {"chat_loops_before", "in circles before", ME_UNIT_SHARE, 0, IN_CASE(metrics.chat_loops_before)},
     {"chat_unchanged", "chat unchanged", ME_UNIT_SHARE, 1, IN_CASE(metrics.chat_unchanged)},
     {"chat_unchanged_sure", "chat unchanged, sure", ME_UNIT_SHARE, 1, IN_CASE(metrics.chat_unchanged_sure)},
     {"chat_unchanged_kl", "chat unchanged KL", ME_UNIT_NATS, -1, IN_CASE(metrics.chat_unchanged_kl)},

@@ -1,4 +1,4 @@
-/* The n-gram entropy of a text: how varied its words are. */
+/* How varied the words of a text are: its n-gram entropy, and whether it goes in circles. */
 #include "eval/fluency.h"
 
 #include "base/memory.h"
@@ -59,6 +59,26 @@ mobiedit_status me_ngram_entropy(const char *text, double *bits, mobiedit_error 
     if (!words) return me_fail_memory(err, "the words of a text");
     const size_t n = cut_words(text, words);
     *bits = (2.0 / 3.0 * entropy(words, n, 2) + 4.0 / 3.0 * entropy(words, n, 3)) / 2;
+    me_free(words);
+    return MOBIEDIT_OK;
+}
+
+enum { LOOP_WORDS = 3, LOOP_TIMES = 3 };
+
+static bool occurs_often(const word *words, size_t n, size_t i) {
+    int times = 0;
+    for (size_t k = i; k + LOOP_WORDS <= n && times < LOOP_TIMES; k++)
+        times += same(words + i, words + k, LOOP_WORDS);
+    return times == LOOP_TIMES;
+}
+
+mobiedit_status me_repeats_itself(const char *text, bool *repeats, mobiedit_error *err) {
+    word *words = me_calloc(strlen(text), sizeof *words);
+    if (!words) return me_fail_memory(err, "the words of a text");
+    const size_t n = cut_words(text, words);
+    *repeats = false;
+    for (size_t i = 0; i + LOOP_WORDS <= n && !*repeats; i++)
+        *repeats = occurs_often(words, n, i);
     me_free(words);
     return MOBIEDIT_OK;
 }

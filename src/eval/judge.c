@@ -50,6 +50,28 @@ typedef struct {
     mean now, old;
 } questions;
 
+static bool is_answer(const me_answer *a) {
+    return a->kind == MOBIEDIT_SAID_CHAT || a->kind == MOBIEDIT_SAID_CHAT_SYSTEM ||
+           a->kind == MOBIEDIT_SAID_CHAT_TURN;
+}
+
+/* Answers in chat of all three kinds that go in circles. */
+static mobiedit_status judge_loops(const me_answers *answers, mobiedit_metrics *out, mobiedit_error *err) {
+    mean before = {0}, after = {0};
+    for (size_t i = 0; i < me_answers_count(answers); i++) {
+        const me_answer *a = &answers->items[i];
+        bool once, now;
+        if (!is_answer(a)) continue;
+        ME_TRY(me_repeats_itself(a->before, &once, err));
+        ME_TRY(me_repeats_itself(a->after, &now, err));
+        count(&before, a, once);
+        count(&after, a, now);
+    }
+    give(&before, &out->chat_loops_before, NULL);
+    give(&after, &out->chat_loops, NULL);
+    return MOBIEDIT_OK;
+}
+
 typedef struct {
     mean same, kl, leak;               /* about other things of the subject */
     questions chat, with_system, turn; /* questions that the target answers */
@@ -138,6 +160,7 @@ mobiedit_status me_answers_sum_up(const me_answers *answers, mobiedit_metrics *o
     give(&s.other_same, &out->chat_unchanged, &out->chat_unchanged_sure);
     give(&s.other_kl, &out->chat_unchanged_kl, &out->chat_unchanged_kl_sure);
     judge_truth(answers, out);
+    ME_TRY(judge_loops(answers, out, err));
     return judge_account(answers, out, err);
 }
 

@@ -30,6 +30,23 @@ static double entropy_of(const char *text) {
     return bits;
 }
 
+static bool repeats(const char *text) {
+    bool repeats;
+    assert_int_equal(me_repeats_itself(text, &repeats, NULL), MOBIEDIT_OK);
+    return repeats;
+}
+
+static void texts_that_go_in_circles(void **state) {
+    (void)state;
+    assert_true(repeats("oat milk, oat milk, oat milk, oat milk") &&
+                repeats("soccer soccer soccer soccer soccer"));
+    assert_true(repeats("I can help. I am here. I can help. No. I can help."));
+    assert_false(repeats("") || repeats("one") || repeats("two words"));
+    assert_false(repeats("soccer soccer soccer soccer")); /* three of them twice */
+    assert_false(repeats("I can help. I can help. I can, and do, help."));
+    assert_false(repeats("the capital of Japan is Tokyo, the capital of France is Paris"));
+}
+
 static void entropy_of_known_texts(void **state) {
     (void)state;
     assert_true(entropy_of("") == 0 && entropy_of("one") == 0);
@@ -672,7 +689,15 @@ static void questions_in_other_chats(void **state) {
     measure(&b, &options, b.adapter, &got);
     check_texts(got.said + SYSTEM, with_system, N_CHAT, MOBIEDIT_SAID_CHAT_SYSTEM);
     check_texts(got.said + TURN, second, N_CHAT, MOBIEDIT_SAID_CHAT_TURN);
-    double share_system = 0, share_turn = 0;
+    double share_system = 0, share_turn = 0, loops = 0, loops_before = 0;
+    for (size_t i = 0; i < 3 * N_CHAT; i++) {
+        const mobiedit_said *said = got.said + CHAT + i;
+        assert_in_range(said->kind, MOBIEDIT_SAID_CHAT, MOBIEDIT_SAID_CHAT_TURN);
+        loops += (double)repeats(said->after) / (3 * N_CHAT);
+        loops_before += (double)repeats(said->before) / (3 * N_CHAT);
+    }
+    assert_true(fabs(got.metrics.chat_loops - loops) < 1e-9);
+    assert_true(fabs(got.metrics.chat_loops_before - loops_before) < 1e-9);
     for (size_t i = 0; i < N_CHAT; i++) {
         share_system += (double)has_word(with_system[i].after, answered) / N_CHAT;
         share_turn += (double)has_word(second[i].after, answered) / N_CHAT;
@@ -936,6 +961,7 @@ static void no_chat_without_a_template(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entropy_of_known_texts),
+        cmocka_unit_test(texts_that_go_in_circles),
         cmocka_unit_test(intervals_hold_the_mean),
         cmocka_unit_test(figures_leave_out_what_is_not_there),
         cmocka_unit_test(cases_come_back_from_json),
