@@ -2,7 +2,6 @@
 #include "edit/answer_keys.h"
 
 #include "base/memory.h"
-#include "edit/generate.h"
 #include "edit/key.h"
 #include "edit/texts.h"
 
@@ -21,14 +20,9 @@ static mobiedit_status read_subject(const me_session *s, const me_prompt *prompt
     return out->text ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
 }
 
-/* Appends the keys of the sequences to `out`. They are read in one call, so that what they begin with is run
- * once. */
-static mobiedit_status append_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
-                                   mobiedit_error *err) {
-    if (sequences->n == 0) return MOBIEDIT_OK;
+/* Appends keys, which are freed here. */
+static mobiedit_status append(const me_session *s, me_key_set more, me_key_set *out, mobiedit_error *err) {
     const size_t d = (size_t)s->engine->model->d_model;
-    me_key_set more = {0};
-    ME_TRY(me_session_known_keys(s, layer, sequences, &more, err));
     float *keys = me_calloc((size_t)(out->n + more.n) * d, sizeof *keys);
     if (keys) {
         if (out->n) memcpy(keys, out->keys, (size_t)out->n * d * sizeof *keys);
@@ -40,46 +34,28 @@ static mobiedit_status append_keys(me_session *s, int layer, const me_sequences 
     return keys ? MOBIEDIT_OK : me_fail_memory(err, "keys");
 }
 
-/* ---- what the model answers by itself ---------------------------------------------------------------- */
-
-/* Tokens of an answer. */
-enum { ANSWER_TOKENS = 16 };
-
-static mobiedit_status add_tokens(me_sequence *item, const me_token *tokens, mobiedit_error *err) {
-    me_tokens all = {.ids = (me_token *)item->tokens, .n = item->n_tokens};
-    for (int t = 0; t < ANSWER_TOKENS; t++) {
-        ME_TRY(me_tokens_add(&all, tokens[t], err));
-        item->tokens = all.ids;
-        item->n_tokens = all.n;
-    }
-    return MOBIEDIT_OK;
+/* Appends the keys of the sequences to `out`. They are read in one call, so that what they begin with is run
+ * once. */
+static mobiedit_status append_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
+                                   mobiedit_error *err) {
+    me_key_set more;
+    if (sequences->n == 0) return MOBIEDIT_OK;
+    ME_TRY(me_session_known_keys(s, layer, sequences, &more, err));
+    return append(s, more, out, err);
 }
 
-/* answers [n][ANSWER_TOKENS] */
-static mobiedit_status say_or_recall(me_session *s, const me_sequences *prompts, me_token *answers,
-                                     mobiedit_error *err) {
-    const size_t size = (size_t)prompts->n * ANSWER_TOKENS * sizeof *answers;
-    const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, 0, prompts->items, prompts->n);
-    if (me_memo_recall(&s->memo, hash, answers, size)) return MOBIEDIT_OK;
-    ME_TRY(me_generate(s->engine, prompts, ANSWER_TOKENS, answers, err));
-    me_memo_keep(&s->memo, hash, answers, size);
-    return MOBIEDIT_OK;
-}
-
-/* The model goes on with each sequence, which is then read from edit_pos on. */
-static mobiedit_status let_answer(me_session *s, me_sequences *prompts, mobiedit_error *err) {
-    if (prompts->n == 0) return MOBIEDIT_OK;
-    me_token *answers = me_calloc((size_t)prompts->n * ANSWER_TOKENS, sizeof *answers);
-    if (!answers) return me_fail_memory(err, "answers");
-    mobiedit_status status = say_or_recall(s, prompts, answers, err);
-    for (int i = 0; i < prompts->n && status == MOBIEDIT_OK; i++) {
-        me_sequence *item = &prompts->items[i];
-        status = add_tokens(item, answers + (size_t)i * ANSWER_TOKENS, err);
+/* The same from edit_pos on, and with what the model goes on with by itself. */
+static mobiedit_status append_answers(me_session *s, int layer, const me_sequences *sequences,
+                                      me_key_set *out, mobiedit_error *err) {
+    me_key_set more;
+    if (sequences->n == 0) return MOBIEDIT_OK;
+    for (int i = 0; i < sequences->n; i++) {
+        me_sequence *item = &sequences->items[i];
         item->read_pos = item->edit_pos;
         item->n_read = item->n_tokens - item->edit_pos;
     }
-    me_free(answers);
-    return status;
+    ME_TRY(me_session_answer_keys(s, layer, sequences, &more, err));
+    return append(s, more, out, err);
 }
 
 /* ---- what else is said of the subject ---------------------------------------------------------------- */
@@ -129,10 +105,8 @@ mobiedit_status me_answer_other_keys(me_session *s, int layer, const me_prompt *
     mobiedit_status status = read_subject(s, prompt, &about, err);
     if (status == MOBIEDIT_OK) status = add_other_prompts(s, prompt, &about, choice, &prompts, err);
     if (status == MOBIEDIT_OK) status = add_other_questions(s, prompt, &about, choice, &questions, err);
-    if (status == MOBIEDIT_OK) status = let_answer(s, &prompts, err);
-    if (status == MOBIEDIT_OK) status = let_answer(s, &questions, err);
-    if (status == MOBIEDIT_OK) status = append_keys(s, layer, &prompts, out, err);
-    if (status == MOBIEDIT_OK) status = append_keys(s, layer, &questions, out, err);
+    if (status == MOBIEDIT_OK) status = append_answers(s, layer, &prompts, out, err);
+    if (status == MOBIEDIT_OK) status = append_answers(s, layer, &questions, out, err);
     me_sequences_free(&prompts);
     me_sequences_free(&questions);
     me_free(about.text);
@@ -179,15 +153,23 @@ static mobiedit_status add_names(const me_session *s, const char *text, int whic
     return MOBIEDIT_OK;
 }
 
-/* Names that no model knows, and well-known ones; to the first of them in the first text the model answers. */
-static mobiedit_status ask_about_names(me_session *s, const char *text, int which,
+/* Names that no model knows, and well-known ones. */
+static mobiedit_status ask_about_names(const me_session *s, const char *text, int which,
                                        const me_name_choice *choice, me_sequences *out, mobiedit_error *err) {
     const me_name_choice unknown = {.step = 1 + (choice->step - 1) / ME_KEY_ASKED_STEP};
     ME_TRY(add_names(s, text, which, me_texts_unknown_names, &unknown, out, err));
-    ME_TRY(add_names(s, text, which, me_texts_names, choice, out, err));
-    me_sequences answered = *out;
-    if (answered.n > MOST_ANSWERED) answered.n = MOST_ANSWERED;
-    return which == ANSWERED ? let_answer(s, &answered, err) : MOBIEDIT_OK;
+    return add_names(s, text, which, me_texts_names, choice, out, err);
+}
+
+/* To the first names in the first text the model answers. */
+static mobiedit_status append_names(me_session *s, int layer, const me_sequences *names, int which,
+                                    me_key_set *out, mobiedit_error *err) {
+    me_sequences answered = *names, rest = *names;
+    answered.n = which != ANSWERED ? 0 : names->n < MOST_ANSWERED ? names->n : MOST_ANSWERED;
+    rest.items += answered.n;
+    rest.n -= answered.n;
+    ME_TRY(append_answers(s, layer, &answered, out, err));
+    return append_keys(s, layer, &rest, out, err);
 }
 
 mobiedit_status me_answer_name_keys(me_session *s, int layer, const me_prompt *prompt,
@@ -199,7 +181,7 @@ mobiedit_status me_answer_name_keys(me_session *s, int layer, const me_prompt *p
         char *text = NULL;
         status = names_text(s, prompt, i, &text, err);
         if (status == MOBIEDIT_OK && text) status = ask_about_names(s, text, i, choice, &names, err);
-        if (status == MOBIEDIT_OK) status = append_keys(s, layer, &names, out, err);
+        if (status == MOBIEDIT_OK) status = append_names(s, layer, &names, i, out, err);
         me_sequences_free(&names);
         me_free(text);
     }
@@ -217,7 +199,7 @@ mobiedit_status me_answer_target_keys(me_session *s, int layer, const me_sequenc
     if (!items) return me_fail_memory(err, "token sequences");
     for (int i = 0; i < carriers->n; i++) {
         const me_sequence *c = &carriers->items[i];
-        /* The last of them stands behind the sequence's end. */
+        /* The last token stands behind the sequence's end. */
         items[i] = (me_sequence){.tokens = c->tokens,
                                  .n_tokens = c->n_tokens + 1,
                                  .read_pos = c->read_pos + 1,

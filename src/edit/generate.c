@@ -56,15 +56,28 @@ static mobiedit_status grow(growth *g, int k, mobiedit_error *err) {
     return MOBIEDIT_OK;
 }
 
+/* The last token that was said is not read. */
+static mobiedit_status read_keys(growth *g, const me_sequences *sequences, int layer, float *keys,
+                                 mobiedit_error *err) {
+    for (int i = 0; i < g->n; i++) {
+        g->items[i].n_tokens--;
+        g->items[i].read_pos = sequences->items[i].read_pos;
+        g->items[i].n_read = g->items[i].n_tokens - g->items[i].read_pos;
+    }
+    return g->engine->ops->keys(g->engine, layer, g->items, g->n, keys, err);
+}
+
 mobiedit_status me_generate(me_engine *engine, const me_sequences *sequences, int n_tokens, me_token *tokens,
-                            mobiedit_error *err) {
+                            int layer, float *keys, mobiedit_error *err) {
     if (engine->ops->generate)
-        return engine->ops->generate(engine, sequences->items, sequences->n, n_tokens, tokens, err);
+        return engine->ops->generate(engine, sequences->items, sequences->n, n_tokens, tokens, layer, keys,
+                                     err);
     growth g = {.engine = engine, .n = sequences->n, .n_tokens = n_tokens, .tokens = tokens};
     mobiedit_status status =
         growth_begin(&g, sequences) ? MOBIEDIT_OK : me_fail_memory(err, "what the model says");
     for (int k = 0; k < n_tokens && status == MOBIEDIT_OK; k++)
         status = grow(&g, k, err);
+    if (keys && status == MOBIEDIT_OK) status = read_keys(&g, sequences, layer, keys, err);
     growth_free(&g);
     return status;
 }

@@ -21,7 +21,7 @@ typedef struct {
     size_t bytes;
 } me_memo;
 
-/* What may be read of sequences. */
+/* What may be read of sequences: keys, or keys of what the model goes on with as well. */
 enum { ME_MEMO_KEYS, ME_MEMO_ANSWERS };
 
 /* Of what is read (`what`), at which layer, and of which sequences: their tokens and read positions. */

@@ -2,6 +2,7 @@
 #include "edit/session.h"
 
 #include "base/memory.h"
+#include "edit/generate.h"
 #include "edit/texts.h"
 #include "model/calibration.h"
 
@@ -94,6 +95,35 @@ mobiedit_status me_session_known_keys(me_session *s, int layer, const me_sequenc
     ME_TRY(me_session_keys(s, layer, sequences, out, err));
     me_memo_keep(&s->memo, hash, out->keys, size);
     return MOBIEDIT_OK;
+}
+
+static mobiedit_status read_answers(me_session *s, int layer, const me_sequences *sequences, float *keys,
+                                    mobiedit_error *err) {
+    me_token *tokens = me_calloc((size_t)sequences->n, ME_ANSWER_TOKENS * sizeof *tokens);
+    if (!tokens) return me_fail_memory(err, "answers");
+    const mobiedit_status status =
+        me_generate(s->engine, sequences, ME_ANSWER_TOKENS, tokens, layer, keys, err);
+    me_free(tokens);
+    return status;
+}
+
+mobiedit_status me_session_answer_keys(me_session *s, int layer, const me_sequences *sequences,
+                                       me_key_set *out, mobiedit_error *err) {
+    const size_t n = count_reads(sequences) + (size_t)sequences->n * (ME_ANSWER_TOKENS - 1),
+                 size = n * (size_t)s->engine->model->d_model * sizeof(float);
+    const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, layer, sequences->items, sequences->n);
+    float *keys = me_calloc(size, 1);
+    if (!keys) return me_fail_memory(err, "keys");
+    mobiedit_status status = MOBIEDIT_OK;
+    if (!me_memo_recall(&s->memo, hash, keys, size)) {
+        status = read_answers(s, layer, sequences, keys, err);
+        if (status == MOBIEDIT_OK) me_memo_keep(&s->memo, hash, keys, size);
+    }
+    if (status == MOBIEDIT_OK)
+        *out = (me_key_set){.keys = keys, .n = (int)n};
+    else
+        me_free(keys);
+    return status;
 }
 
 mobiedit_status me_session_keys_at_subjects(me_session *s, int layer, const me_sequences *sequences,

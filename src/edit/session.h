@@ -40,6 +40,12 @@ mobiedit_status me_session_keys(me_session *session, int layer, const me_sequenc
 mobiedit_status me_session_known_keys(me_session *session, int layer, const me_sequences *sequences,
                                       me_key_set *out, mobiedit_error *err);
 
+/* The same of sequences that are read up to their end, and of what the model goes on with by itself: of so many
+ * tokens all but the last. */
+mobiedit_status me_session_answer_keys(me_session *session, int layer, const me_sequences *sequences,
+                                       me_key_set *out, mobiedit_error *err);
+enum { ME_ANSWER_TOKENS = 16 };
+
 /* The keys of the sequences' subjects, at each of their places: they are read no further. */
 mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err);

@@ -105,10 +105,13 @@ struct me_engine_ops {
     mobiedit_status (*forward)(me_engine *engine, const me_sequence *sequences, int n, float *hidden,
                                mobiedit_error *err);
 
-    /* What the model says behind each sequence, the likeliest token each time: tokens [n][n_tokens]. Positions that
-     * the sequences read are not used. NULL: the engine has no shorter way than `forward` and `logits`. */
+    /* What the model says behind each sequence, the likeliest token each time: tokens [n][n_tokens]. With keys
+     * (else NULL), also what the MLP of `layer`, which is not the last, reads from each sequence's read_pos up to
+     * its end, and at all tokens that are said but the last: keys [sum of (n_read + n_tokens - 1)][d], where the
+     * read positions must end with the sequence; without, they are not used. NULL: the engine has no shorter way
+     * than `forward`, `logits` and `keys`. */
     mobiedit_status (*generate)(me_engine *engine, const me_sequence *sequences, int n, int n_tokens,
-                                int32_t *tokens, mobiedit_error *err);
+                                int32_t *tokens, int layer, float *keys, mobiedit_error *err);
 
     /* Final norm and unembedding: hidden [n][d] -> logits [n][n_vocab]. */
     mobiedit_status (*logits)(me_engine *engine, const float *hidden, int n, float *logits,

@@ -1,4 +1,5 @@
-/* What the model goes on with is the likeliest, by an engine's own way and by whole passes. */
+/* What the model goes on with is the likeliest, by an engine's own way and by whole passes, and the keys that are read
+ * on the way are those of the whole text. */
 #define _GNU_SOURCE
 #include "edit/generate.h"
 
@@ -16,7 +17,15 @@
 
 /* Sequences of 8 to 17 tokens; what the likeliest logit may be ahead of the one that was taken, in units of their root
  * mean square: the order of sums. */
-enum { N = 20, SHORTEST = 8, LENGTHS = 10, SHARED = 6, SAID = 5, LENGTH = SHORTEST + LENGTHS + SAID };
+enum {
+    N = 20,
+    SHORTEST = 8,
+    LENGTHS = 10,
+    SHARED = 6,
+    SAID = 5,
+    LENGTH = SHORTEST + LENGTHS + SAID,
+    LAYER = 1
+};
 static const double EXACT = 1e-4;
 /* For some of the sequences at a time. */
 enum { LITTLE_BYTES = 600000 };
@@ -57,8 +66,9 @@ static void random_texts(const me_model *model, me_token texts[N][LENGTH], me_se
         for (int t = 0; t < LENGTH; t++)
             texts[i][t] = (me_token)(me_random_uniform(&random) * model->n_vocab);
         if (i < N / 2) memcpy(texts[i], texts[0], SHARED * sizeof texts[i][0]);
-        sequences[i] =
-            (me_sequence){.tokens = texts[i], .n_tokens = SHORTEST + i % LENGTHS, .read_pos = 2, .n_read = 1};
+        const int n_tokens = SHORTEST + i % LENGTHS, read_pos = 2 + i % (SHORTEST - 2);
+        sequences[i] = (me_sequence){
+            .tokens = texts[i], .n_tokens = n_tokens, .read_pos = read_pos, .n_read = n_tokens - read_pos};
     }
 }
 
@@ -92,17 +102,52 @@ static void check_greedy(const bench *b, const me_sequence *sequence, const me_t
     me_free(logits);
 }
 
+/* The next of the keys, those of a sequence and of what was said, are as the engine reads them of the whole text. */
+static const float *check_keys(const bench *b, const me_sequence *sequence, const me_token *said,
+                               const float *keys) {
+    mobiedit_error err = {0};
+    const size_t d = (size_t)b->model->d_model;
+    me_token tokens[LENGTH];
+    memcpy(tokens, sequence->tokens, (size_t)sequence->n_tokens * sizeof *tokens);
+    memcpy(tokens + sequence->n_tokens, said, SAID * sizeof *tokens);
+    me_sequence whole = *sequence;
+    whole.tokens = tokens;
+    whole.n_tokens += SAID - 1;
+    whole.n_read += SAID - 1;
+    const size_t size = (size_t)whole.n_read * d;
+    float *expected = me_calloc(size, sizeof *expected);
+    assert_non_null(expected);
+    check(b->engine->ops->keys(b->engine, LAYER, &whole, 1, expected, &err), &err);
+    double off = 0, squares = 0;
+    for (size_t i = 0; i < size; i++) {
+        off += (double)(keys[i] - expected[i]) * (double)(keys[i] - expected[i]);
+        squares += (double)expected[i] * (double)expected[i];
+    }
+    me_free(expected);
+    if (!(off <= EXACT * EXACT * squares))
+        fail_msg("keys are off by %g of their length", sqrt(off / squares));
+    return keys + size;
+}
+
 static void check_all(const bench *b) {
     mobiedit_error err = {0};
-    me_token texts[N][LENGTH], said[N][SAID];
+    me_token texts[N][LENGTH], said[N][SAID], again[N][SAID];
     me_sequence sequences[N];
+    float *keys = me_calloc((size_t)N * LENGTH, (size_t)b->model->d_model * sizeof *keys);
+    assert_non_null(keys);
     random_texts(b->model, texts, sequences);
     for (int n = N / 2; n <= N; n += N / 2) {
         const me_sequences some = {.items = sequences, .n = n};
-        check(me_generate(b->engine, &some, SAID, said[0], &err), &err);
-        for (int i = 0; i < n; i++)
+        check(me_generate(b->engine, &some, SAID, said[0], LAYER, keys, &err), &err);
+        const float *next = keys;
+        for (int i = 0; i < n; i++) {
             check_greedy(b, &sequences[i], said[i]);
+            next = check_keys(b, &sequences[i], said[i], next);
+        }
+        check(me_generate(b->engine, &some, SAID, again[0], 0, NULL, &err), &err);
+        assert_memory_equal(again, said, (size_t)n * sizeof *said);
     }
+    me_free(keys);
 }
 
 static void generated_tokens_are_the_likeliest(void **state) {

@@ -788,13 +788,22 @@ static void bad_requests_are_refused(void **state) {
         assert_int_equal(ops->forward(b.engine, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->keys(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         if (ops->generate && bad[i].n_tokens < 4)
-            assert_int_equal(ops->generate(b.engine, &bad[i], 1, 1, tokens, &err), MOBIEDIT_E_ARGUMENT);
+            assert_int_equal(ops->generate(b.engine, &bad[i], 1, 1, tokens, 0, NULL, &err),
+                             MOBIEDIT_E_ARGUMENT);
+        if (ops->generate)
+            assert_int_equal(ops->generate(b.engine, &bad[i], 1, 1, tokens, 0, out, &err),
+                             MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->activations(b.engine, 0, &bad[i], 1, out, &err), MOBIEDIT_E_ARGUMENT);
         assert_int_equal(ops->prefix(b.engine, 0, &bad[i], 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
     }
     const me_sequence good = text_of(tokens, 4, 1, 2, 1), late = text_of(tokens, 4, 3, 2, 1);
     const me_sequence uneven[] = {good, text_of(tokens, 4, 1, 2, 2)};
     assert_int_equal(ops->keys(b.engine, 2, &good, 1, out, &err), MOBIEDIT_E_ARGUMENT);
+    const me_sequence whole = text_of(tokens, 4, 1, 2, 2);
+    if (ops->generate) { /* not read up to the end; the last layer */
+        assert_int_equal(ops->generate(b.engine, &good, 1, 1, tokens, 0, out, &err), MOBIEDIT_E_ARGUMENT);
+        assert_int_equal(ops->generate(b.engine, &whole, 1, 1, tokens, 1, out, &err), MOBIEDIT_E_ARGUMENT);
+    }
     assert_int_equal(ops->prefix(b.engine, -1, &good, 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
     assert_int_equal(ops->prefix(b.engine, 0, &late, 1, &prefix, &err), MOBIEDIT_E_ARGUMENT);
     assert_int_equal(ops->prefix(b.engine, 0, uneven, 2, &prefix, &err), MOBIEDIT_E_ARGUMENT);

@@ -11,10 +11,13 @@ typedef struct {
     me_native *engine;
     const me_sequence *sequences; /* each is read at its last token */
     int n, n_tokens;
-    int shared;      /* tokens that all begin with: a span of their own */
-    float **past;    /* [n][n_layer][K, V][n_head_kv][room][head_dim] */
-    int32_t *tokens; /* [n][n_tokens] */
-    float *logits;   /* [ME_LOGIT_ROWS][n_vocab] */
+    int shared;               /* tokens that all begin with: a span of their own */
+    float **past;             /* [n][n_layer][K, V][n_head_kv][room][head_dim] */
+    int32_t *tokens;          /* [n][n_tokens] */
+    const me_sequence *reads; /* the same sequences with the positions whose keys are read */
+    int layer;                /* of the keys */
+    float *keys;              /* each sequence's own, behind those of the one before; NULL: not wanted */
+    float *logits;            /* [ME_LOGIT_ROWS][n_vocab] */
 } talk;
 
 /* Positions that a sequence's past has room for. */
@@ -40,11 +43,36 @@ static void keep(const talk *t, int layer) {
     }
 }
 
-static void run_layers(const talk *t) {
+/* Column of a sequence's position in the first batch. */
+static int column_of(const talk *t, int i, int position) {
+    const me_batch *batch = &t->engine->batch;
+    const int first_span = batch->n_spans - t->n;
+    const me_span *own = &batch->spans[first_span + i];
+    return first_span && position < t->shared ? batch->spans[0].first + position
+                                              : own->first + position - own->n_past;
+}
+
+/* What the MLP is about to read: of the sequences if k is 0, else of the tokens that were said last. */
+static void take_keys(const talk *t, int k) {
+    const size_t d = (size_t)t->engine->base.model->d_model;
+    const float *inputs = t->engine->batch.h;
+    float *to = t->keys;
+    for (int i = 0; i < t->n; i++) {
+        const me_sequence *read = &t->reads[i];
+        if (k) memcpy(to + (size_t)(read->n_read + k - 1) * d, inputs + (size_t)i * d, d * sizeof *to);
+        for (int j = 0; !k && j < read->n_read; j++)
+            memcpy(to + (size_t)j * d, inputs + (size_t)column_of(t, i, read->read_pos + j) * d,
+                   d * sizeof *to);
+        to += (size_t)(read->n_read + t->n_tokens - 1) * d;
+    }
+}
+
+static void run_layers(const talk *t, int k) {
     const int n_layer = t->engine->base.model->n_layer;
     for (int i = 0; i < n_layer; i++) {
         me_layer_attention(t->engine, i, i == n_layer - 1, NULL);
         keep(t, i);
+        if (t->keys && i == t->layer) take_keys(t, k);
         me_layer_mlp(t->engine, i);
     }
 }
@@ -81,7 +109,7 @@ static mobiedit_status run(talk *t, float *hidden, mobiedit_error *err) {
     ME_TRY(me_batch_embed(t->engine, t->sequences, t->n, t->shared, err));
     for (int k = 0; k < t->n_tokens; k++) {
         if (k) ME_TRY(begin_next(t, k, err));
-        run_layers(t);
+        run_layers(t, k);
         ME_TRY(choose(t, k, hidden, err));
     }
     return MOBIEDIT_OK;
@@ -105,22 +133,42 @@ static mobiedit_status run_some(talk *t, mobiedit_error *err) {
     return status;
 }
 
-static mobiedit_status run_all(talk *t, const me_sequence *sequences, int n, int32_t *tokens,
-                               mobiedit_error *err) {
+static mobiedit_status run_all(talk *t, const me_sequence *sequences, const me_sequence *reads, int n,
+                               int32_t *tokens, mobiedit_error *err) {
+    const size_t d = (size_t)t->engine->base.model->d_model;
     for (int first = 0; first < n; first += t->n) {
         ME_TRY(me_batch_take(t->engine, me_sequence_columns_at, sequences, first, n, &t->n, err));
         t->sequences = sequences + first;
+        t->reads = reads + first;
         t->tokens = tokens + (size_t)first * (size_t)t->n_tokens;
         ME_TRY(run_some(t, err));
+        for (int i = 0; t->keys && i < t->n; i++)
+            t->keys += (size_t)(t->reads[i].n_read + t->n_tokens - 1) * d;
     }
     return MOBIEDIT_OK;
 }
 
+/* Keys are read up to a sequence's end, of a layer that runs for all of it. */
+static mobiedit_status check_reads(const me_model *model, const me_sequence *sequences, int n, int layer,
+                                   mobiedit_error *err) {
+    ME_TRY(me_check_sequences(model, layer, sequences, n, err));
+    if (layer >= model->n_layer - 1)
+        return me_fail(err, MOBIEDIT_E_ARGUMENT,
+                       "no keys of the last layer while a model goes on with a text");
+    for (int i = 0; i < n; i++)
+        if (sequences[i].read_pos + sequences[i].n_read != sequences[i].n_tokens)
+            return me_fail(err, MOBIEDIT_E_ARGUMENT, "sequence %d is not read up to its end", i);
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences, int n, int n_tokens,
-                                   int32_t *tokens, mobiedit_error *err) {
+                                   int32_t *tokens, int layer, float *keys, mobiedit_error *err) {
+    if (keys) ME_TRY(check_reads(base->model, sequences, n, layer, err));
     me_sequence *last = me_calloc((size_t)n, sizeof *last);
     talk t = {.engine = (me_native *)base,
               .n_tokens = n_tokens,
+              .layer = layer,
+              .keys = keys,
               .logits = me_calloc(ME_LOGIT_ROWS * (size_t)base->model->n_vocab, sizeof *t.logits)};
     mobiedit_status status = last && t.logits ? MOBIEDIT_OK : me_fail_memory(err, "what the model says");
     for (int i = 0; status == MOBIEDIT_OK && i < n; i++)
@@ -129,7 +177,7 @@ mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences
                                 .read_pos = sequences[i].n_tokens - 1,
                                 .n_read = 1};
     if (status == MOBIEDIT_OK) status = me_check_sequences(base->model, 0, last, n, err);
-    if (status == MOBIEDIT_OK) status = run_all(&t, last, n, tokens, err);
+    if (status == MOBIEDIT_OK) status = run_all(&t, last, sequences, n, tokens, err);
     me_free(t.logits);
     me_free(last);
     return status;

@@ -13,6 +13,6 @@ mobiedit_status me_native_responses(me_engine *engine, const me_prefix *prefix, 
                                     const float *deltas, int n_deltas, const int *which, int n_which,
                                     float *responses, mobiedit_error *err);
 mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences, int n, int n_tokens,
-                                   int32_t *tokens, mobiedit_error *err);
+                                   int32_t *tokens, int layer, float *keys, mobiedit_error *err);
 
 #endif
