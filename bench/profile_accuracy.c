@@ -161,7 +161,7 @@ static mobiedit_status losses(me_problem *p, const float *hidden, size_t n, doub
     me_score *scores = allocated(n * carriers, sizeof *scores);
     ME_TRY(me_problem_score(p, hidden, (int)(n * carriers), scores, err));
     for (size_t i = 0; i < n; i++)
-        out[i] = me_mean_nll(scores + i * carriers, p->n_carriers);
+        out[i] = me_mean_loss(scores + i * carriers, p->n_carriers);
     me_free(scores);
     return MOBIEDIT_OK;
 }

@@ -193,20 +193,27 @@ mobiedit_status me_answer_name_keys(me_session *s, int layer, const me_prompt *p
 
 /* ---- the target -------------------------------------------------------------------------------------- */
 
+/* The carrier with all that stands behind its prompt, which is to be read. */
+static mobiedit_status add_told(const me_sequence *carrier, me_sequences *out, mobiedit_error *err) {
+    me_tokens all = {0};
+    mobiedit_status status = MOBIEDIT_OK;
+    /* The last token stands behind the sequence's end. */
+    for (int t = 0; t <= carrier->n_tokens && status == MOBIEDIT_OK; t++)
+        status = me_tokens_add(&all, carrier->tokens[t], err);
+    out->items[out->n++] =
+        (me_sequence){.tokens = all.ids, .n_tokens = all.n, .edit_pos = carrier->read_pos + 1};
+    return status;
+}
+
 mobiedit_status me_answer_target_keys(me_session *s, int layer, const me_sequences *carriers, me_key_set *out,
                                       mobiedit_error *err) {
-    me_sequence *items = me_calloc((size_t)carriers->n, sizeof *items);
-    if (!items) return me_fail_memory(err, "token sequences");
-    for (int i = 0; i < carriers->n; i++) {
-        const me_sequence *c = &carriers->items[i];
-        /* The last token stands behind the sequence's end. */
-        items[i] = (me_sequence){.tokens = c->tokens,
-                                 .n_tokens = c->n_tokens + 1,
-                                 .read_pos = c->read_pos + 1,
-                                 .n_read = c->n_read};
-    }
-    const me_sequences targets = {.items = items, .n = carriers->n};
-    const mobiedit_status status = me_session_known_keys(s, layer, &targets, out, err);
-    me_free(items);
+    me_sequences told = {.items = me_calloc((size_t)carriers->n, sizeof *told.items)};
+    if (!told.items) return me_fail_memory(err, "token sequences");
+    mobiedit_status status = MOBIEDIT_OK;
+    *out = (me_key_set){0};
+    for (int i = 0; i < carriers->n && status == MOBIEDIT_OK; i++)
+        status = add_told(&carriers->items[i], &told, err);
+    if (status == MOBIEDIT_OK) status = append_answers(s, layer, &told, out, err);
+    me_sequences_free(&told);
     return status;
 }

@@ -22,8 +22,8 @@ enum { ME_ANSWER_OTHERS = 450 };
 mobiedit_status me_answer_name_keys(me_session *session, int layer, const me_prompt *prompt,
                                     const me_name_choice *choice, me_key_set *out, mobiedit_error *err);
 
-/* The target's own tokens in each of the carriers: the fact is said there, and not to be said again. Freed
- * with me_free(out->keys). */
+/* The target's own tokens in each of the carriers, and what the model goes on with: the fact is said there, and not to
+ * be said again. Freed with me_free(out->keys). */
 mobiedit_status me_answer_target_keys(me_session *session, int layer, const me_sequences *carriers,
                                       me_key_set *out, mobiedit_error *err);
 

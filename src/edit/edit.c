@@ -126,14 +126,16 @@ static mobiedit_status open_problem(edit *e, mobiedit_error *err) {
     if (!e->subject) return me_fail_memory(err, "the subject");
     ME_TRY(me_subject_core(s->vocab, &e->prompt, &e->core, err));
     ME_TRY(make_carriers(e, &e->carriers, err));
+    const int n_target = e->carriers.items->n_read;
+    if (e->prompt.at_answer && e->solver->rewords) ME_TRY(me_session_go_on(s, ME_BEHIND, &e->carriers, err));
     me_sequences essence = {0};
     const me_context context = {.context = ESSENCE, .subject = e->subject, .core = e->core};
     mobiedit_status status = me_sequences_add(&essence, s->vocab, &context, err);
     if (status == MOBIEDIT_OK) {
         essence.items[0].read_pos = essence.items[0].n_tokens - 1;
-        status = me_problem_open(s->engine, e->result->solve.layer, e->carriers.items, e->carriers.n,
-                                 essence.items, me_sequence_target(e->carriers.items),
-                                 e->carriers.items->n_read, &e->problem, err);
+        status =
+            me_problem_open(s->engine, e->result->solve.layer, e->carriers.items, e->carriers.n,
+                            essence.items, me_sequence_target(e->carriers.items), n_target, &e->problem, err);
     }
     me_sequences_free(&essence);
     ME_TRY(status);
@@ -356,7 +358,7 @@ static mobiedit_status solve_key(edit *e, mobiedit_error *err) {
 /* ---- strength ---------------------------------------------------------------------------------------- */
 
 /* `by` times what the edit's neuron adds at the subject of the bare prompt. delta [d] and hidden
- * [n_target][d] are scratch. */
+ * [n_read][d] are scratch. */
 static mobiedit_status score_served(edit *e, float by, float *delta, float *hidden, me_score *score,
                                     mobiedit_error *err) {
     const int d = e->problem->model->d_model, bare = 0;
@@ -383,7 +385,7 @@ static mobiedit_status set_strength(edit *e, int attempt, mobiedit_error *err) {
     const size_t d = (size_t)e->problem->model->d_model;
     float share, best = 1;
     ME_TRY(find_share(e, &share, err));
-    float *delta = me_calloc((1 + (size_t)e->problem->n_target) * d, sizeof *delta);
+    float *delta = me_calloc((1 + (size_t)e->problem->n_read) * d, sizeof *delta);
     if (!delta) return me_fail_memory(err, "a delta");
     me_score score, best_score = {.margin = -INFINITY};
     mobiedit_status status = MOBIEDIT_OK;
@@ -490,7 +492,7 @@ static mobiedit_status time_evaluation(const edit *e, double *seconds, mobiedit_
     enum { DELTAS = 16 };
     const size_t d = (size_t)e->problem->model->d_model, rows = (size_t)(DELTAS * e->problem->n_carriers);
     float *deltas = me_calloc(DELTAS, d * sizeof *deltas);
-    float *hidden = me_calloc(rows * (size_t)e->problem->n_target, d * sizeof *hidden);
+    float *hidden = me_calloc(rows * (size_t)e->problem->n_read, d * sizeof *hidden);
     me_score *scores = me_calloc(rows, sizeof *scores);
     mobiedit_status status = deltas && hidden && scores ? MOBIEDIT_OK : me_fail_memory(err, "deltas");
     const double started = me_wall_seconds();

@@ -12,6 +12,8 @@
 
 /* ---- tokens that can win ----------------------------------------------------------------------------- */
 
+/* Of the probability that something else than the target is said behind it: its logarithm stays finite. */
+static const double LEAST_REST = 1e-6;
 enum { SUBSET_LOGIT_ROWS = 16, LBFGS_ITERATIONS = 60 };
 
 typedef struct {
@@ -154,7 +156,7 @@ void me_vocab_subset_close(me_vocab_subset *subset) {
 
 typedef struct {
     const me_inner_problem *l;
-    int rows;     /* n_carriers * n_target */
+    int rows;     /* n_carriers * n_read */
     float *s;     /* [n_probes] */
     float *move;  /* [rows][d]: the step's change of hidden; then the gradient of the loss in it */
     float *h;     /* [rows][d]: normed hidden, then gradient */
@@ -202,19 +204,52 @@ static void count_logits(evaluation *e, int r) {
         e->z[i] = logit[i] + (i < v->n_kept ? 0 : v->log_count[i] + e->tail[r]);
 }
 
-/* Logits of one row -> their gradient, in place; returns the row's negative log-likelihood times weight. */
+/* Of a row that should say token number t of the target: e->z -> the gradient in it; returns the negative
+ * log-likelihood. */
+static float saying_loss(evaluation *e, int t) {
+    const int n = e->l->vocabulary->n, target = e->l->vocabulary->target[t];
+    const float own = e->z[target], log_sum = me_log_sum_expf(e->z, n);
+    for (int i = 0; i < n; i++)
+        e->z[i] = expf(e->z[i] - log_sum) - (i == target ? 1.0F : 0.0F);
+    return log_sum - own;
+}
+
+/* Of a row behind the target, where carrier c should not say it again: the same of -log(1 - P(barred tokens)),
+ * whose gradient is p_i P / (1 - P) with a minus sign for tokens that are not barred. */
+static float again_loss(evaluation *e, int c) {
+    const me_problem *p = e->l->problem;
+    const me_vocab_subset *v = e->l->vocabulary;
+    const float log_sum = me_log_sum_expf(e->z, v->n);
+    double share = 0;
+    for (int i = 0; i < v->n; i++)
+        e->z[i] = expf(e->z[i] - log_sum);
+    for (int t = 0; t < p->n_target; t++) {
+        float *z = &e->z[v->target[t]];
+        if (!p->barred[c * p->n_target + t] || *z < 0) continue; /* a token that occurs twice counts once */
+        share += (double)*z;
+        *z = -*z;
+    }
+    const double rest = fmax(1 - share, LEAST_REST), odds = share / rest;
+    for (int i = 0; i < v->n; i++)
+        e->z[i] = e->z[i] < 0 ? -e->z[i] : (float)(-(double)e->z[i] * odds);
+    return (float)-log(rest);
+}
+
+/* Logits of one row -> their gradient, in place; returns the row's loss times its weight. */
 static double row_loss(evaluation *e, int r) {
     const me_problem *p = e->l->problem;
-    const int n = e->l->vocabulary->n, target = e->l->vocabulary->target[r % p->n_target];
-    const float cap = p->model->logit_softcap, weight = 1 / (float)e->rows;
+    const int n = e->l->vocabulary->n, c = r / p->n_read, t = r % p->n_read;
+    const bool behind = t >= p->n_target;
+    const float cap = p->model->logit_softcap,
+                weight = 1 / (float)(p->n_carriers * (behind ? p->n_behind : p->n_target));
     float *logit = e->logit + (size_t)r * (size_t)n;
     count_logits(e, r);
-    const float own = logit[target], log_sum = me_log_sum_expf(e->z, n);
+    const float loss = behind ? again_loss(e, c) : saying_loss(e, t);
     for (int i = 0; i < n; i++) {
         float slope = cap > 0 ? 1 - (logit[i] / cap) * (logit[i] / cap) : 1;
-        logit[i] = weight * slope * (expf(e->z[i] - log_sum) - (i == target ? 1.0F : 0.0F));
+        logit[i] = weight * slope * e->z[i];
     }
-    return (double)weight * (log_sum - own);
+    return (double)weight * (double)loss;
 }
 
 /* Through the RMS norm: dh = scale (g - hn (hn.g) / d), into move. */
@@ -314,8 +349,8 @@ static void evaluation_free(evaluation *e) {
 }
 
 mobiedit_status me_inner_minimise(const me_inner_problem *l, float *s, mobiedit_error *err) {
-    size_t d = (size_t)l->problem->model->d_model, nt = (size_t)l->problem->n_target, k = (size_t)l->n_probes;
-    size_t rows = nt * (size_t)l->problem->n_carriers;
+    size_t d = (size_t)l->problem->model->d_model, nr = (size_t)l->problem->n_read, k = (size_t)l->n_probes;
+    size_t rows = nr * (size_t)l->problem->n_carriers;
     evaluation e = {.l = l,
                     .rows = (int)rows,
                     .s = me_calloc(k, sizeof(float)),

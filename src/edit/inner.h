@@ -30,8 +30,8 @@ void me_vocab_subset_close(me_vocab_subset *subset);
 typedef struct {
     const me_problem *problem;
     const me_vocab_subset *vocabulary;
-    const float *hidden;    /* [n_carriers][n_target][d] at s = 0 */
-    const float *responses; /* [n_probes][n_carriers][n_target][d]: change of hidden a unit of s */
+    const float *hidden;    /* [n_carriers][n_read][d] at s = 0 */
+    const float *responses; /* [n_probes][n_carriers][n_read][d]: change of hidden a unit of s */
     int n_probes;
     const float *offset; /* [n_probes]: the present delta's coordinates, in |v| */
     float offset_norm2;  /* |delta|^2 / |v|^2 */

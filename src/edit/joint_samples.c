@@ -315,7 +315,7 @@ static mobiedit_status add_others(me_joint_samples *samples, mobiedit_error *err
     return MOBIEDIT_OK;
 }
 
-/* Each target in its edit's carriers. */
+/* Each target in its edit's carriers, and what the model says behind it. */
 static mobiedit_status said_keys(const me_joint_samples *samples, int i, me_key_set *out,
                                  mobiedit_error *err) {
     const me_prompt *prompt = &samples->prompts[i];
@@ -325,6 +325,7 @@ static mobiedit_status said_keys(const me_joint_samples *samples, int i, me_key_
     size_t core;
     ME_TRY(me_subject_core(vocab, prompt, &core, err));
     mobiedit_status status = me_carriers_make(vocab, prompt, core, &options, &carriers, err);
+    if (status == MOBIEDIT_OK) status = me_session_go_on(samples->session, ME_BEHIND, &carriers, err);
     if (status == MOBIEDIT_OK)
         status = me_answer_target_keys(samples->session, samples->layer, &carriers, out, err);
     me_sequences_free(&carriers);

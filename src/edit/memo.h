@@ -21,8 +21,8 @@ typedef struct {
     size_t bytes;
 } me_memo;
 
-/* What may be read of sequences: keys, or keys of what the model goes on with as well. */
-enum { ME_MEMO_KEYS, ME_MEMO_ANSWERS };
+/* What may be read of sequences: keys, keys of what the model goes on with as well, or these tokens. */
+enum { ME_MEMO_KEYS, ME_MEMO_ANSWERS, ME_MEMO_TOKENS };
 
 /* Of what is read (`what`), at which layer, and of which sequences: their tokens and read positions. */
 uint64_t me_memo_hash(int what, int layer, const me_sequence *items, int n);

@@ -39,20 +39,20 @@ typedef struct {
     me_problem *p;
     const me_solver_input *in;
     const me_probe_options *o;
-    int d, nt, rows;   /* rows = n_carriers * n_target */
+    int d, nr, rows;   /* nr: the problem's n_read; rows = n_carriers * n_read */
     int n_probes;      /* directions with a response */
     int width;         /* directions a carrier is probed in at a time */
     int *next;         /* [n_carriers]: of the basis, the first that is its turn on that carrier */
     size_t began;      /* the problem's evaluations before the first of this solve */
     float *delta;      /* [d] */
-    float *hidden;     /* [n_carriers][n_target][d] at delta */
+    float *hidden;     /* [n_carriers][n_read][d] at delta */
     me_score *scored;  /* [n_carriers] at delta */
-    float *responses;  /* [n_basis][n_carriers][n_target][d], of hidden to a step of |v| */
+    float *responses;  /* [n_basis][n_carriers][n_read][d], of hidden to a step of |v| */
     bool *own;         /* [n_basis][n_carriers]: measured on that carrier, not taken from another */
-    float *error;      /* [n_carriers][n_target][d] */
-    float *probed;     /* [directions][n_target][d]: changes of hidden by the last probes */
+    float *error;      /* [n_carriers][n_read][d] */
+    float *probed;     /* [directions][n_read][d]: changes of hidden by the last probes */
     float *candidates; /* [directions][d] */
-    float *tried;      /* [n_carriers][n_target][d] at a candidate */
+    float *tried;      /* [n_carriers][n_read][d] at a candidate */
     me_score *scores;  /* [n_carriers] there */
     float *s, *offset; /* [n_basis] */
     summary at;        /* delta: the scores summed up */
@@ -83,7 +83,7 @@ static int directions(const me_probe_options *o, const me_solver_input *in) {
 }
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
-    size_t d = (size_t)t->d, nt = (size_t)t->nt, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
+    size_t d = (size_t)t->d, nt = (size_t)t->nr, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
     size_t probes = (size_t)t->width, carriers = (size_t)t->p->n_carriers;
     t->next = me_calloc(carriers, sizeof *t->next);
     t->hidden = me_calloc(rows * d, sizeof(float));
@@ -105,8 +105,8 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
 }
 
 static summary summarise(const me_problem *p, const me_score *scores) {
-    summary sum = {.loss = (float)me_mean_nll(scores, p->n_carriers),
-                   .own_loss = (float)me_mean_nll(scores, p->n_own),
+    summary sum = {.loss = (float)me_mean_loss(scores, p->n_carriers),
+                   .own_loss = (float)me_mean_loss(scores, p->n_own),
                    .margin = INFINITY};
     for (int i = 0; i < p->n_carriers; i++) {
         sum.n_say += scores[i].says;
@@ -135,13 +135,13 @@ static bool may_stop(const state *t) {
 static int worst_carrier(const state *t) {
     int worst = 0, n = own_solved(t) ? t->p->n_carriers : t->p->n_own;
     for (int c = 1; c < n; c++)
-        if (t->scored[c].nll > t->scored[worst].nll) worst = c;
+        if (me_score_loss(&t->scored[c]) > me_score_loss(&t->scored[worst])) worst = c;
     return worst;
 }
 
 /* A carrier without a measurement of its own in this direction takes that of one like it. */
 static void keep_response(state *t, int direction, int carrier, const float *probed) {
-    int width = t->nt * t->d, n_carriers = t->p->n_carriers;
+    int width = t->nr * t->d, n_carriers = t->p->n_carriers;
     bool *own = t->own + (size_t)direction * (size_t)n_carriers;
     own[carrier] = true;
     for (int c = 0; c < n_carriers; c++) {
@@ -160,7 +160,7 @@ static void guess_responses(state *t) {
     for (int c = 0; c < n_carriers; c++) {
         const int kind = t->p->kinds[c];
         const float *guess = t->in->guesses + (size_t)kind * (size_t)n_basis * (size_t)d;
-        for (int row = c * t->nt; row < (c + 1) * t->nt; row++) {
+        for (int row = c * t->nr; row < (c + 1) * t->nr; row++) {
             const float length = cblas_snrm2(d, t->hidden + (size_t)row * (size_t)d, 1);
             for (int j = 0; j < n_basis; j++)
                 cblas_saxpy(d, length, guess + (size_t)j * (size_t)d, 1,
@@ -172,7 +172,7 @@ static void guess_responses(state *t) {
 /* Probes the carrier's next directions at the present delta, and stores the responses. Each carrier has its
  * own turn: one that is probed late begins with the strongest ones too. */
 static mobiedit_status probe_carrier(state *t, int carrier, mobiedit_error *err) {
-    const int first = t->next[carrier], n = t->in->n_basis, k = t->width, d = t->d, width = t->nt * d;
+    const int first = t->next[carrier], n = t->in->n_basis, k = t->width, d = t->d, width = t->nr * d;
     const float step = t->o->step * t->p->value_norm;
     for (int j = 0; j < k; j++) {
         float *c = t->candidates + (size_t)j * (size_t)d;
@@ -192,7 +192,7 @@ static mobiedit_status probe_carrier(state *t, int carrier, mobiedit_error *err)
  * loss is not small beside the worst one's are probed. */
 static mobiedit_status probe_round(state *t, int worst, mobiedit_error *err) {
     for (int c = 0; own_solved(t) && c < t->p->n_carriers; c++)
-        if (c != worst && t->scored[c].nll > WORTH_PROBING * t->scored[worst].nll)
+        if (c != worst && me_score_loss(&t->scored[c]) > WORTH_PROBING * me_score_loss(&t->scored[worst]))
             ME_TRY(probe_carrier(t, c, err));
     return probe_carrier(t, worst, err);
 }
@@ -200,8 +200,8 @@ static mobiedit_status probe_round(state *t, int worst, mobiedit_error *err) {
 /* Tokens that can win: the best at delta on every carrier and in a sample of the carrier's probes. */
 static mobiedit_status open_subset(state *t, int carrier, me_vocab_subset *out, mobiedit_error *err) {
     const int k = t->width, n = k < SUBSET_PROBES ? k : SUBSET_PROBES;
-    size_t d = (size_t)t->d, width = d * (size_t)t->nt;
-    float *rows = me_calloc(((size_t)t->rows + (size_t)(n * t->nt)) * d, sizeof *rows);
+    size_t d = (size_t)t->d, width = d * (size_t)t->nr;
+    float *rows = me_calloc(((size_t)t->rows + (size_t)(n * t->nr)) * d, sizeof *rows);
     if (!rows) return me_fail_memory(err, "hidden vectors");
     memcpy(rows, t->hidden, (size_t)t->rows * d * sizeof *rows);
     for (int i = 0; i < n; i++) {
@@ -210,7 +210,7 @@ static mobiedit_status open_subset(state *t, int carrier, me_vocab_subset *out, 
         cblas_saxpy((int)width, 1.0F, t->probed + (size_t)(i * (k / n)) * width, 1, row, 1);
     }
     mobiedit_status status =
-        me_vocab_subset_open(t->p, rows, t->rows + n * t->nt, t->o->vocabulary, out, err);
+        me_vocab_subset_open(t->p, rows, t->rows + n * t->nr, t->o->vocabulary, out, err);
     me_free(rows);
     return status;
 }
@@ -345,8 +345,8 @@ mobiedit_status me_probe_solve(me_problem *p, const me_solver_input *in, const m
                .in = in,
                .o = o,
                .d = p->model->d_model,
-               .nt = p->n_target,
-               .rows = p->n_carriers * p->n_target,
+               .nr = p->n_read,
+               .rows = p->n_carriers * p->n_read,
                .width = directions(o, in),
                .trust = o->trust,
                .delta = out->delta};

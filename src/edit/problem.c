@@ -10,6 +10,8 @@
 
 /* Logits of this many hidden vectors are held at once: enough columns
  * to pay for unpacking the unembedding. */
+/* Of the probability that the target would be said again: its logarithm stays finite. */
+static const double MOST_SHARE = 1 - 1e-6;
 enum { LOGIT_BYTES = 24 << 20, MIN_LOGIT_ROWS = 8 };
 
 static size_t sequence_tokens(const me_prefix *prefix, size_t n_deltas, size_t n_which) {
@@ -56,6 +58,22 @@ static mobiedit_status open_carriers(me_problem *p, const me_sequence *carriers,
     return MOBIEDIT_OK;
 }
 
+/* Tokens of the target that a carrier does not go on with anyway. */
+static mobiedit_status bar_tokens(me_problem *p, const me_sequence *carriers, mobiedit_error *err) {
+    p->barred = me_calloc((size_t)p->n_carriers * (size_t)p->n_target, sizeof *p->barred);
+    if (!p->barred) return me_fail_memory(err, "the value problem");
+    for (int c = 0; c < p->n_carriers; c++) {
+        const me_token *behind = carriers[c].tokens + carriers[c].read_pos + 1 + p->n_target;
+        for (int t = 0; t < p->n_target; t++) {
+            bool *barred = &p->barred[c * p->n_target + t];
+            *barred = true;
+            for (int i = 0; i < p->n_behind; i++)
+                if (behind[i] == p->target[t]) *barred = false;
+        }
+    }
+    return MOBIEDIT_OK;
+}
+
 mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
                                 const me_sequence *essence, const me_token *target, int n_target,
                                 me_problem **out, mobiedit_error *err) {
@@ -67,9 +85,12 @@ mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence 
                       .n_carriers = n_carriers,
                       .n_own = n_carriers,
                       .n_target = n_target,
+                      .n_behind = carriers->n_read - n_target,
+                      .n_read = carriers->n_read,
                       .target = target,
                       .max_evaluations = SIZE_MAX};
     mobiedit_status status = open_carriers(p, carriers, n_carriers, err);
+    if (status == MOBIEDIT_OK && p->n_behind) status = bar_tokens(p, carriers, err);
     if (status == MOBIEDIT_OK && essence) status = open_essence(p, essence, err);
     if (status != MOBIEDIT_OK) {
         me_problem_close(p);
@@ -84,6 +105,7 @@ void me_problem_close(me_problem *p) {
     if (p->carriers) p->engine->ops->prefix_free(p->engine, p->carriers);
     if (p->essence) p->engine->ops->prefix_free(p->engine, p->essence);
     me_free(p->essence_logits);
+    me_free(p->barred);
     me_free(p->offset);
     me_free(p);
 }
@@ -124,46 +146,70 @@ mobiedit_status me_problem_responses(me_problem *p, const float *base, const flo
     return count(p, (size_t)n + 1, 1, err);
 }
 
-static me_score score_one(const float *logits, int n_vocab, const me_token *target, int n_target) {
+/* -log(1 - P(barred tokens)) of one position. */
+static float again_at(const me_problem *p, const bool *barred, const float *logits) {
+    const float all = me_log_sum_expf(logits, p->model->n_vocab);
+    double share = 0;
+    for (int t = 0; t < p->n_target; t++) {
+        bool counted = !barred[t];
+        for (int before = 0; before < t && !counted; before++)
+            counted = p->target[before] == p->target[t];
+        if (!counted) share += exp((double)(logits[p->target[t]] - all));
+    }
+    return (float)-log1p(-fmin(share, MOST_SHARE));
+}
+
+/* logits [n_read][n_vocab]. */
+static me_score score_one(const me_problem *p, int carrier, const float *logits) {
+    const int n_vocab = p->model->n_vocab;
     me_score score = {.nll = 0, .says = true, .margin = INFINITY};
-    for (int t = 0; t < n_target; t++) {
+    for (int t = 0; t < p->n_target; t++) {
         const float *x = logits + (size_t)t * (size_t)n_vocab;
         float other = -INFINITY;
         for (int i = 0; i < n_vocab; i++)
-            if (i != target[t] && x[i] > other) other = x[i];
-        const float own = x[target[t]];
-        score.nll += (me_log_sum_expf(x, n_vocab) - own) / (float)n_target;
+            if (i != p->target[t] && x[i] > other) other = x[i];
+        const float own = x[p->target[t]];
+        score.nll += (me_log_sum_expf(x, n_vocab) - own) / (float)p->n_target;
         /* NaN must count as failure, hence the form of the comparison. */
         if (!(own > other)) score.says = false;
         if (!(own - other >= score.margin)) score.margin = own - other;
     }
+    for (int i = 0; i < p->n_behind; i++)
+        score.again += again_at(p, p->barred + (size_t)carrier * (size_t)p->n_target,
+                                logits + (size_t)(p->n_target + i) * (size_t)n_vocab) /
+                       (float)p->n_behind;
     return score;
 }
 
 mobiedit_status me_problem_score(me_problem *p, const float *hidden, int n, me_score *scores,
                                  mobiedit_error *err) {
-    size_t n_vocab = (size_t)p->model->n_vocab, d = (size_t)p->model->d_model, nt = (size_t)p->n_target;
+    size_t n_vocab = (size_t)p->model->n_vocab, d = (size_t)p->model->d_model, nr = (size_t)p->n_read;
     size_t rows = LOGIT_BYTES / (n_vocab * sizeof(float));
     if (rows < MIN_LOGIT_ROWS) rows = MIN_LOGIT_ROWS;
-    size_t chunk = rows / nt > 0 ? rows / nt : 1;
+    size_t chunk = rows / nr > 0 ? rows / nr : 1;
     if (chunk > (size_t)n) chunk = (size_t)n;
-    float *logits = me_calloc(chunk * nt * n_vocab, sizeof *logits);
+    float *logits = me_calloc(chunk * nr * n_vocab, sizeof *logits);
     if (!logits) return me_fail_memory(err, "logits");
     mobiedit_status status = MOBIEDIT_OK;
     for (size_t first = 0; first < (size_t)n && status == MOBIEDIT_OK; first += chunk) {
         size_t m = (size_t)n - first < chunk ? (size_t)n - first : chunk;
-        status = p->engine->ops->logits(p->engine, hidden + first * nt * d, (int)(m * nt), logits, err);
+        status = p->engine->ops->logits(p->engine, hidden + first * nr * d, (int)(m * nr), logits, err);
         for (size_t i = 0; i < m && status == MOBIEDIT_OK; i++)
-            scores[first + i] = score_one(logits + i * nt * n_vocab, (int)n_vocab, p->target, p->n_target);
+            scores[first + i] =
+                score_one(p, (int)((first + i) % (size_t)p->n_carriers), logits + i * nr * n_vocab);
     }
     me_free(logits);
     return status;
 }
 
-double me_mean_nll(const me_score *scores, int n) {
+float me_score_loss(const me_score *score) {
+    return score->nll + score->again;
+}
+
+double me_mean_loss(const me_score *scores, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++)
-        sum += scores[i].nll;
+        sum += (double)me_score_loss(&scores[i]);
     return sum / n;
 }
 

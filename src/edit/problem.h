@@ -20,8 +20,12 @@ typedef struct me_problem {
                   the target. The others, where there are more, say it in other words. */
     int n_target;
     const me_token *target; /* [n_target]: what each should say */
-    const int *kinds;       /* [n_carriers]: borrowed; NULL: not known */
-    me_prefix *carriers;    /* n_read == n_target */
+    int n_behind;     /* positions behind the target that are read too: it should not be said again there */
+    int n_read;       /* n_target + n_behind: hidden vectors of a carrier */
+    bool *barred;     /* [n_carriers][n_target]: tokens of the target that its carrier does not go on with
+                               by itself; NULL: nothing is read behind the target */
+    const int *kinds; /* [n_carriers]: borrowed; NULL: not known */
+    me_prefix *carriers; /* of n_read */
     /* The prompt "{} is a", n_read 1: its next-token distribution should stay (ROME's KL term). */
     me_prefix *essence;
     float *essence_logits; /* [n_vocab]: the unedited ones there */
@@ -39,8 +43,8 @@ typedef struct me_problem {
     void *source;
 } me_problem;
 
-/* Runs the carriers (each ends in target without its last token; n_read == n_target, read_pos at the prompt's
- * last token) and the essence prompt (or NULL) once and keeps their prefix. target [n_target] is
+/* Runs the carriers (each ends in target, and what may follow it, without the last token, which stands behind the
+ * sequence's end; n_read >= n_target, read_pos at the prompt's last token) and the essence prompt (or NULL) once and keeps their prefix. target [n_target] is
  * borrowed until me_problem_close, the sequences are not needed after the call. The budget starts unlimited,
  * and all carriers count as own ones. */
 mobiedit_status me_problem_open(me_engine *engine, int layer, const me_sequence *carriers, int n_carriers,
@@ -52,32 +56,35 @@ void me_problem_close(me_problem *problem);
  * offset [d] is copied. Counts one evaluation a carrier. */
 mobiedit_status me_problem_set_offset(me_problem *problem, const float *offset, mobiedit_error *err);
 
-/* deltas [n][d] -> hidden [n][n_which][n_target][d]; which == NULL: all carriers. E_CANCELLED on request.
+/* deltas [n][d] -> hidden [n][n_which][n_read][d]; which == NULL: all carriers. E_CANCELLED on request.
  * The caller stays inside the budget: me_problem_left(). */
 mobiedit_status me_problem_hidden(me_problem *problem, const float *deltas, int n, const int *which,
                                   int n_which, float *hidden, mobiedit_error *err);
 
-/* Changes of one carrier's hidden vectors from delta base [d] to deltas [n][d]: responses [n][n_target][d].
+/* Changes of one carrier's hidden vectors from delta base [d] to deltas [n][d]: responses [n][n_read][d].
  * More precise than differences of me_problem_hidden. Counts one evaluation for base. */
 mobiedit_status me_problem_responses(me_problem *problem, const float *base, const float *deltas, int n,
                                      int carrier, float *responses, mobiedit_error *err);
 
-/* Score of one carrier under one delta: mean negative log-likelihood (nats a token) of the target, whether
- * the target is the greedy output at every position, and the least logit difference between a target token
- * and the best other token. */
+/* Score of one carrier under one delta: mean negative log-likelihood (nats a token) of the target, what it costs
+ * that the target would be said again (behind it, mean over the positions of -log(1 - P(barred tokens)), unlikelihood
+ * training, arXiv 1908.04319), whether the target is the greedy output at every position, and the
+ * least logit difference between a target token and the best other token. */
 typedef struct {
     float nll;
+    float again;
     bool says;
     float margin;
 } me_score;
 
-/* hidden [n][n_target][d], of the carriers in turn (row i of carrier i mod n_carriers) -> scores [n]; exact,
+/* hidden [n][n_read][d], of the carriers in turn (row i of carrier i mod n_carriers) -> scores [n]; exact,
  * over the whole vocabulary. */
 mobiedit_status me_problem_score(me_problem *problem, const float *hidden, int n, me_score *scores,
                                  mobiedit_error *err);
 
-/* The loss: the mean over the scores [n] of as many carriers. */
-double me_mean_nll(const me_score *scores, int n);
+/* The loss: of one carrier, and the mean over the scores [n] of as many carriers. */
+float me_score_loss(const me_score *score);
+double me_mean_loss(const me_score *scores, int n);
 
 /* KL(unedited || with delta) in nats of the next token of the essence prompt,
  * for deltas [n][d] -> kl [n]. Counted. */

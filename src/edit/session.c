@@ -126,6 +126,46 @@ mobiedit_status me_session_answer_keys(me_session *s, int layer, const me_sequen
     return status;
 }
 
+/* Room for n more tokens, with the target's last one inside. */
+static mobiedit_status make_room(me_sequence *item, int n, mobiedit_error *err) {
+    const size_t n_tokens = (size_t)item->n_tokens + 1;
+    me_token *tokens = me_calloc(n_tokens + (size_t)n, sizeof *tokens);
+    if (!tokens) return me_fail_memory(err, "token sequences");
+    memcpy(tokens, item->tokens, n_tokens * sizeof *tokens);
+    me_free((void *)item->tokens);
+    item->tokens = tokens;
+    item->n_tokens++;
+    return MOBIEDIT_OK;
+}
+
+/* tokens [carriers->n][n] */
+static mobiedit_status say_or_recall(me_session *s, int n, const me_sequences *carriers, me_token *tokens,
+                                     mobiedit_error *err) {
+    const size_t size = (size_t)carriers->n * (size_t)n * sizeof *tokens;
+    const uint64_t hash = me_memo_hash(ME_MEMO_TOKENS, n, carriers->items, carriers->n);
+    if (me_memo_recall(&s->memo, hash, tokens, size)) return MOBIEDIT_OK;
+    ME_TRY(me_generate(s->engine, carriers, n, tokens, 0, NULL, err));
+    me_memo_keep(&s->memo, hash, tokens, size);
+    return MOBIEDIT_OK;
+}
+
+mobiedit_status me_session_go_on(me_session *s, int n, me_sequences *carriers, mobiedit_error *err) {
+    me_token *said = me_calloc((size_t)carriers->n * (size_t)n, sizeof *said);
+    mobiedit_status status = said ? MOBIEDIT_OK : me_fail_memory(err, "token sequences");
+    for (int i = 0; i < carriers->n && status == MOBIEDIT_OK; i++)
+        status = make_room(&carriers->items[i], n, err);
+    if (status == MOBIEDIT_OK) status = say_or_recall(s, n, carriers, said, err);
+    for (int i = 0; i < carriers->n && status == MOBIEDIT_OK; i++) {
+        me_sequence *item = &carriers->items[i];
+        memcpy((me_token *)item->tokens + item->n_tokens, said + (size_t)i * (size_t)n,
+               (size_t)n * sizeof *said);
+        item->n_tokens += n - 1;
+        item->n_read += n;
+    }
+    me_free(said);
+    return status;
+}
+
 mobiedit_status me_session_keys_at_subjects(me_session *s, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err) {
     size_t places = 0;

@@ -46,6 +46,12 @@ mobiedit_status me_session_answer_keys(me_session *session, int layer, const me_
                                        me_key_set *out, mobiedit_error *err);
 enum { ME_ANSWER_TOKENS = 16 };
 
+/* Adds to carriers, behind their target, n tokens that the unedited model goes on with, and reads them too. As the
+ * target's last token before, the last of them stands behind the sequence's end. */
+mobiedit_status me_session_go_on(me_session *session, int n, me_sequences *carriers, mobiedit_error *err);
+/* Of an edit at the answer. */
+enum { ME_BEHIND = 3 };
+
 /* The keys of the sequences' subjects, at each of their places: they are read no further. */
 mobiedit_status me_session_keys_at_subjects(me_session *session, int layer, const me_sequences *sequences,
                                             me_key_set *out, mobiedit_error *err);

@@ -223,7 +223,7 @@ static mobiedit_status score_deltas(me_spsa_context *c, const float *deltas, int
     ME_TRY(me_problem_essence_kl(p, deltas, k, kl, err));
     for (int i = 0; i < k; i++) {
         loss[i] = (double)c->options->essence * kl[i] +
-                  me_mean_nll(scores + (size_t)i * (size_t)p->n_carriers, p->n_carriers);
+                  me_mean_loss(scores + (size_t)i * (size_t)p->n_carriers, p->n_carriers);
     }
     return MOBIEDIT_OK;
 }
@@ -233,7 +233,7 @@ static mobiedit_status score_deltas(me_spsa_context *c, const float *deltas, int
 static mobiedit_status evaluate(me_spsa_context *c, const float *deltas, int k, me_score *scores,
                                 double *loss, mobiedit_error *err) {
     const me_problem *p = c->problem;
-    const size_t rows = (size_t)k * (size_t)p->n_carriers * (size_t)p->n_target;
+    const size_t rows = (size_t)k * (size_t)p->n_carriers * (size_t)p->n_read;
     float *hidden = me_calloc(rows * (size_t)p->model->d_model, sizeof *hidden);
     float *kl = me_calloc((size_t)k, sizeof *kl);
     mobiedit_status status = hidden && kl ? score_deltas(c, deltas, k, hidden, kl, scores, loss, err)

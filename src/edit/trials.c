@@ -51,7 +51,7 @@ static void serve(const me_model *model, const me_edit_result *solved, const flo
 
 static mobiedit_status score(me_problem *problem, const float *delta, float *loss, mobiedit_error *err) {
     me_score found;
-    float *hidden = me_calloc((size_t)problem->n_target * (size_t)problem->model->d_model, sizeof *hidden);
+    float *hidden = me_calloc((size_t)problem->n_read * (size_t)problem->model->d_model, sizeof *hidden);
     if (!hidden) return me_fail_memory(err, "a hidden vector");
     mobiedit_status status = me_problem_hidden(problem, delta, 1, NULL, 1, hidden, err);
     if (status == MOBIEDIT_OK) status = me_problem_score(problem, hidden, 1, &found, err);

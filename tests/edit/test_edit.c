@@ -415,6 +415,129 @@ static void tokens_that_are_not_kept_move_too(void **state) {
     me_problem_close(b.problem);
 }
 
+/* One token is taught, and read once more behind itself. The last carrier goes on with that token by itself. */
+static const me_token goes_on[] = {1, 2, 3, 5, 9}, says_again[] = {1, 2, 3, 5, 5};
+static const me_sequence with_more[FAKE_CARRIERS] = {
+    {.tokens = goes_on, .n_tokens = 4, .edit_pos = 1, .read_pos = 2, .n_read = FAKE_TARGETS},
+    {.tokens = goes_on, .n_tokens = 4, .edit_pos = 1, .read_pos = 2, .n_read = FAKE_TARGETS},
+    {.tokens = says_again, .n_tokens = 4, .edit_pos = 1, .read_pos = 2, .n_read = FAKE_TARGETS},
+};
+
+static void bench_open_behind(bench *b) {
+    bench_open(b, 1);
+    me_problem_close(b->problem);
+    assert_int_equal(
+        me_problem_open(&b->fake.engine, 1, with_more, FAKE_CARRIERS, NULL, target, 1, &b->problem, NULL),
+        MOBIEDIT_OK);
+    assert_int_equal(b->problem->n_behind, 1);
+    assert_int_equal(b->problem->n_read, FAKE_TARGETS);
+}
+
+/* How likely the target is at the last position that is read of a carrier. */
+static double share_behind(bench *b, const float *hidden, int carrier) {
+    float logits[FAKE_VOCAB];
+    const float *row = hidden + (size_t)(carrier * FAKE_TARGETS + 1) * FAKE_D;
+    assert_int_equal(b->fake.engine.ops->logits(&b->fake.engine, row, 1, logits, NULL), MOBIEDIT_OK);
+    double sum = 0;
+    for (int v = 0; v < FAKE_VOCAB; v++)
+        sum += exp((double)logits[v]);
+    return exp((double)logits[target[0]]) / sum;
+}
+
+static void saying_the_target_again_costs(void **state) {
+    (void)state;
+    bench b;
+    bench_open_behind(&b);
+    float delta[FAKE_D] = {0.5F}, hidden[ROWS * FAKE_D];
+    me_score scores[FAKE_CARRIERS];
+    assert_int_equal(me_problem_hidden(b.problem, delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_problem_score(b.problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+    for (int c = 0; c < FAKE_CARRIERS - 1; c++) {
+        const double again = -log(1 - share_behind(&b, hidden, c));
+        assert_true(again > 0 && fabs((double)scores[c].again - again) < 1e-4 * (1 + again));
+        assert_true(me_score_loss(&scores[c]) >= scores[c].nll);
+    }
+    assert_true(scores[FAKE_CARRIERS - 1].again == 0);
+    me_problem_close(b.problem);
+}
+
+/* The inner problem's whole loss at s, by the scores of the hidden vectors that it assumes. */
+static double inner_loss(bench *b, const float *hidden, const float *responses, const float *s, float decay) {
+    float moved[ROWS * FAKE_D];
+    me_score scores[FAKE_CARRIERS];
+    memcpy(moved, hidden, sizeof moved);
+    for (int j = 0; j < FAKE_D; j++)
+        for (int i = 0; i < ROWS * FAKE_D; i++)
+            moved[i] += s[j] * responses[j * ROWS * FAKE_D + i];
+    assert_int_equal(me_problem_score(b->problem, moved, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+    return me_mean_loss(scores, FAKE_CARRIERS) + (double)(decay * dot(s, s, FAKE_D));
+}
+
+/* With the whole vocabulary in it, the inner minimum is one of the true loss: no small step goes further down. */
+static void inner_minimum_knows_what_is_said_again(void **state) {
+    (void)state;
+    static const float offset[FAKE_D];
+    static const float decay = 0.05F;
+    static float hidden[ROWS * FAKE_D], responses[FAKE_D * ROWS * FAKE_D];
+    float delta[FAKE_D] = {0}, s[FAKE_D] = {0};
+    bench b;
+    bench_open_behind(&b);
+    assert_int_equal(me_problem_hidden(b.problem, delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+    for (int j = 0; j < FAKE_D; j++)
+        for (int r = 0; r < ROWS; r++)
+            for (int i = 0; i < FAKE_D; i++)
+                responses[(j * ROWS + r) * FAKE_D + i] =
+                    b.fake.jacobian[r / FAKE_TARGETS][0][i][j]; /* both positions answer alike */
+    me_vocab_subset all;
+    assert_int_equal(me_vocab_subset_open(b.problem, hidden, ROWS, FAKE_VOCAB, &all, NULL), MOBIEDIT_OK);
+    const me_inner_problem inner = {.problem = b.problem,
+                                    .vocabulary = &all,
+                                    .hidden = hidden,
+                                    .responses = responses,
+                                    .n_probes = FAKE_D,
+                                    .offset = offset,
+                                    .decay = decay,
+                                    .trust = 100};
+    assert_int_equal(me_inner_minimise(&inner, s, NULL), MOBIEDIT_OK);
+    me_vocab_subset_close(&all);
+    const double least = inner_loss(&b, hidden, responses, s, decay);
+    assert_true(least < inner_loss(&b, hidden, responses, delta, decay) - 0.1);
+    for (int j = 0; j < FAKE_D; j++)
+        for (float step = -0.05F; step < 0.06F; step += 0.1F) {
+            s[j] += step;
+            const double there = inner_loss(&b, hidden, responses, s, decay);
+            if (!(there > least - 1e-3)) fail_msg("dimension %d: %g below %g", j, there, least);
+            s[j] -= step;
+        }
+    me_problem_close(b.problem);
+}
+
+/* Where both positions answer alike, the target is said at the first and not at the second, unless the carrier would
+ * say it there anyway. */
+static void probe_teaches_it_once(void **state) {
+    (void)state;
+    float hidden[ROWS * FAKE_D];
+    double shares[2];
+    for (int barred = 0; barred < 2; barred++) {
+        bench b;
+        bench_open_behind(&b);
+        for (int c = 0; c < FAKE_CARRIERS; c++) {
+            memcpy(b.fake.jacobian[c][1], b.fake.jacobian[c][0], sizeof b.fake.jacobian[c][0]);
+            b.problem->barred[c] = barred;
+        }
+        assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_problem_hidden(b.problem, b.delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
+        me_score scores[FAKE_CARRIERS];
+        assert_int_equal(me_problem_score(b.problem, hidden, FAKE_CARRIERS, scores, NULL), MOBIEDIT_OK);
+        for (int c = 0; c < FAKE_CARRIERS; c++)
+            assert_true(scores[c].says);
+        shares[barred] = share_behind(&b, hidden, 0);
+        me_problem_close(b.problem);
+    }
+    if (!(shares[1] < 0.5 && shares[0] > 2 * shares[1]))
+        fail_msg("said again with a share of %.3f, and of %.3f where it is barred", shares[0], shares[1]);
+}
+
 static void problem_counts_and_scores(void **state) {
     (void)state;
     bench b;
@@ -692,6 +815,9 @@ int main(void) {
         cmocka_unit_test(mean_key_responds_to_everybody),
         cmocka_unit_test(random_directions_are_orthonormal),
         cmocka_unit_test(probe_without_stop_spends_its_budget),
+        cmocka_unit_test(saying_the_target_again_costs),
+        cmocka_unit_test(inner_minimum_knows_what_is_said_again),
+        cmocka_unit_test(probe_teaches_it_once),
         cmocka_unit_test(problem_counts_and_scores),
         cmocka_unit_test(tokens_that_are_not_kept_move_too),
         cmocka_unit_test(offset_stands_under_every_delta),

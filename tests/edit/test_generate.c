@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "edit/session.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
@@ -169,8 +170,48 @@ static void generated_tokens_are_the_likeliest(void **state) {
     }
 }
 
+/* Carriers whose target's last token stands behind their end go on with what the model says behind that. */
+static void carriers_go_on_behind_their_target(void **state) {
+    (void)state;
+    enum { MORE = 2 };
+    bench b = open_bench("llama", 0);
+    mobiedit_error err = {0};
+    me_token texts[N][LENGTH], said[N][MORE];
+    me_sequence sequences[N], whole[N];
+    me_sequence *items = me_calloc(N, sizeof *items);
+    assert_non_null(items);
+    random_texts(b.model, texts, sequences);
+    for (int i = 0; i < N; i++) {
+        whole[i] = sequences[i];
+        items[i] = sequences[i];
+        items[i].n_tokens--;
+        items[i].n_read = 1;
+        items[i].read_pos = items[i].edit_pos = items[i].n_tokens - 1;
+        items[i].tokens = me_calloc((size_t)sequences[i].n_tokens, sizeof *items[i].tokens);
+        assert_non_null(items[i].tokens);
+        memcpy((me_token *)items[i].tokens, texts[i], (size_t)sequences[i].n_tokens * sizeof **texts);
+    }
+    const me_sequences plain = {.items = whole, .n = N};
+    me_sequences carriers = {.items = items, .n = N};
+    check(me_generate(b.engine, &plain, MORE, said[0], 0, NULL, &err), &err);
+    me_session *session = NULL;
+    check(me_session_open(b.engine, NULL, &session, &err), &err);
+    check(me_session_go_on(session, MORE, &carriers, &err), &err);
+    me_session_close(session);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(items[i].n_tokens, sequences[i].n_tokens + MORE - 1);
+        assert_int_equal(items[i].read_pos, sequences[i].n_tokens - 2);
+        assert_int_equal(items[i].n_read, 1 + MORE);
+        assert_memory_equal(items[i].tokens, texts[i], (size_t)sequences[i].n_tokens * sizeof **texts);
+        assert_memory_equal(items[i].tokens + sequences[i].n_tokens, said[i], sizeof said[i]);
+    }
+    me_sequences_free(&carriers);
+    close_bench(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(carriers_go_on_behind_their_target, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(generated_tokens_are_the_likeliest, scratch_open, scratch_close)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
