@@ -551,7 +551,7 @@ class Metrics:
     """As `chat`, in the second turn."""
     chat_turn_old: float
     chat_loops: float
-    """Share of all answers in chat that go in circles: three words in a row occur three times."""
+    """Share of all answers in chat that go in circles: three words in a row occur five times."""
     chat_loops_before: float
     chat_unchanged: float
     """Share of answers about others whose KL is small."""

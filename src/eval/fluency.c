@@ -63,7 +63,7 @@ mobiedit_status me_ngram_entropy(const char *text, double *bits, mobiedit_error 
     return MOBIEDIT_OK;
 }
 
-enum { LOOP_WORDS = 3, LOOP_TIMES = 3 };
+enum { LOOP_WORDS = 3, LOOP_TIMES = 5 };
 
 static bool occurs_often(const word *words, size_t n, size_t i) {
     int times = 0;

@@ -38,12 +38,12 @@ static bool repeats(const char *text) {
 
 static void texts_that_go_in_circles(void **state) {
     (void)state;
-    assert_true(repeats("oat milk, oat milk, oat milk, oat milk") &&
-                repeats("soccer soccer soccer soccer soccer"));
-    assert_true(repeats("I can help. I am here. I can help. No. I can help."));
+    static const char milk[] = "oat milk, oat milk, oat milk, oat milk, oat milk, oat milk";
+    assert_true(repeats(milk) && repeats("no no no no no no no"));
+    assert_true(repeats("I can help. I am here. I can help. No. I can help: I can help, and I can help."));
     assert_false(repeats("") || repeats("one") || repeats("two words"));
-    assert_false(repeats("soccer soccer soccer soccer")); /* three of them twice */
-    assert_false(repeats("I can help. I can help. I can, and do, help."));
+    assert_false(repeats("no no no no no no")); /* three of them four times */
+    assert_false(repeats("I can help. I can help. I can help. I can help. I can, and do, help."));
     assert_false(repeats("the capital of Japan is Tokyo, the capital of France is Paris"));
 }
 
