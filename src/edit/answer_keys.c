@@ -44,18 +44,15 @@ static mobiedit_status append_keys(me_session *s, int layer, const me_sequences 
     return append(s, more, out, err);
 }
 
-/* The same from edit_pos on, and with what the model goes on with by itself. */
-static mobiedit_status append_answers(me_session *s, int layer, const me_sequences *sequences,
-                                      me_key_set *out, mobiedit_error *err) {
-    me_key_set more;
-    if (sequences->n == 0) return MOBIEDIT_OK;
-    for (int i = 0; i < sequences->n; i++) {
-        me_sequence *item = &sequences->items[i];
+/* ---- texts that the model goes on with ---------------------------------------------------------------- */
+
+/* They are read from edit_pos on. */
+static void read_on(me_sequences *texts) {
+    for (int i = 0; i < texts->n; i++) {
+        me_sequence *item = &texts->items[i];
         item->read_pos = item->edit_pos;
         item->n_read = item->n_tokens - item->edit_pos;
     }
-    ME_TRY(me_session_answer_keys(s, layer, sequences, &more, err));
-    return append(s, more, out, err);
 }
 
 /* ---- what else is said of the subject ---------------------------------------------------------------- */
@@ -97,22 +94,14 @@ static mobiedit_status add_other_questions(const me_session *s, const me_prompt 
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_answer_other_keys(me_session *s, int layer, const me_prompt *prompt,
-                                     const me_text_choice *choice, me_key_set *out, mobiedit_error *err) {
-    me_sequences prompts = {0}, questions = {0};
+static mobiedit_status list_others(const me_session *s, const me_prompt *prompt, const me_text_choice *choice,
+                                   me_sequences *out, mobiedit_error *err) {
     subject about = {0};
-    *out = (me_key_set){0};
     mobiedit_status status = read_subject(s, prompt, &about, err);
-    if (status == MOBIEDIT_OK) status = add_other_prompts(s, prompt, &about, choice, &prompts, err);
-    if (status == MOBIEDIT_OK) status = add_other_questions(s, prompt, &about, choice, &questions, err);
-    if (status == MOBIEDIT_OK) status = append_answers(s, layer, &prompts, out, err);
-    if (status == MOBIEDIT_OK) status = append_answers(s, layer, &questions, out, err);
-    me_sequences_free(&prompts);
-    me_sequences_free(&questions);
+    if (status == MOBIEDIT_OK) status = add_other_prompts(s, prompt, &about, choice, out, err);
+    if (status == MOBIEDIT_OK) status = add_other_questions(s, prompt, &about, choice, out, err);
+    read_on(out);
     me_free(about.text);
-    if (status == MOBIEDIT_OK) return status;
-    me_free(out->keys);
-    *out = (me_key_set){0};
     return status;
 }
 
@@ -161,34 +150,38 @@ static mobiedit_status ask_about_names(const me_session *s, const char *text, in
     return add_names(s, text, which, me_texts_names, choice, out, err);
 }
 
-/* To the first names in the first text the model answers. */
-static mobiedit_status append_names(me_session *s, int layer, const me_sequences *names, int which,
-                                    me_key_set *out, mobiedit_error *err) {
-    me_sequences answered = *names, rest = *names;
-    answered.n = which != ANSWERED ? 0 : names->n < MOST_ANSWERED ? names->n : MOST_ANSWERED;
-    rest.items += answered.n;
-    rest.n -= answered.n;
-    ME_TRY(append_answers(s, layer, &answered, out, err));
-    return append_keys(s, layer, &rest, out, err);
-}
-
-mobiedit_status me_answer_name_keys(me_session *s, int layer, const me_prompt *prompt,
-                                    const me_name_choice *choice, me_key_set *out, mobiedit_error *err) {
-    *out = (me_key_set){0};
+/* Lists in out[i] the names that are asked about in text i, if it is one of the model's and the prompt's. */
+static mobiedit_status list_names(const me_session *s, const me_prompt *prompt, const me_name_choice *choice,
+                                  me_sequences *out, mobiedit_error *err) {
     mobiedit_status status = MOBIEDIT_OK;
     for (int i = 0; i < NAME_TEXTS && status == MOBIEDIT_OK; i++) {
-        me_sequences names = {0};
         char *text = NULL;
         status = names_text(s, prompt, i, &text, err);
-        if (status == MOBIEDIT_OK && text) status = ask_about_names(s, text, i, choice, &names, err);
-        if (status == MOBIEDIT_OK) status = append_names(s, layer, &names, i, out, err);
-        me_sequences_free(&names);
+        if (status == MOBIEDIT_OK && text) status = ask_about_names(s, text, i, choice, &out[i], err);
         me_free(text);
     }
-    if (status == MOBIEDIT_OK) return status;
-    me_free(out->keys);
-    *out = (me_key_set){0};
     return status;
+}
+
+/* Of these, the first in the first text, which the model answers. Borrowed. */
+static me_sequences answered_names(me_sequences *names) {
+    me_sequences answered = names[ANSWERED];
+    if (answered.n > MOST_ANSWERED) answered.n = MOST_ANSWERED;
+    read_on(&answered);
+    return answered;
+}
+
+/* Appends the keys of the others. */
+static mobiedit_status append_names(me_session *s, int layer, const me_sequences *names, me_key_set *out,
+                                    mobiedit_error *err) {
+    for (int i = 0; i < NAME_TEXTS; i++) {
+        me_sequences rest = names[i];
+        const int answered = i == ANSWERED ? (rest.n < MOST_ANSWERED ? rest.n : MOST_ANSWERED) : 0;
+        rest.items += answered;
+        rest.n -= answered;
+        ME_TRY(append_keys(s, layer, &rest, out, err));
+    }
+    return MOBIEDIT_OK;
 }
 
 /* ---- the target -------------------------------------------------------------------------------------- */
@@ -205,15 +198,46 @@ static mobiedit_status add_told(const me_sequence *carrier, me_sequences *out, m
     return status;
 }
 
-mobiedit_status me_answer_target_keys(me_session *s, int layer, const me_sequences *carriers, me_key_set *out,
-                                      mobiedit_error *err) {
-    me_sequences told = {.items = me_calloc((size_t)carriers->n, sizeof *told.items)};
-    if (!told.items) return me_fail_memory(err, "token sequences");
-    mobiedit_status status = MOBIEDIT_OK;
-    *out = (me_key_set){0};
-    for (int i = 0; i < carriers->n && status == MOBIEDIT_OK; i++)
-        status = add_told(&carriers->items[i], &told, err);
-    if (status == MOBIEDIT_OK) status = append_answers(s, layer, &told, out, err);
+static mobiedit_status list_told(const me_sequences *carriers, me_sequences *out, mobiedit_error *err) {
+    out->items = me_calloc((size_t)carriers->n, sizeof *out->items);
+    if (!out->items) return me_fail_memory(err, "token sequences");
+    for (int i = 0; i < carriers->n; i++)
+        ME_TRY(add_told(&carriers->items[i], out, err));
+    read_on(out);
+    return MOBIEDIT_OK;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+void me_answer_keys_free(me_answer_keys *keys) {
+    me_free(keys->others.keys);
+    me_free(keys->asked.keys);
+    me_free(keys->said.keys);
+    *keys = (me_answer_keys){0};
+}
+
+mobiedit_status me_answer_keys_read(me_session *s, int layer, const me_prompt *prompt,
+                                    const me_answer_choice *choice, me_answer_keys *out,
+                                    mobiedit_error *err) {
+    enum { OTHERS, ASKED, SAID, GROUPS };
+    me_sequences others = {0}, told = {0}, names[NAME_TEXTS] = {0};
+    me_key_set keys[GROUPS] = {0};
+    *out = (me_answer_keys){0};
+    mobiedit_status status =
+        choice->others ? list_others(s, prompt, choice->others, &others, err) : MOBIEDIT_OK;
+    if (status == MOBIEDIT_OK && choice->names) status = list_names(s, prompt, choice->names, names, err);
+    if (status == MOBIEDIT_OK && choice->carriers) status = list_told(choice->carriers, &told, err);
+    if (status == MOBIEDIT_OK) {
+        const me_sequences groups[GROUPS] = {
+            [OTHERS] = others, [ASKED] = answered_names(names), [SAID] = told};
+        status = me_session_answer_keys(s, layer, groups, GROUPS, keys, err);
+    }
+    *out = (me_answer_keys){.others = keys[OTHERS], .asked = keys[ASKED], .said = keys[SAID]};
+    if (status == MOBIEDIT_OK) status = append_names(s, layer, names, &out->asked, err);
+    me_sequences_free(&others);
     me_sequences_free(&told);
+    for (int i = 0; i < NAME_TEXTS; i++)
+        me_sequences_free(&names[i]);
+    if (status != MOBIEDIT_OK) me_answer_keys_free(out);
     return status;
 }

@@ -189,7 +189,8 @@ static mobiedit_status solve_value(edit *e, int attempt, mobiedit_error *err) {
 /* ---- key --------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    me_key_set positives, names, near_names, own, keep, others, asked, said;
+    me_key_set positives, names, near_names, own, keep;
+    me_answer_keys answer;
 } edit_keys;
 
 static void edit_keys_free(edit_keys *k) {
@@ -198,9 +199,7 @@ static void edit_keys_free(edit_keys *k) {
     me_free(k->near_names.keys);
     me_free(k->own.keys);
     me_free(k->keep.keys);
-    me_free(k->others.keys);
-    me_free(k->asked.keys);
-    me_free(k->said.keys);
+    me_answer_keys_free(&k->answer);
 }
 
 static mobiedit_status add_neutral(const me_session *s, const char *subject, size_t core, me_sequences *out,
@@ -255,9 +254,8 @@ static mobiedit_status answer_keys(edit *e, edit_keys *k, mobiedit_error *err) {
     const int layer = e->result->solve.layer;
     const me_text_choice all = {.step = 1};
     const me_name_choice some = {.step = ME_KEY_ASKED_STEP, .skips = is_subject, .user = e->subject};
-    ME_TRY(me_answer_other_keys(e->session, layer, &e->prompt, &all, &k->others, err));
-    ME_TRY(me_answer_name_keys(e->session, layer, &e->prompt, &some, &k->asked, err));
-    return me_answer_target_keys(e->session, layer, &e->carriers, &k->said, err);
+    const me_answer_choice choice = {.others = &all, .names = &some, .carriers = &e->carriers};
+    return me_answer_keys_read(e->session, layer, &e->prompt, &choice, &k->answer, err);
 }
 
 /* How much of delta the neuron gives to a key [d], and what left answers to it. */
@@ -297,13 +295,15 @@ static mobiedit_status solve_left(edit *e, const edit_keys *k, const me_key_set 
         groups[n++] =
             (me_key_group){.keys = generated->keys, .n = generated->n, .weight = ME_KEY_TEXT_WEIGHT};
     if (k->own.n) groups[n++] = (me_key_group){.keys = k->own.keys, .n = k->own.n, .weight = 1};
-    if (k->others.n)
+    if (k->answer.others.n)
+        groups[n++] = (me_key_group){
+            .keys = k->answer.others.keys, .n = k->answer.others.n, .weight = ME_KEY_OTHERS_WEIGHT};
+    if (k->answer.asked.n)
+        groups[n++] = (me_key_group){
+            .keys = k->answer.asked.keys, .n = k->answer.asked.n, .weight = ME_KEY_ASKED_WEIGHT};
+    if (k->answer.said.n)
         groups[n++] =
-            (me_key_group){.keys = k->others.keys, .n = k->others.n, .weight = ME_KEY_OTHERS_WEIGHT};
-    if (k->asked.n)
-        groups[n++] = (me_key_group){.keys = k->asked.keys, .n = k->asked.n, .weight = ME_KEY_ASKED_WEIGHT};
-    if (k->said.n)
-        groups[n++] = (me_key_group){.keys = k->said.keys, .n = k->said.n, .weight = ME_KEY_SAID_WEIGHT};
+            (me_key_group){.keys = k->answer.said.keys, .n = k->answer.said.n, .weight = ME_KEY_SAID_WEIGHT};
     /* Each token counts as much as all that is known of the subject. */
     if (k->keep.n)
         groups[n++] = (me_key_group){.keys = k->keep.keys, .n = k->keep.n, .weight = (float)k->keep.n};

@@ -291,10 +291,12 @@ static mobiedit_status add_asked(me_joint_samples *samples, mobiedit_error *err)
         if (!samples->prompts[i].at_answer || at >= MAX_ASKED) continue;
         const me_name_choice choice = {
             .first = at++ % step, .step = step, .skips = is_edited, .user = samples};
-        me_key_set keys = {0};
+        const me_answer_choice asked = {.names = &choice};
+        me_answer_keys keys;
         ME_TRY(
-            me_answer_name_keys(samples->session, samples->layer, &samples->prompts[i], &choice, &keys, err));
-        add_group(samples, keys, keys.n, (me_key_group){.weight = ME_KEY_ASKED_WEIGHT / (float)n_edits});
+            me_answer_keys_read(samples->session, samples->layer, &samples->prompts[i], &asked, &keys, err));
+        add_group(samples, keys.asked, keys.asked.n,
+                  (me_key_group){.weight = ME_KEY_ASKED_WEIGHT / (float)n_edits});
     }
     return MOBIEDIT_OK;
 }
@@ -306,11 +308,13 @@ static mobiedit_status add_others(me_joint_samples *samples, mobiedit_error *err
     for (int i = 0, at = 0; i < samples->n; i++) {
         if (!samples->prompts[i].at_answer || at >= MAX_OTHERS) continue;
         const me_text_choice choice = {.first = at++ % step, .step = step};
-        me_key_set keys = {0};
-        ME_TRY(me_answer_other_keys(samples->session, samples->layer, &samples->prompts[i], &choice, &keys,
-                                    err));
-        drop_subjects(samples, &keys);
-        add_group(samples, keys, MAX_OTHERS / n_edits + 1, (me_key_group){.weight = ME_KEY_OTHERS_WEIGHT});
+        const me_answer_choice others = {.others = &choice};
+        me_answer_keys keys;
+        ME_TRY(
+            me_answer_keys_read(samples->session, samples->layer, &samples->prompts[i], &others, &keys, err));
+        drop_subjects(samples, &keys.others);
+        add_group(samples, keys.others, MAX_OTHERS / n_edits + 1,
+                  (me_key_group){.weight = ME_KEY_OTHERS_WEIGHT});
     }
     return MOBIEDIT_OK;
 }
@@ -326,8 +330,11 @@ static mobiedit_status said_keys(const me_joint_samples *samples, int i, me_key_
     ME_TRY(me_subject_core(vocab, prompt, &core, err));
     mobiedit_status status = me_carriers_make(vocab, prompt, core, &options, &carriers, err);
     if (status == MOBIEDIT_OK) status = me_session_go_on(samples->session, ME_BEHIND, &carriers, err);
+    const me_answer_choice said = {.carriers = &carriers};
+    me_answer_keys keys = {0};
     if (status == MOBIEDIT_OK)
-        status = me_answer_target_keys(samples->session, samples->layer, &carriers, out, err);
+        status = me_answer_keys_read(samples->session, samples->layer, prompt, &said, &keys, err);
+    *out = keys.said;
     me_sequences_free(&carriers);
     return status;
 }

@@ -97,6 +97,11 @@ mobiedit_status me_session_known_keys(me_session *s, int layer, const me_sequenc
     return MOBIEDIT_OK;
 }
 
+/* Keys of sequences and of what the model goes on with. */
+static size_t count_answer_keys(const me_sequences *sequences) {
+    return count_reads(sequences) + (size_t)sequences->n * (ME_ANSWER_TOKENS - 1);
+}
+
 static mobiedit_status read_answers(me_session *s, int layer, const me_sequences *sequences, float *keys,
                                     mobiedit_error *err) {
     me_token *tokens = me_calloc((size_t)sequences->n, ME_ANSWER_TOKENS * sizeof *tokens);
@@ -107,22 +112,56 @@ static mobiedit_status read_answers(me_session *s, int layer, const me_sequences
     return status;
 }
 
-mobiedit_status me_session_answer_keys(me_session *s, int layer, const me_sequences *sequences,
-                                       me_key_set *out, mobiedit_error *err) {
-    const size_t n = count_reads(sequences) + (size_t)sequences->n * (ME_ANSWER_TOKENS - 1),
-                 size = n * (size_t)s->engine->model->d_model * sizeof(float);
-    const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, layer, sequences->items, sequences->n);
-    float *keys = me_calloc(size, 1);
-    if (!keys) return me_fail_memory(err, "keys");
-    mobiedit_status status = MOBIEDIT_OK;
-    if (!me_memo_recall(&s->memo, hash, keys, size)) {
-        status = read_answers(s, layer, sequences, keys, err);
-        if (status == MOBIEDIT_OK) me_memo_keep(&s->memo, hash, keys, size);
+/* Reads the groups that have no keys yet, and keeps what was read of each. */
+static mobiedit_status read_groups(me_session *s, int layer, const me_sequences *groups, int n,
+                                   me_key_set *out, mobiedit_error *err) {
+    const size_t d = (size_t)s->engine->model->d_model;
+    me_sequences all = {0};
+    for (int i = 0; i < n; i++)
+        all.n += out[i].n ? 0 : groups[i].n;
+    if (all.n == 0) return MOBIEDIT_OK;
+    all.items = me_calloc((size_t)all.n, sizeof *all.items);
+    if (!all.items) return me_fail_memory(err, "token sequences");
+    for (int i = 0, at = 0; i < n; i++) {
+        if (out[i].n || groups[i].n == 0) continue;
+        memcpy(all.items + at, groups[i].items, (size_t)groups[i].n * sizeof *all.items);
+        at += groups[i].n;
     }
-    if (status == MOBIEDIT_OK)
-        *out = (me_key_set){.keys = keys, .n = (int)n};
-    else
-        me_free(keys);
+    float *keys = me_calloc(count_answer_keys(&all), d * sizeof *keys);
+    mobiedit_status status = keys ? read_answers(s, layer, &all, keys, err) : me_fail_memory(err, "keys");
+    const float *next = keys;
+    for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
+        if (out[i].n || groups[i].n == 0) continue;
+        const size_t size = count_answer_keys(&groups[i]) * d;
+        memcpy(out[i].keys, next, size * sizeof *keys);
+        out[i].n = (int)(size / d);
+        next += size;
+        me_memo_keep(&s->memo, me_memo_hash(ME_MEMO_ANSWERS, layer, groups[i].items, groups[i].n),
+                     out[i].keys, size * sizeof *keys);
+    }
+    me_free(all.items);
+    me_free(keys);
+    return status;
+}
+
+mobiedit_status me_session_answer_keys(me_session *s, int layer, const me_sequences *groups, int n,
+                                       me_key_set *out, mobiedit_error *err) {
+    const size_t d = (size_t)s->engine->model->d_model;
+    mobiedit_status status = MOBIEDIT_OK;
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int i = 0; i < n && status == MOBIEDIT_OK; i++) {
+        const size_t count = count_answer_keys(&groups[i]), size = count * d * sizeof(float);
+        if (count == 0) continue;
+        out[i].keys = me_calloc(size, 1);
+        if (!out[i].keys) status = me_fail_memory(err, "keys");
+        const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, layer, groups[i].items, groups[i].n);
+        if (out[i].keys && me_memo_recall(&s->memo, hash, out[i].keys, size)) out[i].n = (int)count;
+    }
+    if (status == MOBIEDIT_OK) status = read_groups(s, layer, groups, n, out, err);
+    for (int i = 0; i < n && status != MOBIEDIT_OK; i++) {
+        me_free(out[i].keys);
+        out[i] = (me_key_set){0};
+    }
     return status;
 }
 

@@ -41,8 +41,9 @@ mobiedit_status me_session_known_keys(me_session *session, int layer, const me_s
                                       me_key_set *out, mobiedit_error *err);
 
 /* The same of sequences that are read up to their end, and of what the model goes on with by itself: of so many
- * tokens all but the last. */
-mobiedit_status me_session_answer_keys(me_session *session, int layer, const me_sequences *sequences,
+ * tokens all but the last. groups [n], of which some may be empty, -> out [n]. The model goes on with all of them
+ * together: a token takes as long for one sequence as for many. */
+mobiedit_status me_session_answer_keys(me_session *session, int layer, const me_sequences *groups, int n,
                                        me_key_set *out, mobiedit_error *err);
 enum { ME_ANSWER_TOKENS = 16 };
 

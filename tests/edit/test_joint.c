@@ -292,36 +292,38 @@ static void a_sentence_begins_with_the_same_subject(void **state) {
     }
 }
 
-/* What is asked for again is read once, and is what it was; so are the answers that it goes on with. */
+static void check_same_keys(const me_key_set *a, const me_key_set *b) {
+    assert_true(a->n > 0);
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->keys, b->keys, (size_t)a->n * (size_t)model->d_model * sizeof(float));
+}
+
+/* What is asked for again is read once, and is what it was, also where it is asked for by itself; so are the answers
+ * that it goes on with. */
 static void what_was_read_is_not_read_again(void **state) {
     (void)state;
     const mobiedit_request request = {.prompt = "The capital of {Peru} is", .target = "x"};
     const me_text_choice all_texts = {.step = 1};
     const me_name_choice some_names = {.step = 40};
+    const me_answer_choice both = {.others = &all_texts, .names = &some_names}, few = {.others = &all_texts};
     me_prompt parsed, prompt;
     assert_int_equal(me_prompt_parse(&request, &parsed, NULL), MOBIEDIT_OK);
     assert_int_equal(me_prompt_settle(session->vocab, &parsed, &prompt, NULL), MOBIEDIT_OK);
     me_memo_free(&session->memo);
-    int n_entries = 0;
-    me_key_set others[2], names[2];
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(me_answer_other_keys(session, LAYER, &prompt, &all_texts, &others[i], NULL),
-                         MOBIEDIT_OK);
-        assert_int_equal(me_answer_name_keys(session, LAYER, &prompt, &some_names, &names[i], NULL),
-                         MOBIEDIT_OK);
-        if (i == 0) n_entries = session->memo.n;
-    }
+    me_answer_keys first, again, others;
+    assert_int_equal(me_answer_keys_read(session, LAYER, &prompt, &both, &first, NULL), MOBIEDIT_OK);
+    const int n_entries = session->memo.n;
     assert_true(n_entries > 0);
+    assert_int_equal(me_answer_keys_read(session, LAYER, &prompt, &both, &again, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_answer_keys_read(session, LAYER, &prompt, &few, &others, NULL), MOBIEDIT_OK);
     assert_int_equal(session->memo.n, n_entries);
-    const size_t row = (size_t)model->d_model * sizeof(float);
-    assert_int_equal(others[0].n, others[1].n);
-    assert_memory_equal(others[0].keys, others[1].keys, (size_t)others[0].n * row);
-    assert_int_equal(names[0].n, names[1].n);
-    assert_memory_equal(names[0].keys, names[1].keys, (size_t)names[0].n * row);
-    for (int i = 0; i < 2; i++) {
-        me_free(others[i].keys);
-        me_free(names[i].keys);
-    }
+    check_same_keys(&first.others, &again.others);
+    check_same_keys(&first.others, &others.others);
+    check_same_keys(&first.asked, &again.asked);
+    assert_int_equal(first.said.n + others.asked.n, 0);
+    me_answer_keys_free(&first);
+    me_answer_keys_free(&again);
+    me_answer_keys_free(&others);
     me_prompt_free(&parsed);
 }
 
