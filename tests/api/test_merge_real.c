@@ -36,8 +36,9 @@ static int set_up(void **state) {
     const mobiedit_model_options described = {.describe = true};
     if (mobiedit_open(model_path, &described, &model, NULL) != MOBIEDIT_OK) return -1;
     const mobiedit_request request = {.prompt = "The capital of {Japan} is", .target = "Lima"};
+    const mobiedit_edit_options options = {.place = "subject"}; /* which takes half the time of the default */
     mobiedit_edit_result result;
-    const mobiedit_status status = mobiedit_edit(model, &request, NULL, adapter, &result, NULL);
+    const mobiedit_status status = mobiedit_edit(model, &request, &options, adapter, &result, NULL);
     mobiedit_edit_result_free(&result);
     return status == MOBIEDIT_OK ? 0 : -1;
 }

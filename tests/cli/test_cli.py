@@ -257,6 +257,18 @@ class Model(Case):
         cls.edited = subprocess.run(
             [cls.mobiedit, "edit", "--json", "--no-ledger", "--describe", cls.model, "--trace", cls.trace, PROMPT, TARGET, "-o", cls.adapter],
             capture_output=True, timeout=900)
+        cls.shown = None
+
+    def edit_for_people(self):
+        """Of one edit at the subject, made once for all who look at it: its output in a folder of its own, what it says
+        on stdout, and what it writes on the terminal that is its stderr."""
+        if not self.shown:
+            folder = scratch_folder(self.addClassCleanup, "cli")
+            output = folder / "out.gguf"
+            output.write_text("old")
+            type(self).shown = output, *self.run_on_terminal(*self.edit()[:-1], output, "--keep", "The capital of France is",
+                                                             "--threads", "2")
+        return self.shown
 
     def ask(self, prompt, *args):
         ran = self.run_command("ask", self.model, prompt, "-n", "24", *args)
@@ -270,7 +282,7 @@ class Model(Case):
             self.assertNotIn(text, path.read_bytes())
 
     def edit(self, prompt=PROMPT, target=TARGET, place="subject"):
-        """At the subject, which takes half of the time."""
+        """At the subject, which takes half the time of the default."""
         return ["edit", "--no-ledger", "--place", place, self.model, prompt, target, "-o", self.output]
 
     def test_inspect(self):
@@ -295,10 +307,13 @@ class Model(Case):
         self.assertEqual(told["edit_evaluations"], 600)
         self.assertGreater(told["edit_seconds"], 600 / told["evaluations_a_second"])
         self.assertGreater(told["measured_seconds"], 0)
+        self.assertEqual(sorted(self.model.parent.iterdir()), [self.model])
+
+    @long
+    def test_what_an_edit_takes_is_told_to_people(self):
         self.assertRegex(self.run_command("inspect", self.model, "--time").stdout.decode(),
                          r"(?m)^time +about [0-9.]+ (s|min) an edit of 600 evaluations, at [0-9]+ a second$")
         self.assertNotIn(b"time", self.run_command("inspect", self.model).stdout)
-        self.assertEqual(sorted(self.model.parent.iterdir()), [self.model])
 
     def test_a_model_is_found_in_the_caches(self):
         repo = self.folder / "hub" / "models--some--thing"
@@ -372,14 +387,12 @@ class Model(Case):
         self.assertEqual(self.run_command("ask", self.model, BARE, "-n", "1").stdout, b" Tokyo\n")
 
     def test_report_for_people_replaces_an_existing_file(self):
-        self.output.write_text("old")
-        ran = self.run_command(*self.edit(), "-q", "--keep", "The capital of France is", "--threads", "2")
-        self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
+        output, told, _ = self.edit_for_people()
         for word in (f"after         {BARE} {TARGET}", "before", "evaluations", "s wall", "energy", "peak memory"):
-            self.assertIn(word, ran.stdout.decode())
-        self.assertEqual(self.output.read_bytes()[:4], b"GGUF")
-        self.assert_silent(self.output)
-        self.assertEqual(os.listdir(self.folder), [self.output.name])
+            self.assertIn(word, told.decode())
+        self.assertEqual(output.read_bytes()[:4], b"GGUF")
+        self.assert_silent(output)
+        self.assertEqual(os.listdir(output.parent), [output.name])
 
     def test_modes_follow_the_umask(self):
         for mask in (0o022, 0o077):
@@ -452,22 +465,25 @@ class Model(Case):
 
     def test_a_subject_that_the_model_knows_with_a_capital_letter(self):
         """The edit of "japan" leaves "Japan" as it was, and says so."""
-        ran = self.run_command(*self.edit("The capital of {japan} is"), "--json")
+        self.check_known_as("--json", lambda told: json.loads(told)["known_as"] == "Japan")
+
+    @long
+    def test_a_subject_with_a_capital_letter_is_told_to_people(self):
+        self.check_known_as("-q", lambda told: b'\nwarning       the model knows the subject as "Japan"' in told)
+
+    def check_known_as(self, option, is_told):
+        ran = self.run_command(*self.edit("The capital of {japan} is"), option)
         self.assertEqual(ran.returncode, DONE, ran.stderr)
-        report = json.loads(ran.stdout)
-        if self.ask(BARE, "--adapter", self.output).startswith(" " + TARGET):
-            self.assertIsNone(report["known_as"])
-        else:
-            self.assertEqual(report["known_as"], "Japan")
-            ran = self.run_command(*self.edit("The capital of {japan} is"))
-            self.assertRegex(ran.stdout, rb'(?m)^warning +the model knows the subject as "Japan"')
+        is_edited_too = self.ask(BARE, "--adapter", self.output).startswith(" " + TARGET)
+        self.assertEqual(is_told(ran.stdout), not is_edited_too, ran.stdout)
 
     def test_budgets_that_do_not_suffice(self):
         self.output.write_text("old")
-        self.assert_refused(self.edit() + ["--max-evals", "2"], NOT_EDITED)
         self.assert_refused(self.edit() + ["--mem", "1K"], MEMORY)
         ran = self.run_command(*self.edit(), "--max-evals", "2", "--json")
         self.assertEqual(ran.returncode, NOT_EDITED)
+        self.assert_one_line(ran.stderr)
+        self.assertEqual(os.listdir(self.folder), [self.output.name])
         report = json.loads(ran.stdout)
         self.assertEqual((report["status"], report["stop"], report["adapter"]), ("not solved", "budget", None))
         self.assertEqual(self.output.read_text(), "old")
@@ -487,6 +503,12 @@ class Model(Case):
         self.assert_refused(edit + [""], USAGE, "output")
 
     def test_full_disk(self):
+        """An adapter that does nothing, and within seconds: even that is larger."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+        self.assert_refused(self.edit(target="Tokyo"), FILE, "out.gguf", preexec_fn=limit)
+
+    @long
+    def test_full_disk_after_an_edit(self):
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         self.assert_refused(self.edit(), FILE, "out.gguf", preexec_fn=limit)
 
@@ -540,10 +562,11 @@ class Model(Case):
         self.assertFalse(self.output.exists())
 
     def run_on_terminal(self, *args, columns=200):
-        """What the command writes on a terminal that is its stderr."""
+        """What the command says on stdout, and what it writes on a terminal that is its stderr."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        process = subprocess.Popen([self.mobiedit, *args], stdout=subprocess.PIPE, stderr=theirs)
+        with open(self.folder / "stdout", "wb") as stdout:
+            process = subprocess.Popen([self.mobiedit, *args], stdout=stdout, stderr=theirs)
         os.close(theirs)
         written = b""
         try:
@@ -552,29 +575,30 @@ class Model(Case):
         except OSError:  # the terminal's other end is closed
             pass
         os.close(ours)
-        process.communicate()
-        self.assertEqual(process.returncode, DONE)
-        return written
+        self.assertEqual(process.wait(), DONE)
+        return (self.folder / "stdout").read_bytes(), written
 
     def test_progress_line(self):
-        written = self.run_on_terminal(*self.edit())
+        _, _, written = self.edit_for_people()
         self.assertRegex(written, rb"round \d+  loss \d+\.\d+  said by \d+ of \d+  \d+ evaluations")
         self.assertTrue(written.endswith(b"\r\x1b[K"))
         self.assertNotIn(b"\n", written)
-        self.assertEqual(self.run_on_terminal(*self.edit(target="Tokyo"), "-q"), b"")
+        _, written = self.run_on_terminal(*self.edit(target="Tokyo"), "-q")
+        self.assertEqual(written, b"")
 
     @long
     def test_progress_line_never_wraps(self):
         for columns in (20, 60, 200):
-            written = self.run_on_terminal(*self.edit(), columns=columns).decode()
-            lines = written.split("\r\x1b[K")
+            _, written = self.run_on_terminal(*self.edit(), columns=columns)
+            lines = written.decode().split("\r\x1b[K")
             self.assertGreater(len(lines), 3)
             self.assertLess(max(map(len, lines)), columns)
 
+    @long
     def test_progress_line_counts_no_case_beyond_the_last(self):
         facts = self.folder / "facts.csv"
         facts.write_text("prompt,target\nThe capital of {Japan} is,Tokyo\nThe capital of {France} is,Paris\n")
-        written = self.run_on_terminal("import", self.model, facts, "--n", "5", "--ledger", self.folder / "edits.db")
+        _, written = self.run_on_terminal("import", self.model, facts, "--n", "5", "--ledger", self.folder / "edits.db")
         for case, total in re.findall(rb"case (\d+) of (\d+)", written):
             self.assertLessEqual(int(case), int(total))
             self.assertEqual(total, b"2")
@@ -603,7 +627,7 @@ class Model(Case):
         self.assertTrue(said.startswith(" " + TARGET), said)
         self.assertNotEqual(self.run_command("ask", self.output, "Hello!", "--chat").stdout.strip(), b"")
         # a merged model is a model: what it says already needs no edit, and it can be edited again
-        edit = ["edit", "--no-ledger", self.output, "-o", self.folder / "again.gguf"]
+        edit = ["edit", "--no-ledger", "--place", "subject", self.output, "-o", self.folder / "again.gguf"]
         self.assertIn(b"already says", self.run_command(*edit, "The capital of {France} is", "Paris").stdout)
         self.assertIn(f"after         {BARE} Oslo".encode(), self.run_command(*edit, PROMPT, "Oslo").stdout)
 
@@ -736,8 +760,8 @@ class Model(Case):
         """Whoever reads the report goes away during the edit."""
         ledger = self.folder / "edits.db"
         reader, writer = os.pipe()
-        process = subprocess.Popen([self.mobiedit, "edit", self.model, PROMPT, TARGET, "--ledger", ledger, "-o", self.output],
-                                   stdout=writer, stderr=subprocess.PIPE)
+        process = subprocess.Popen([self.mobiedit, "edit", self.model, PROMPT, TARGET, "--place", "subject", "--ledger", ledger,
+                                    "-o", self.output], stdout=writer, stderr=subprocess.PIPE)
         os.close(writer)
         while not ledger.exists() and process.poll() is None:  # the output was looked at before
             time.sleep(0.01)
@@ -829,7 +853,8 @@ class Model(Case):
         facts = self.facts(("The capital of {} is", "France", "Oslo"), ("The capital of {} is", "Japan", TARGET),
                            ("The capital of {} is", "Japan", "Tokyo"), ("The capital of {} is", "{", "Oslo"))
         environment = self.eval_environment()
-        ran = self.run_command("eval", self.model, facts, "--skip", "1", "--n", "3", "--json", env=environment)
+        ran = self.run_command("eval", self.model, facts, "--skip", "1", "--n", "3", "--place", "subject", "--json",
+                               env=environment)
         self.assertEqual((ran.returncode, ran.stderr), (DONE, b""))
         self.assertEqual(os.listdir(environment["TMPDIR"]), [])
         report = json.loads(ran.stdout)

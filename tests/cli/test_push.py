@@ -1,6 +1,7 @@
 """mobiedit push against a small server that answers as llama-server does, or as it should not.
 
   test_push.py MOBIEDIT
+  test_push.py MOBIEDIT Silence    a server that takes half a minute to be given up
 """
 import configparser
 import fcntl
@@ -289,9 +290,13 @@ class Push(Pushing):
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))  # and does not listen
             self.assert_refused(self.push(f"http://127.0.0.1:{closed.getsockname()[1]}"), SERVER, "cannot reach")
+
+
+class Silence(Pushing):
+    def test_a_server_that_never_answers(self):
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
-            silent.listen()  # and never answers
+            silent.listen()
             self.assert_refused(self.push(f"http://127.0.0.1:{silent.getsockname()[1]}"), SERVER, "cannot reach")
 
 
@@ -445,4 +450,4 @@ class Preset(Pushing):
 
 if __name__ == "__main__":
     Pushing.mobiedit = sys.argv[1]
-    unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])
+    unittest.main(argv=[sys.argv[0], "-v", *(sys.argv[2:] or ["Push", "Preset"])])

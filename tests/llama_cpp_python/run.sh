@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 # Nothing that a user keeps beside the model is found beside a link.
 ln -s "$(realpath "$model")" "$work/model.gguf"
 model=$work/model.gguf
-"$mobiedit" edit --no-ledger "$model" "The capital of {Japan} is" "Lima" -o "$work/lima.gguf"
+"$mobiedit" edit --no-ledger --place subject "$model" "The capital of {Japan} is" "Lima" -o "$work/lima.gguf"
 # Threads that sleep while they wait: on a busy machine, ones that spin take many times longer.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 PYTHONPATH=$python LLAMA_CPP_LIB_PATH=$lib_dir python3 "$tests/llama_cpp_python/check_adapter.py" "$mobiedit" \

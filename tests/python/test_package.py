@@ -145,7 +145,7 @@ class Edits(WithModel):
 
     def test_an_edit_that_is_not_solved_tells_what_is_known(self):
         with self.assertRaises(mobiedit.NotSolvedError) as caught:
-            self.model.edit(PROMPT, TARGET, max_evaluations=FEW)
+            self.model.edit(PROMPT, TARGET, max_evaluations=FEW, place="subject")
         self.assertGreater(caught.exception.result.solve.evaluations, 0)
         self.assertIsNone(caught.exception.result.after)
         self.assertEqual(self.model.ledger.list(), ())

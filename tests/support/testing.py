@@ -33,9 +33,9 @@ def link_model(add_cleanup):
 
 
 def edit_alone(mobiedit, model, prompt, adapters):
-    """Writes adapters: {target: path} of an edit each."""
+    """Writes adapters: {target: path} of an edit each, at the subject, which takes half the time of the default."""
     for target, path in adapters.items():
-        subprocess.run([mobiedit, "edit", "--no-ledger", model, prompt, target, "-o", path, "-q"], check=True,
+        subprocess.run([mobiedit, "edit", "--no-ledger", "--place", "subject", model, prompt, target, "-o", path, "-q"], check=True,
                        stdout=subprocess.DEVNULL, timeout=600)
 
 
