@@ -163,7 +163,8 @@ MOBIEDIT_API mobiedit_status mobiedit_calibrate(mobiedit_model *model,
 
 /* A fact is the beginning of a sentence, "The capital of {Japan} is", or a question, "What is the capital of
  * {Japan}?". If the model has a chat template, a question is asked and taught as a user's message, and it is
- * answered if the target is in the first sentence of the answer. */
+ * answered if the target is in the first sentence of the answer. The target has at most 20 tokens, any other
+ * text 896. */
 typedef struct {
     const char *prompt;      /* the subject in braces */
     const char *target;      /* what should follow: "Lima". A space is put before it if the prompt's text

@@ -23,11 +23,31 @@ mobiedit_status me_job_continuation(const me_edit_job *job, me_runtime *runtime,
     return status;
 }
 
-/* With what is added to it, a longer prompt does not fit the context that it is verified in; and what a
- * solve costs grows with the target. Either would be solved for minutes before. */
+/* With what is added to it, a longer text does not fit the context that an edit is verified in, and what a solve
+ * costs grows with the target. Either would be solved for minutes before. */
+enum { MAX_PROMPT = ME_RUNTIME_CONTEXT - 128, MAX_TARGET = 20 };
+
+static mobiedit_status check_tokens(int n, int most, const char *what, const char *can, mobiedit_error *err) {
+    if (n <= most) return MOBIEDIT_OK;
+    return me_fail(err, MOBIEDIT_E_ARGUMENT, "%s has %d tokens, but at most %d can be %s", what, n, most,
+                   can);
+}
+
+static mobiedit_status check_texts(const me_edit_job *job, const char *const *texts, size_t n,
+                                   const char *what, mobiedit_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        me_tokens tokens = {0};
+        ME_TRY(me_tokenize(job->handle->vocab, texts[i], &tokens, err));
+        const int length = tokens.n;
+        me_tokens_free(&tokens);
+        ME_TRY(check_tokens(length, MAX_PROMPT, what, "asked", err));
+    }
+    return MOBIEDIT_OK;
+}
+
 static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err) {
-    enum { MAX_PROMPT = ME_RUNTIME_CONTEXT - 128, MAX_TARGET = 20 };
     const me_prompt *prompt = job->ask.prompt;
+    const mobiedit_request *request = job->ask.request;
     me_session *session; /* which comes with the vocabulary */
     me_tokens tokens = {0};
     int n_prompt;
@@ -35,14 +55,10 @@ static mobiedit_status check_length(const me_edit_job *job, mobiedit_error *err)
     ME_TRY(me_tokenize_pair(job->handle->vocab, prompt->text, prompt->target, &tokens, &n_prompt, err));
     const int n_target = tokens.n - n_prompt;
     me_tokens_free(&tokens);
-    if (n_prompt > MAX_PROMPT)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT, "the prompt has %d tokens, but at most %d can be edited",
-                       n_prompt, MAX_PROMPT);
-    if (n_target > MAX_TARGET)
-        return me_fail(err, MOBIEDIT_E_ARGUMENT,
-                       "the target has %d tokens, but at most %d can be edited: shorten it", n_target,
-                       MAX_TARGET);
-    return MOBIEDIT_OK;
+    ME_TRY(check_tokens(n_prompt, MAX_PROMPT, "the prompt", "edited", err));
+    ME_TRY(check_tokens(n_target, MAX_TARGET, "the target", "edited: shorten it", err));
+    ME_TRY(check_texts(job, request->also, request->n_also, "another wording", err));
+    return check_texts(job, request->keep, request->n_keep, "a prompt to keep", err);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------- */

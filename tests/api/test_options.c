@@ -186,6 +186,44 @@ static void a_request_that_cannot_be_meant_is_refused(void **state) {
     assert_int_equal(files_in_scratch(), before);
 }
 
+/* `bytes` of "a a a ", then the end. */
+static void fill_text(char *text, size_t bytes, const char *end) {
+    for (size_t i = 0; i < bytes; i++)
+        text[i] = i % 2 == 0 ? 'a' : ' ';
+    (void)snprintf(text + bytes, strlen(end) + 1, "%s", end);
+}
+
+/* Before anything is solved, and whatever the text is for. */
+static void a_text_that_does_not_fit_is_refused(void **state) {
+    (void)state;
+    enum { MOST = 2 << 20, ROOM = 32 };
+    static char plain[MOST + ROOM], fact[MOST + ROOM];
+    const char *const plains[] = {plain}, *const facts[] = {fact};
+    static const struct {
+        size_t bytes;
+        const char *why;
+    } sizes[] = {{20000, "but at most"}, {MOST, "too long"}};
+    const int before = files_in_scratch();
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        fill_text(plain, sizes[i].bytes, "");
+        fill_text(fact, sizes[i].bytes, "{Japan} is");
+        const mobiedit_request requests[] = {
+            {.prompt = fact, .target = "Lima"},
+            {.prompt = "The capital of {Japan} is", .target = "Lima", .keep = plains, .n_keep = 1},
+            {.prompt = "The capital of {Japan} is", .target = "Lima", .also = facts, .n_also = 1}};
+        for (size_t r = 0; r < sizeof requests / sizeof *requests; r++) {
+            mobiedit_edit_result result;
+            mobiedit_error err = {0};
+            assert_int_equal(
+                mobiedit_edit(model, &requests[r], NULL, scratch_path("edit.gguf"), &result, &err),
+                MOBIEDIT_E_ARGUMENT);
+            if (!strstr(err.message, sizes[i].why)) fail_msg("%s", err.message);
+            assert_int_equal(result.solve.evaluations, 0);
+        }
+    }
+    assert_int_equal(files_in_scratch(), before);
+}
+
 /* Stops at the first layer: what gets there was not refused. */
 static void expect_request_taken(const char *prompt, const char *target) {
     int layer = -1;
@@ -216,6 +254,7 @@ int main(void) {
         cmocka_unit_test(a_layer_is_refused),
         cmocka_unit_test(advanced_options_are_zero_by_default_and_checked),
         cmocka_unit_test(a_request_that_cannot_be_meant_is_refused),
+        cmocka_unit_test(a_text_that_does_not_fit_is_refused),
         cmocka_unit_test(a_part_of_a_word_is_no_word),
         cmocka_unit_test(a_model_without_calibration_has_no_trials),
         cmocka_unit_test(what_an_edit_takes_is_reckoned),
