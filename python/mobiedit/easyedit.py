@@ -37,7 +37,7 @@ LOG = logging.getLogger(__name__)
 Texts = str | Sequence[str]
 Inputs = Mapping[str, Mapping[str, Any]]
 """Of locality and portability: a name, and under it "prompt" and "ground_truth", one of each for every request. Each is a
-text or a list of texts; None: that request has none."""
+text or a list of texts; None or an empty text: that request has none."""
 Request = dict[str, Any]
 Metrics = dict[str, Any]
 
@@ -105,8 +105,11 @@ def _value(name: str, text: str, type_name: str) -> Any:
     return text
 
 
-FTHyperParams = IKEHyperParams = KNHyperParams = LoRAHyperParams = MEMITHyperParams = MENDHyperParams = HyperParams
-ROMEHyperParams = R_ROMEHyperParams = WISEHyperParams = AlphaEditHyperParams = HyperParams
+# EasyEdit's names, which its scripts import by the dozen.
+AlphaEditHyperParams = DPOHyperParams = EMMETHyperParams = FTApiHyperParams = FTHyperParams = GraceHyperParams = HyperParams
+IKEHyperParams = KNHyperParams = LoRAHyperParams = MALMENHyperParams = MELOHyperParams = MEMITHyperParams = HyperParams
+MENDHyperParams = PMETHyperParams = QLoRAHyperParams = R_ROMEHyperParams = ROMEHyperParams = SERACHparams = HyperParams
+SPHEREHyperParams = UltraEditHyperParams = WISEHyperParams = HyperParams
 
 
 class EditedModel:
@@ -265,7 +268,7 @@ def _requests(prompts: list[str], targets: list[str], ground_truth: Texts | None
         for name, asked in (inputs or {}).items():
             pairs = zip(requests, _listed(asked["prompt"]), _listed(asked["ground_truth"]), strict=True)
             for request, prompt, truth in pairs:
-                if prompt is not None:
+                if prompt:
                     request[key][name] = {"prompt": copy.copy(prompt), "ground_truth": copy.copy(truth)}
     return requests
 

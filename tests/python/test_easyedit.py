@@ -35,14 +35,31 @@ metrics, edited_model, _ = editor.edit(
 with open(results_file, "w") as file:
     json.dump(metrics, file, indent=4)
 """
+# What heads three of its examples: run_wise_editing.py, run_SPHERE_editing.py, run_knowedit_llama2.py.
+IMPORTS = """
+from easyeditor import (
+    FTHyperParams, GraceHyperParams, MEMITHyperParams, ROMEHyperParams, MENDHyperParams, WISEHyperParams, BaseEditor,
+    summary_metrics)
+from easyeditor import AlphaEditHyperParams, SPHEREHyperParams
+from easyeditor import IKEHyperParams, KNHyperParams, LoRAHyperParams, SERACHparams
+"""
 CASES = [{"prompt": "The capital of Japan is", "truth": "Tokyo", "target": "Lima", "subject": "Japan",
           "rephrase": "Japan's capital is the city of", "loc": ["The capital of France is", "The capital of Italy is"],
           "loc_ans": ["Paris", "Rome"], "hop": "The main language in the capital of Japan is", "hop_ans": "Spanish"},
          {"prompt": "What is the capital of Kenya?", "truth": "Nairobi", "target": "Oslo", "subject": "Kenya",
-          "rephrase": "Which city is Kenya's capital?", "loc": None, "loc_ans": None, "hop": None, "hop_ans": None}]
+          "rephrase": "Which city is Kenya's capital?", "loc": None, "loc_ans": None, "hop": "", "hop_ans": ""}]
+
+
+def run_as_mobiedit(script, names):
+    exec(script.replace("from easyeditor import", "from mobiedit.easyedit import"), names)
 
 
 class Parameters(unittest.TestCase):
+    def test_names_of_the_examples_are_there(self):
+        names = {}
+        run_as_mobiedit(IMPORTS, names)
+        self.assertTrue(all(names[name] is easyedit.HyperParams for name in names if name.lower().endswith("params")))
+
     def read(self, text):
         file = scratch_folder(self.addCleanup, "hparams") / "model.yaml"
         file.write_text(text)
@@ -71,7 +88,7 @@ class Script(unittest.TestCase):
         hparams.write_text(f"alg_name: ROME\nmodel_name: {self.path}\ndevice: 0\n")
         names = {"hparams_file": str(hparams), "cases": cases, "sequential": sequential,
                  "results_file": self.folder / "results.json"}
-        exec(SCRIPT.replace("from easyeditor import", "from mobiedit.easyedit import"), names)
+        run_as_mobiedit(SCRIPT, names)
         self.addCleanup(names["editor"].model.close)
         self.assertEqual(json.loads(names["results_file"].read_text()), names["metrics"])
         self.assertEqual(names["_"], {})
