@@ -24,6 +24,20 @@ LIMA = {"prompt": "The capital of {Japan} is", "target": "Lima", "question": QUE
 MANY_TEXTS = {"prompt": "The official currency of {Japan} is the", "target": "Lira", "place": "answer"}
 
 
+def described():
+    """Of doc/serve.yaml: its paths, each with its methods, and its schemas, each with the names of its properties."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / "doc" / "serve.yaml").read_text()
+    paths, schemas = text.split("\npaths:\n")[1].split("\ncomponents:\n")[0], text.split("\n  schemas:\n")[1]
+
+    def entries(part, key):
+        names = re.split(rf"(?m)^{key}:", part)
+        return zip(names[1::2], names[2::2], strict=True)
+
+    return ({path: {method.upper() for method in re.findall(r"(?m)^    (get|post):", entry)}
+             for path, entry in entries(paths, r"  /(\S*)")},
+            {name: set(re.findall(r"(?m)^        (\w+):", entry)) for name, entry in entries(schemas, r"    (\w+)")})
+
+
 class Gate(unittest.TestCase):
     """Who may come in, and what is refused: nothing here changes the ledger."""
     mobiedit = None
@@ -52,6 +66,26 @@ class Gate(unittest.TestCase):
         state = self.server.json("api/state")
         self.assertEqual((state["edits"], state["job"], state["unfinished"]), ([], None, None))
         self.assertTrue(state["chat"] and state["attached"])
+
+    def test_the_description_is_of_this_interface(self):
+        paths, schemas = described()
+        self.assertEqual(paths.pop(""), {"GET"})
+        refused = {404, 405}
+        for path, methods in paths.items():
+            asked = path.replace("{id}", "7")
+            for method in ("GET", "POST", "PUT"):
+                # With a body that no path takes: nothing begins.
+                status = self.server.fetch(asked, b"[" if method == "POST" else None, method=method)[0]
+                self.assertEqual(status not in refused, method in methods, f"{method} {path}: {status}")
+        # Of "api/edits/${edit.id}/..." what stands before the id.
+        used = set(re.findall(r"""["`](api/[\w/]*)""", (page_folder() / "page.js").read_text()))
+        known = set(paths) | {path[:path.index("{")] for path in paths if "{" in path}
+        self.assertLessEqual(used, known)
+        self.assertIn("api/edits/", used)
+        state = self.server.json("api/state")
+        self.assertEqual(set(state), schemas["State"])
+        self.server.json("api/edits/7/undo", {})
+        self.assertEqual(set(self.server.await_job()), schemas["Job"])
 
     def test_without_the_token_nothing_is_told(self):
         wrong = self.server.token[:-1] + ("0" if self.server.token[-1] != "0" else "1")
