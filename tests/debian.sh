@@ -11,8 +11,13 @@ done
 [ "$(id -u)" = 0 ] || { echo "skipped: a clean Debian is made as root"; exit 77; }
 [ -f "$model" ] || { echo "skipped: no $model (make models)"; exit 77; }
 
+export DEBFULLNAME="A. Tester" DEBEMAIL=tester@example.org
 "$root/scripts/deb.sh" "$1/deb" >/dev/null
 packages=$1/deb/packages
+for package in "$packages"/*.deb; do
+    maintainer=$(dpkg-deb -f "$package" Maintainer)
+    [ "$maintainer" = "$DEBFULLNAME <$DEBEMAIL>" ] || { echo "$package is maintained by $maintainer"; exit 1; }
+done
 
 # Not for Debian's archive: no bug is closed by the upload. CPack calls ldconfig in scripts, beside the trigger. README links
 # to the change log by its own name.
