@@ -78,5 +78,5 @@ mobiedit_status mobiedit_ask(mobiedit_model *model, const char *prompt, const mo
     me_runtime *runtime;
     ME_TRY(me_handle_runtime(model, &runtime, err));
     if (options->adapter) ME_TRY(me_runtime_set_adapter(runtime, options->adapter, err));
-    return me_ask_runtime(runtime, prompt, options, text, err);
+    return me_outcome(me_ask_runtime(runtime, prompt, options, text, err), err);
 }

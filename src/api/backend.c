@@ -156,5 +156,5 @@ mobiedit_status mobiedit_devices(mobiedit_device **devices, size_t *n, mobiedit_
     }
     *devices = list;
     *n = N_OURS + count;
-    return MOBIEDIT_OK;
+    return me_outcome(MOBIEDIT_OK, err);
 }

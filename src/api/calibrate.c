@@ -143,7 +143,7 @@ mobiedit_status mobiedit_calibrate(mobiedit_model *model, const mobiedit_calibra
     if (status == MOBIEDIT_OK) status = measure(&m, err);
     me_free(path);
     me_calibration_close(c);
-    return status;
+    return me_outcome(status, err);
 }
 
 mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
@@ -151,9 +151,9 @@ mobiedit_status mobiedit_layer_trials(mobiedit_model *model,
                                       mobiedit_error *err) {
     ME_TRY(me_calibration_find(model, err));
     *n = 0;
-    if (!model->calibration) return MOBIEDIT_OK;
+    if (!model->calibration) return me_outcome(MOBIEDIT_OK, err);
     const me_layer_trials *t = &model->calibration->trials;
     for (; t->n_done > 0 && me_layer_trials_left(t) == 0 && *n < t->n_layers; ++*n)
         trials[*n] = (mobiedit_layer_trial){.layer = t->layers[*n], .loss = me_layer_trials_loss(t, *n)};
-    return MOBIEDIT_OK;
+    return me_outcome(MOBIEDIT_OK, err);
 }

@@ -24,7 +24,7 @@ mobiedit_status mobiedit_chat_open(const mobiedit_model *model, const mobiedit_c
         *chat = opened;
     else
         mobiedit_chat_close(opened);
-    return status;
+    return me_outcome(status, err);
 }
 
 void mobiedit_chat_close(mobiedit_chat *chat) {
@@ -35,7 +35,7 @@ void mobiedit_chat_close(mobiedit_chat *chat) {
 
 mobiedit_status mobiedit_chat_attach(mobiedit_chat *chat, const char *adapter, mobiedit_error *err) {
     if (adapter) ME_TRY(me_adapter_check(chat->model, adapter, err));
-    return me_runtime_set_adapter(chat->runtime, adapter, err);
+    return me_outcome(me_runtime_set_adapter(chat->runtime, adapter, err), err);
 }
 
 mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *prompt,
@@ -46,5 +46,5 @@ mobiedit_status mobiedit_chat_ask(mobiedit_chat *chat, const char *prompt,
         return me_fail(err, MOBIEDIT_E_ARGUMENT,
                        "a chat has its adapter attached: none is named in a question");
     ME_TRY(me_ask_check(prompt, options, err));
-    return me_ask_runtime(chat->runtime, prompt, options, text, err);
+    return me_outcome(me_ask_runtime(chat->runtime, prompt, options, text, err), err);
 }

@@ -320,5 +320,5 @@ mobiedit_status mobiedit_chat_check(mobiedit_chat *chat, const mobiedit_request 
         check_free(c);
     }
     me_free(c);
-    return status;
+    return me_outcome(status, err);
 }

@@ -324,8 +324,8 @@ mobiedit_status mobiedit_edit(mobiedit_model *model, const mobiedit_request *req
     const mobiedit_status status = me_job_run(model, &ask, result, err);
     me_prompt_free(&prompt);
     if (status == MOBIEDIT_OK && result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID)
-        return write_nothing(model->model, output, err);
-    return status;
+        return me_outcome(write_nothing(model->model, output, err), err);
+    return me_outcome(status, err);
 }
 
 double mobiedit_idle_watts(double seconds) {

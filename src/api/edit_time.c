@@ -64,5 +64,5 @@ mobiedit_status mobiedit_time_edit(mobiedit_model *model, const mobiedit_edit_op
     prompt.at_answer = me_edits_at_answer(options, 1);
     const mobiedit_status status = measure(model, &prompt, options, out, err);
     me_prompt_free(&prompt);
-    return status;
+    return me_outcome(status, err);
 }

@@ -326,5 +326,5 @@ mobiedit_status mobiedit_eval(mobiedit_model *model, const char *facts, const mo
     ME_TRY(me_dataset_read(facts, &dataset, err));
     const mobiedit_status status = evaluate(model, &dataset, options, summary, err);
     me_dataset_free(&dataset);
-    return status;
+    return me_outcome(status, err);
 }

@@ -35,7 +35,7 @@ mobiedit_status mobiedit_open(const char *path, const mobiedit_model_options *op
         *model = handle;
     else
         mobiedit_close(handle);
-    return status;
+    return me_outcome(status, err);
 }
 
 static void close_runtime(mobiedit_model *handle) {

@@ -190,5 +190,5 @@ mobiedit_status mobiedit_ledger_import(mobiedit_ledger *ledger, const char *fact
     me_free(i.last);
     me_dataset_free(&dataset);
     if (status == MOBIEDIT_OK) *summary = i.summary;
-    return status;
+    return me_outcome(status, err);
 }

@@ -109,5 +109,5 @@ mobiedit_status mobiedit_inspect(mobiedit_model *model, mobiedit_inspection *out
     ME_TRY(find_files(model, &found, err));
     found.mlp = mlp_of(m, found.layer);
     *out = found;
-    return MOBIEDIT_OK;
+    return me_outcome(MOBIEDIT_OK, err);
 }

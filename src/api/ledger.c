@@ -22,7 +22,7 @@ mobiedit_status mobiedit_ledger_open(mobiedit_model *model, const char *path, bo
         *out = ledger;
     else
         mobiedit_ledger_close(ledger);
-    return status;
+    return me_outcome(status, err);
 }
 
 void mobiedit_ledger_close(mobiedit_ledger *ledger) {
@@ -43,7 +43,7 @@ mobiedit_status mobiedit_ledger_list(mobiedit_ledger *ledger, int64_t id, mobied
     for (int i = 0; i < records.n && on_record(user, &records.items[i].about); i++)
         ;
     me_records_free(&records);
-    return status;
+    return me_outcome(status, err);
 }
 
 /* ---- undo and redo ----------------------------------------------------------------------------------- */
@@ -136,12 +136,12 @@ static mobiedit_status change_state(mobiedit_ledger *ledger, int64_t id, mobiedi
 
 mobiedit_status mobiedit_ledger_undo(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
                                      mobiedit_error *err) {
-    return change_state(ledger, id, MOBIEDIT_RECORD_ACTIVE, undo, change, err);
+    return me_outcome(change_state(ledger, id, MOBIEDIT_RECORD_ACTIVE, undo, change, err), err);
 }
 
 mobiedit_status mobiedit_ledger_redo(mobiedit_ledger *ledger, int64_t id, mobiedit_change *change,
                                      mobiedit_error *err) {
-    return change_state(ledger, id, MOBIEDIT_RECORD_UNDONE, redo, change, err);
+    return me_outcome(change_state(ledger, id, MOBIEDIT_RECORD_UNDONE, redo, change, err), err);
 }
 
 /* ---- export ------------------------------------------------------------------------------------------ */
@@ -178,7 +178,7 @@ mobiedit_status mobiedit_ledger_export(mobiedit_ledger *ledger, const char *outp
     me_active_edits active;
     ME_TRY(write_active(ledger, output, true, &active, &pending, err));
     me_active_close(&active);
-    return me_pending_commit(&pending, err);
+    return me_outcome(me_pending_commit(&pending, err), err);
 }
 
 /* The records are the facts that must hold, unless the options name others. */
@@ -214,5 +214,5 @@ mobiedit_status mobiedit_ledger_merge(mobiedit_ledger *ledger, const mobiedit_me
         merge_facts(ledger, &active, adapter.temporary, options ? options : &defaults, output, result, err);
     me_active_close(&active);
     me_pending_discard(&adapter);
-    return status;
+    return me_outcome(status, err);
 }

@@ -314,5 +314,5 @@ mobiedit_status mobiedit_merge(mobiedit_model *model, const char *adapter,
     result->seconds = me_wall_seconds() - job.started;
     result->peak_rss_bytes = me_peak_rss_bytes();
     free_job(&job);
-    return status;
+    return me_outcome(status, err);
 }

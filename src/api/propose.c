@@ -443,5 +443,5 @@ mobiedit_status mobiedit_propose(mobiedit_chat *chat, const char *text, mobiedit
     me_tokens_free(&r->tokens);
     me_free(r->head);
     me_free(r);
-    return status;
+    return me_outcome(status, err);
 }

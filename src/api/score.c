@@ -70,5 +70,5 @@ mobiedit_status mobiedit_chat_score(mobiedit_chat *chat, const char *prompt, boo
         *score = r.score;
     else
         mobiedit_score_free(&r.score);
-    return status;
+    return me_outcome(status, err);
 }

@@ -146,5 +146,5 @@ mobiedit_status mobiedit_ledger_verify(mobiedit_ledger *ledger, const mobiedit_v
         active.records.n ? verify(ledger, &active, options, &found, err) : MOBIEDIT_OK;
     me_active_close(&active);
     if (status == MOBIEDIT_OK) *summary = found;
-    return status;
+    return me_outcome(status, err);
 }

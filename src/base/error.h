@@ -14,6 +14,16 @@ static inline mobiedit_status me_fail_memory(mobiedit_error *err, const char *wh
     return MOBIEDIT_E_MEMORY;
 }
 
+/* The end of a public function, which fills *err with what it returns: where it succeeded, nothing is left there of what
+ * failed on the way and was tried otherwise. */
+static inline mobiedit_status me_outcome(mobiedit_status status, mobiedit_error *err) {
+    if (status == MOBIEDIT_OK && err) {
+        err->status = MOBIEDIT_OK;
+        err->message[0] = '\0';
+    }
+    return status;
+}
+
 #define ME_TRY(call)                                                                                         \
     do {                                                                                                     \
         mobiedit_status me_try_status_ = (call);                                                             \

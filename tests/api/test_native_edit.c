@@ -55,6 +55,7 @@ static bool is_edited(mobiedit_model *model, const mobiedit_request *fact, const
     mobiedit_status status = mobiedit_edit(model, fact, &options, adapter, &edited, err);
     const bool said = edited.solve.stop == MOBIEDIT_STOP_ALREADY_SAID;
     mobiedit_edit_result_free(&edited);
+    assert_int_equal(err->status, status); /* whatever was tried before */
     if (status != MOBIEDIT_OK || said) return false;
     status = mobiedit_merge(model, adapter, NULL, merged, &merge, err);
     *type = merge.type;
