@@ -185,6 +185,18 @@ static bool has_factors(const reader *r, int index, mlp_kind kind) {
     return false;
 }
 
+/* Whether libllama cuts off what the gate and the up projection of the layer's MLPs of that kind give: an edit's neurons
+ * are not made for that. */
+static bool is_cut_off(const reader *r, int index, me_site site) {
+    const char *name = site == ME_SITE_EXPERTS ? "swiglu_clamp_exp" : "swiglu_clamp_shexp";
+    const int64_t id = me_meta_find(r->meta, name);
+    if (id < 0) return false;
+    if (gguf_get_kv_type(r->meta->gguf, id) != GGUF_TYPE_ARRAY) return !(me_meta_number(r->meta, id) <= 0);
+    if (gguf_get_arr_type(r->meta->gguf, id) != GGUF_TYPE_FLOAT32) return true;
+    const float *limits = gguf_get_arr_data(r->meta->gguf, id);
+    return (size_t)index >= gguf_get_arr_n(r->meta->gguf, id) || !(limits[index] <= 0);
+}
+
 static void clear_site(me_layer *layer) {
     layer->site = ME_SITE_NONE;
     layer->gate = layer->up = layer->down = layer->gate_up = (me_tensor){0};
@@ -197,7 +209,8 @@ static mobiedit_status try_site(const reader *r, int index, me_site site, mlp_ki
     if (me_site_is_there(r->model, index) || kind.n < 1) return MOBIEDIT_OK;
     layer->site = ME_SITE_DENSE;
     ME_TRY(read_matrices(r, index, kind, &found));
-    if (!found || (site != ME_SITE_DENSE && layer->site == ME_SITE_FUSED) || has_factors(r, index, kind)) {
+    if (!found || (site != ME_SITE_DENSE && layer->site == ME_SITE_FUSED) || has_factors(r, index, kind) ||
+        is_cut_off(r, index, site)) {
         clear_site(layer);
         return MOBIEDIT_OK;
     }

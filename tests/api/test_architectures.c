@@ -277,6 +277,7 @@ static void edit(const bench *b) {
         const mobiedit_request request = {.prompt = prompts[i / N_TARGETS], .target = targets[i % N_TARGETS]};
         const mobiedit_status status =
             mobiedit_edit(model, &request, &edit_options, b->adapter, &result, &err);
+        if (status == MOBIEDIT_OK) assert_int_equal(err.status, MOBIEDIT_OK);
         is_edited = status == MOBIEDIT_OK && result.solve.stop != MOBIEDIT_STOP_ALREADY_SAID &&
                     is_merged(b, model, &request, result.solve.layer);
         if (is_edited)

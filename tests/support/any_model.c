@@ -39,6 +39,11 @@ static void set_key(struct gguf_context *gguf, const char *arch, const any_key *
         for (int i = 0; i < key->n; i++)
             flags[i] = key->list[i] != 0;
         gguf_set_arr_data(gguf, name, GGUF_TYPE_BOOL, flags, (size_t)key->n);
+    } else if (key->n > 0 && key->kind == ANY_FLOAT) {
+        float values[ANY_LIST];
+        for (int i = 0; i < key->n; i++)
+            values[i] = (float)key->list[i];
+        gguf_set_arr_data(gguf, name, GGUF_TYPE_FLOAT32, values, (size_t)key->n);
     } else if (key->n > 0)
         gguf_set_arr_data(gguf, name, GGUF_TYPE_INT32, key->list, (size_t)key->n);
     else if (key->kind == ANY_INT)
