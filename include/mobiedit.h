@@ -757,10 +757,10 @@ typedef struct {
         same_subject_kl_sure; /* mean KL(before || after) along the answer, nats a token */
     double leak, leak_sure;   /* share in whose text the target turns up as it did not */
     /* Questions in the model's chat template: NaN if it has none. */
-    double chat, chat_sure;              /* share whose answer has the target in it */
-    double chat_old, chat_old_sure;      /* share whose answer has what was true in it, and not the target */
-    double chat_system, chat_system_old; /* the same with a system prompt */
-    double chat_turn, chat_turn_old;     /* the same in the second turn */
+    double chat, chat_sure;               /* share whose answer has the target in it */
+    double chat_old, chat_old_sure;       /* share whose answer has what was true in it, and not the target */
+    double chat_system, chat_system_old;  /* the same with a system prompt */
+    double chat_turn, chat_turn_old;      /* the same in the second turn */
     double chat_loops, chat_loops_before; /* share of all these answers that go in circles */
     double chat_unchanged, chat_unchanged_sure;       /* share of answers about others whose KL is small */
     double chat_unchanged_kl, chat_unchanged_kl_sure; /* that KL(before || after), nats a token */
