@@ -383,6 +383,26 @@ static void experts_of_few_bits_are_edited(void **state) {
     close_bench(&b);
 }
 
+/* Of gemma4 the last layers may read K and V of earlier ones: from the last with its own on, no later token sees an edit. */
+static void layers_that_share_are_no_sites(void **state) {
+    (void)state;
+    enum { SHARED_LAYERS = 1 };
+    int n_models = 0;
+    for (int i = 0; i < N_SPECS; i++) {
+        const any_key *key = SPECS[i].keys;
+        while (key->name && strcmp(key->name, "attention.shared_kv_layers") != 0)
+            key++;
+        if (!key->name) continue;
+        bench b;
+        open_bench(&b, &SPECS[i]);
+        for (int layer = 0; layer < b.model->n_layer; layer++)
+            assert_int_equal(me_site_is_there(b.model, layer), layer < ANY_LAYERS - SHARED_LAYERS - 1);
+        close_bench(&b);
+        n_models++;
+    }
+    assert_true(n_models > 0);
+}
+
 /* Each architecture of the table that is not refused has a model here. */
 static void all_have_a_model(void **state) {
     (void)state;
@@ -405,6 +425,7 @@ int main(int argc, char **argv) {
     }
     int failed = 0;
     const struct CMUnitTest table[] = {cmocka_unit_test(all_have_a_model),
+                                       cmocka_unit_test(layers_that_share_are_no_sites),
                                        cmocka_unit_test(other_quant_types_are_edited)};
     const struct CMUnitTest edits[] = {cmocka_unit_test(experts_of_few_bits_are_edited)};
     if (!only) failed += cmocka_run_group_tests(table, scratch_open, scratch_close);

@@ -126,7 +126,7 @@ bool any_model_write(const char *path, const any_spec *spec) {
     params.devices = no_devices;
     params.use_extra_bufts = false;
     me_llama_init();
-    me_random_seed(&w.random, 1);
+    me_random_seed(&w.random, 1 + spec->seed);
     w.tensors = ggml_init((struct ggml_init_params){.mem_size = ARENA_BYTES});
     struct gguf_context *metadata = gguf_init_empty();
     set_metadata(metadata, spec);

@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
     const char *arch;
     bool layer_norm;        /* the metadata have layer_norm_epsilon, not layer_norm_rms_epsilon */
+    uint64_t seed;          /* of the weights: not of each are edits found */
     const char *without[6]; /* ends of names of tensors that libllama could do without, and are not written */
     any_key keys[ANY_KEYS]; /* beside what all have, or instead of it; ended by a NULL name */
 } any_spec;
