@@ -9,38 +9,15 @@ printed, a row when it is known: the type, the types of the tensors (rows whose 
 were asked for), the engine, the edit's loss, evaluations and processor time, and whether `mobiedit verify` finds that it holds.
 """
 import argparse
-import ctypes
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
 
-import llama_cpp
+import requantize
 
-MLP = rb"ffn_(gate|up|down)\.weight"
-MXFP4 = 39  # of enum ggml_type
-# libllama's name of the file type, and what the MLP's matrices are beside it: MXFP4 it gives to experts only by itself.
-TYPES = {"BF16": ("BF16", None), "Q8_0": ("Q8_0", None), "Q5_K_S": ("Q5_K_S", None), "Q3_K_M": ("Q3_K_M", None),
-         "Q2_K": ("Q2_K", None), "IQ4_XS": ("IQ4_XS", None), "MXFP4": ("Q8_0", MXFP4)}
-
-
-@llama_cpp.llama_log_callback
-def silence(level, text, user):
-    pass
-
-
-def quantize(source, target, name):
-    file_type, mlp = TYPES[name]
-    overrides = (llama_cpp.llama_model_tensor_override * 2)()
-    overrides[0].pattern, overrides[0].type = MLP, mlp or 0
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
-    params.allow_requantize = True
-    if mlp:
-        params.tt_overrides = overrides
-    if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)) != 0:
-        raise SystemExit(f"libllama cannot write {name}")
+DEFAULT = ("BF16", "Q8_0", "Q5_K_S", "IQ4_XS", "MXFP4", "Q3_K_M", "Q2_K")
 
 
 def told(options, *args):
@@ -72,18 +49,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("--type", action="append", choices=TYPES, help="all of them by default")
+    parser.add_argument("--type", action="append", choices=requantize.TYPES, help=f"by default {', '.join(DEFAULT)}")
     parser.add_argument("--prompt", default="The capital of {Japan} is")
     parser.add_argument("--target", default="Lima")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
-    llama_cpp.llama_log_set(silence, ctypes.c_void_p())
     rows = {}
     print("| type | tensors | engine | loss | evaluations | CPU s | holds |\n| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for name in options.type or TYPES:
+    for name in options.type or DEFAULT:
         with tempfile.TemporaryDirectory() as folder:
             model = pathlib.Path(folder) / f"{name}.gguf"
-            quantize(options.model, model, name)
+            requantize.quantize(options.model, model, name)
             rows[name] = measure(options, model)
         print(shown(name, rows[name]), flush=True)
     if options.json:
