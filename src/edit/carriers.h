@@ -18,9 +18,8 @@ enum {
 typedef struct {
     me_sequence *items;
     int *kinds; /* of carriers: ME_KIND_... */
-    int n;
     size_t capacity;
-    int n_own; /* of carriers: those in the prompt's own words, which come first */
+    int n, n_own; /* n_own: of carriers, those in the prompt's own words, which come first */
 } me_sequences;
 
 void me_sequences_free(me_sequences *sequences);
