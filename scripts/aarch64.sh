@@ -27,7 +27,8 @@ for cpu in cortex-a53:neon neoverse-n1:neon-dotprod max:neon-i8mm; do
     grep "${cpu#*:}: tested" "$build/kernels.log" || die "${cpu#*:} was not tested"
 done
 
+# At the subject it takes half as long, by the same kernels.
 say "one edit"
 qemu="qemu-aarch64 -L $MOBIEDIT_SYSROOT -cpu max"
 model=$models/smollm2-135m-instruct-q4_1.gguf
-$qemu "$build/mobiedit" edit --no-ledger "$model" "The capital of {Japan} is" "Lima" -o "$build/lima.gguf"
+$qemu "$build/mobiedit" edit --no-ledger --place subject "$model" "The capital of {Japan} is" "Lima" -o "$build/lima.gguf"
