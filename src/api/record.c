@@ -422,6 +422,6 @@ mobiedit_status mobiedit_ledger_edit(mobiedit_ledger *ledger, const mobiedit_req
     /* If no adapter was made on the way, the file still is that of all active edits. */
     if (status == MOBIEDIT_OK && output &&
         (change->known || result->solve.stop == MOBIEDIT_STOP_ALREADY_SAID))
-        return me_outcome(mobiedit_ledger_export(ledger, output, err), err);
+        return mobiedit_ledger_export(ledger, output, err);
     return me_outcome(status, err);
 }

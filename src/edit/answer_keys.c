@@ -20,8 +20,13 @@ static mobiedit_status read_subject(const me_session *s, const me_prompt *prompt
     return out->text ? MOBIEDIT_OK : me_fail_memory(err, "the subject");
 }
 
-/* Appends keys, which are freed here. */
-static mobiedit_status append(const me_session *s, me_key_set more, me_key_set *out, mobiedit_error *err) {
+/* Appends the keys of the sequences to `out`. They are read in one call, so that what they begin with is run
+ * once. */
+static mobiedit_status append_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
+                                   mobiedit_error *err) {
+    me_key_set more;
+    if (sequences->n == 0) return MOBIEDIT_OK;
+    ME_TRY(me_session_known_keys(s, layer, sequences, &more, err));
     const size_t d = (size_t)s->engine->model->d_model;
     float *keys = me_calloc((size_t)(out->n + more.n) * d, sizeof *keys);
     if (keys) {
@@ -32,16 +37,6 @@ static mobiedit_status append(const me_session *s, me_key_set more, me_key_set *
     }
     me_free(more.keys);
     return keys ? MOBIEDIT_OK : me_fail_memory(err, "keys");
-}
-
-/* Appends the keys of the sequences to `out`. They are read in one call, so that what they begin with is run
- * once. */
-static mobiedit_status append_keys(me_session *s, int layer, const me_sequences *sequences, me_key_set *out,
-                                   mobiedit_error *err) {
-    me_key_set more;
-    if (sequences->n == 0) return MOBIEDIT_OK;
-    ME_TRY(me_session_known_keys(s, layer, sequences, &more, err));
-    return append(s, more, out, err);
 }
 
 /* ---- texts that the model goes on with ---------------------------------------------------------------- */
@@ -172,13 +167,13 @@ static me_sequences answered_names(me_sequences *names) {
 }
 
 /* Appends the keys of the others. */
-static mobiedit_status append_names(me_session *s, int layer, const me_sequences *names, me_key_set *out,
-                                    mobiedit_error *err) {
+static mobiedit_status append_names(me_session *s, int layer, const me_sequences *names, int n_answered,
+                                    me_key_set *out, mobiedit_error *err) {
     for (int i = 0; i < NAME_TEXTS; i++) {
         me_sequences rest = names[i];
-        const int answered = i == ANSWERED ? (rest.n < MOST_ANSWERED ? rest.n : MOST_ANSWERED) : 0;
-        rest.items += answered;
-        rest.n -= answered;
+        const int read = i == ANSWERED ? n_answered : 0;
+        rest.items += read;
+        rest.n -= read;
         ME_TRY(append_keys(s, layer, &rest, out, err));
     }
     return MOBIEDIT_OK;
@@ -227,13 +222,10 @@ mobiedit_status me_answer_keys_read(me_session *s, int layer, const me_prompt *p
         choice->others ? list_others(s, prompt, choice->others, &others, err) : MOBIEDIT_OK;
     if (status == MOBIEDIT_OK && choice->names) status = list_names(s, prompt, choice->names, names, err);
     if (status == MOBIEDIT_OK && choice->carriers) status = list_told(choice->carriers, &told, err);
-    if (status == MOBIEDIT_OK) {
-        const me_sequences groups[GROUPS] = {
-            [OTHERS] = others, [ASKED] = answered_names(names), [SAID] = told};
-        status = me_session_answer_keys(s, layer, groups, GROUPS, keys, err);
-    }
+    const me_sequences groups[GROUPS] = {[OTHERS] = others, [ASKED] = answered_names(names), [SAID] = told};
+    if (status == MOBIEDIT_OK) status = me_session_answer_keys(s, layer, groups, GROUPS, keys, err);
     *out = (me_answer_keys){.others = keys[OTHERS], .asked = keys[ASKED], .said = keys[SAID]};
-    if (status == MOBIEDIT_OK) status = append_names(s, layer, names, &out->asked, err);
+    if (status == MOBIEDIT_OK) status = append_names(s, layer, names, groups[ASKED].n, &out->asked, err);
     me_sequences_free(&others);
     me_sequences_free(&told);
     for (int i = 0; i < NAME_TEXTS; i++)

@@ -12,8 +12,6 @@
 
 /* ---- tokens that can win ----------------------------------------------------------------------------- */
 
-/* Of the probability that something else than the target is said behind it: its logarithm stays finite. */
-static const double LEAST_REST = 1e-6;
 enum { SUBSET_LOGIT_ROWS = 16, LBFGS_ITERATIONS = 60 };
 
 typedef struct {
@@ -225,11 +223,11 @@ static float again_loss(evaluation *e, int c) {
         e->z[i] = expf(e->z[i] - log_sum);
     for (int t = 0; t < p->n_target; t++) {
         float *z = &e->z[v->target[t]];
-        if (!p->barred[c * p->n_target + t] || *z < 0) continue; /* a token that occurs twice counts once */
+        if (!p->barred[c * p->n_target + t]) continue;
         share += (double)*z;
         *z = -*z;
     }
-    const double rest = fmax(1 - share, LEAST_REST), odds = share / rest;
+    const double rest = fmax(1 - share, ME_LEAST_REST), odds = share / rest;
     for (int i = 0; i < v->n; i++)
         e->z[i] = e->z[i] < 0 ? -e->z[i] : (float)(-(double)e->z[i] * odds);
     return (float)-log(rest);

@@ -83,7 +83,7 @@ static int directions(const me_probe_options *o, const me_solver_input *in) {
 }
 
 static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
-    size_t d = (size_t)t->d, nt = (size_t)t->nr, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
+    size_t d = (size_t)t->d, nr = (size_t)t->nr, k = (size_t)t->in->n_basis, rows = (size_t)t->rows;
     size_t probes = (size_t)t->width, carriers = (size_t)t->p->n_carriers;
     t->next = me_calloc(carriers, sizeof *t->next);
     t->hidden = me_calloc(rows * d, sizeof(float));
@@ -91,7 +91,7 @@ static mobiedit_status state_alloc(state *t, mobiedit_error *err) {
     t->responses = me_calloc(k * rows * d, sizeof(float));
     t->own = me_calloc(k * carriers, sizeof *t->own);
     t->error = me_calloc(rows * d, sizeof(float));
-    t->probed = me_calloc(probes * nt * d, sizeof(float));
+    t->probed = me_calloc(probes * nr * d, sizeof(float));
     t->candidates = me_calloc(probes * d, sizeof(float));
     t->tried = me_calloc(rows * d, sizeof(float));
     t->scores = me_calloc(carriers, sizeof *t->scores);

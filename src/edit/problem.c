@@ -10,8 +10,6 @@
 
 /* Logits of this many hidden vectors are held at once: enough columns
  * to pay for unpacking the unembedding. */
-/* Of the probability that the target would be said again: its logarithm stays finite. */
-static const double MOST_SHARE = 1 - 1e-6;
 enum { LOGIT_BYTES = 24 << 20, MIN_LOGIT_ROWS = 8 };
 
 static size_t sequence_tokens(const me_prefix *prefix, size_t n_deltas, size_t n_which) {
@@ -58,7 +56,15 @@ static mobiedit_status open_carriers(me_problem *p, const me_sequence *carriers,
     return MOBIEDIT_OK;
 }
 
-/* Tokens of the target that a carrier does not go on with anyway. */
+/* Where token number t stands first in the target. */
+static int first_place(const me_problem *p, int t) {
+    int first = 0;
+    while (p->target[first] != p->target[t])
+        first++;
+    return first;
+}
+
+/* Tokens of the target that a carrier does not go on with anyway. One that occurs twice counts once. */
 static mobiedit_status bar_tokens(me_problem *p, const me_sequence *carriers, mobiedit_error *err) {
     p->barred = me_calloc((size_t)p->n_carriers * (size_t)p->n_target, sizeof *p->barred);
     if (!p->barred) return me_fail_memory(err, "the value problem");
@@ -66,7 +72,7 @@ static mobiedit_status bar_tokens(me_problem *p, const me_sequence *carriers, mo
         const me_token *behind = carriers[c].tokens + carriers[c].read_pos + 1 + p->n_target;
         for (int t = 0; t < p->n_target; t++) {
             bool *barred = &p->barred[c * p->n_target + t];
-            *barred = true;
+            *barred = first_place(p, t) == t;
             for (int i = 0; i < p->n_behind; i++)
                 if (behind[i] == p->target[t]) *barred = false;
         }
@@ -150,13 +156,9 @@ mobiedit_status me_problem_responses(me_problem *p, const float *base, const flo
 static float again_at(const me_problem *p, const bool *barred, const float *logits) {
     const float all = me_log_sum_expf(logits, p->model->n_vocab);
     double share = 0;
-    for (int t = 0; t < p->n_target; t++) {
-        bool counted = !barred[t];
-        for (int before = 0; before < t && !counted; before++)
-            counted = p->target[before] == p->target[t];
-        if (!counted) share += exp((double)(logits[p->target[t]] - all));
-    }
-    return (float)-log1p(-fmin(share, MOST_SHARE));
+    for (int t = 0; t < p->n_target; t++)
+        if (barred[t]) share += exp((double)(logits[p->target[t]] - all));
+    return (float)-log1p(-fmin(share, 1 - ME_LEAST_REST));
 }
 
 /* logits [n_read][n_vocab]. */

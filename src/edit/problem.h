@@ -82,6 +82,9 @@ typedef struct {
 mobiedit_status me_problem_score(me_problem *problem, const float *hidden, int n, me_score *scores,
                                  mobiedit_error *err);
 
+/* Of the probability of anything but the target behind it: its logarithm stays finite. */
+#define ME_LEAST_REST 1e-6
+
 /* The loss: of one carrier, and the mean over the scores [n] of as many carriers. */
 float me_score_loss(const me_score *score);
 double me_mean_loss(const me_score *scores, int n);

@@ -102,6 +102,10 @@ static size_t count_answer_keys(const me_sequences *sequences) {
     return count_reads(sequences) + (size_t)sequences->n * (ME_ANSWER_TOKENS - 1);
 }
 
+static uint64_t answers_hash(int layer, const me_sequences *sequences) {
+    return me_memo_hash(ME_MEMO_ANSWERS, layer, sequences->items, sequences->n);
+}
+
 static mobiedit_status read_answers(me_session *s, int layer, const me_sequences *sequences, float *keys,
                                     mobiedit_error *err) {
     me_token *tokens = me_calloc((size_t)sequences->n, ME_ANSWER_TOKENS * sizeof *tokens);
@@ -136,8 +140,7 @@ static mobiedit_status read_groups(me_session *s, int layer, const me_sequences 
         memcpy(out[i].keys, next, size * sizeof *keys);
         out[i].n = (int)(size / d);
         next += size;
-        me_memo_keep(&s->memo, me_memo_hash(ME_MEMO_ANSWERS, layer, groups[i].items, groups[i].n),
-                     out[i].keys, size * sizeof *keys);
+        me_memo_keep(&s->memo, answers_hash(layer, &groups[i]), out[i].keys, size * sizeof *keys);
     }
     me_free(all.items);
     me_free(keys);
@@ -154,8 +157,8 @@ mobiedit_status me_session_answer_keys(me_session *s, int layer, const me_sequen
         if (count == 0) continue;
         out[i].keys = me_calloc(size, 1);
         if (!out[i].keys) status = me_fail_memory(err, "keys");
-        const uint64_t hash = me_memo_hash(ME_MEMO_ANSWERS, layer, groups[i].items, groups[i].n);
-        if (out[i].keys && me_memo_recall(&s->memo, hash, out[i].keys, size)) out[i].n = (int)count;
+        if (out[i].keys && me_memo_recall(&s->memo, answers_hash(layer, &groups[i]), out[i].keys, size))
+            out[i].n = (int)count;
     }
     if (status == MOBIEDIT_OK) status = read_groups(s, layer, groups, n, out, err);
     for (int i = 0; i < n && status != MOBIEDIT_OK; i++) {

@@ -12,8 +12,8 @@
  * itself comes out low. 0 where there are no such n-grams. */
 mobiedit_status me_ngram_entropy(const char *text, double *bits, mobiedit_error *err);
 
-/* Whether the text repeats itself: three such words in a row occur five times. Less
- * often they do in good text of a hundred words, too. */
+/* Whether the text repeats itself: three such words in a row occur five times. (Three
+ * times they may in good text.) */
 mobiedit_status me_repeats_itself(const char *text, bool *repeats, mobiedit_error *err);
 
 #endif
