@@ -498,10 +498,16 @@ static void inner_minimum_knows_what_is_said_again(void **state) {
                                     .offset = offset,
                                     .decay = decay,
                                     .trust = 100};
-    assert_int_equal(me_inner_minimise(&inner, s, NULL), MOBIEDIT_OK);
+    /* One call gives up after so many steps; the next goes on from where it was. */
+    double least = inner_loss(&b, hidden, responses, delta, decay), before = INFINITY;
+    const double begun = least;
+    for (int i = 0; i < 50 && least < before - 1e-6; i++) {
+        before = least;
+        assert_int_equal(me_inner_minimise(&inner, s, NULL), MOBIEDIT_OK);
+        least = inner_loss(&b, hidden, responses, s, decay);
+    }
     me_vocab_subset_close(&all);
-    const double least = inner_loss(&b, hidden, responses, s, decay);
-    assert_true(least < inner_loss(&b, hidden, responses, delta, decay) - 0.1);
+    assert_true(least < begun - 0.1);
     for (int j = 0; j < FAKE_D; j++)
         for (int sign = -1; sign <= 1; sign += 2) {
             const float step = 0.05F * (float)sign;
@@ -513,8 +519,8 @@ static void inner_minimum_knows_what_is_said_again(void **state) {
     me_problem_close(b.problem);
 }
 
-/* Where both positions answer alike, the target is said at the first and not at the second, unless the carrier would
- * say it there anyway. */
+/* Half of the directions move both positions alike, the others the first only: the target is said at the first and
+ * not at the second, unless the carrier would say it there anyway. */
 static void probe_teaches_it_once(void **state) {
     (void)state;
     float hidden[ROWS * FAKE_D];
@@ -523,8 +529,10 @@ static void probe_teaches_it_once(void **state) {
         bench b;
         bench_open_behind(&b);
         for (int c = 0; c < FAKE_CARRIERS; c++) {
-            memcpy(b.fake.jacobian[c][1], b.fake.jacobian[c][0], sizeof b.fake.jacobian[c][0]);
             b.problem->barred[c] = barred;
+            for (int i = 0; i < FAKE_D; i++)
+                for (int j = 0; j < FAKE_D; j++)
+                    b.fake.jacobian[c][1][i][j] = j % 2 ? 0 : b.fake.jacobian[c][0][i][j];
         }
         assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
         assert_int_equal(me_problem_hidden(b.problem, b.delta, 1, NULL, 0, hidden, NULL), MOBIEDIT_OK);
@@ -535,7 +543,7 @@ static void probe_teaches_it_once(void **state) {
         shares[barred] = share_behind(&b, hidden, 0);
         me_problem_close(b.problem);
     }
-    if (!(shares[1] < 0.5 && shares[0] > 2 * shares[1]))
+    if (!(shares[1] < 0.5 * shares[0]))
         fail_msg("said again with a share of %.3f, and of %.3f where it is barred", shares[0], shares[1]);
 }
 
@@ -758,13 +766,15 @@ static void probe_looks_on_before_it_stops(void **state) {
     assert_true(evaluations[1] < 1000);
 }
 
-/* Carriers have their turns at different times, and each begins with the strongest direction all the same. */
+/* Carriers have their turns one after another, and each begins with the strongest direction all the same. */
 static void probe_begins_with_the_strongest_directions(void **state) {
     (void)state;
     bench b;
     bench_open(&b, 1);
     b.problem->max_evaluations = 400;
     b.options.probes = 3;
+    b.options.stop_nll = b.options.stop_all = INFINITY; /* no carrier waits for another's success */
+    b.options.stop_margin = -INFINITY;
     b.input.no_stop = true;
     assert_int_equal(me_probe_solve(b.problem, &b.input, &b.options, &b.solution, NULL), MOBIEDIT_OK);
     assert_true(b.fake.n_probed[0] > 1);
