@@ -56,9 +56,9 @@ static key_range range_of(const me_native *engine, const me_span *span, int inde
                       .head_dim = model->head_dim};
     size_t stride = engine->wide_stride;
     const float *k = me_batch_k(engine, 0) + head, *v = me_batch_v(engine, 0) + head;
-    size_t own = (size_t)span->first * stride;
-    seen.k = (head_rows){k, stride, span->n_past, k + own, stride};
-    seen.v = (head_rows){v, stride, span->n_past, v + own, stride};
+    size_t own = (size_t)span->first * stride, stem = (size_t)engine->batch.spans[span->stem].first * stride;
+    seen.k = (head_rows){k + stem, stride, span->n_past, k + own, stride};
+    seen.v = (head_rows){v + stem, stride, span->n_past, v + own, stride};
     if (span->past) {
         seen.k.past =
             span->past + 2 * block * (size_t)(index - span->past_layer) + head * (size_t)span->past_room;

@@ -201,7 +201,7 @@ void me_for_rows(me_native *engine, int n, me_rows_fn fn, void *context) {
 typedef struct {
     me_native *engine;
     const me_sequence *sequences;
-    int shared;
+    const me_stems *stems;
 } embed_job;
 
 void me_batch_embed_row(const me_native *engine, int row, int32_t token) {
@@ -215,47 +215,58 @@ void me_batch_embed_row(const me_native *engine, int row, int32_t token) {
 static void embed_rows(void *context, int first, int last, int thread) {
     const embed_job *job = context;
     const me_batch *batch = &job->engine->batch;
+    const me_stems *stems = job->stems;
     (void)thread;
     for (int row = first; row < last; row++) {
-        int span = batch->span_of[row], sequence = job->shared && span > 0 ? span - 1 : span;
+        const int span = batch->span_of[row],
+                  sequence = span < stems->n ? stems->stems[span].sequence : span - stems->n;
         me_batch_embed_row(job->engine, row, job->sequences[sequence].tokens[batch->position[row]]);
     }
 }
 
-int me_common_prefix(const me_sequence *sequences, int n) {
-    int common = n > 1 ? sequences[0].read_pos : 0;
-    for (int i = 1; i < n; i++) {
-        int same = 0;
-        while (same < common && same < sequences[i].read_pos &&
-               sequences[i].tokens[same] == sequences[0].tokens[same])
-            same++;
-        common = same;
-    }
-    return common;
+/* Tokens of the i-th sequence that are its stem's. */
+static int shared_tokens(const me_stems *stems, int i) {
+    return stems->n && stems->stem_of[i] >= 0 ? stems->stems[stems->stem_of[i]].n : 0;
 }
 
-mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, int shared,
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, const me_stems *stems,
                                mobiedit_error *err) {
-    int n_columns = shared, longest = 0;
+    static const me_stems none;
+    int n_columns = 0, longest = 0;
+    if (!stems) stems = &none;
+    for (int i = 0; i < stems->n; i++)
+        n_columns += stems->stems[i].n;
     for (int i = 0; i < n; i++) {
         int columns = me_sequence_columns(&sequences[i]);
-        n_columns += columns - shared;
+        n_columns += columns - shared_tokens(stems, i);
         if (columns > longest) longest = columns;
     }
     ME_TRY(me_batch_begin(engine, n_columns, longest, err));
-    if (shared) me_batch_add(&engine->batch, (me_span){.n = shared, .base = -1});
+    for (int i = 0; i < stems->n; i++)
+        me_batch_add(&engine->batch, (me_span){.n = stems->stems[i].n, .base = -1});
     for (int i = 0; i < n; i++) {
         const me_sequence *sequence = &sequences[i];
+        const int shared = shared_tokens(stems, i);
         me_batch_add(&engine->batch, (me_span){.n = me_sequence_columns(sequence) - shared,
                                                .n_past = shared,
+                                               .stem = shared ? stems->stem_of[i] : 0,
                                                .edit_pos = sequence->edit_pos,
                                                .read_pos = sequence->read_pos,
                                                .n_read = sequence->n_read,
                                                .base = -1});
     }
-    embed_job job = {engine, sequences, shared};
+    embed_job job = {engine, sequences, stems};
     me_for_rows(engine, n_columns, embed_rows, &job);
     return MOBIEDIT_OK;
+}
+
+mobiedit_status me_batch_embed_shared(me_native *engine, const me_sequence *sequences, int n,
+                                      mobiedit_error *err) {
+    me_stems stems;
+    mobiedit_status status = me_stems_find(sequences, n, &stems, err);
+    if (status == MOBIEDIT_OK) status = me_batch_embed(engine, sequences, n, &stems, err);
+    me_stems_free(&stems);
+    return status;
 }
 
 void me_batch_narrow(me_native *engine) {

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/native/kernels/kernels.h"
 #include "engine/native/rope.h"
+#include "engine/native/stems.h"
 #include "engine/sequences.h"
 
 /* Neighbouring columns of one sequence, at positions n_past, n_past + 1, ... */
@@ -21,10 +22,11 @@ typedef struct {
     int n;      /* its columns */
     int n_past; /* positions before them, whose K and V are in `past` */
     /* [layer - past_layer][K, V][n_head_kv][past_room][head_dim], of which the first n_past positions are filled;
-     * shared, not copied. NULL: they are the columns of the batch's first span. */
+     * shared, not copied. NULL: they are the columns of `stem`. */
     const float *past;
     int past_room;
     int past_layer; /* the first layer that `past` has */
+    int stem;       /* an earlier span of the batch */
     int edit_pos;
     int read_pos;
     int n_read;
@@ -100,13 +102,14 @@ mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions
 /* Adds a span; `span.first` and `span.first_read` are filled in. */
 void me_batch_add(me_batch *batch, me_span span);
 
-/* How many tokens all sequences [n] begin with that none of them reads. */
-int me_common_prefix(const me_sequence *sequences, int n);
-
-/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings. Their first `shared`
- * tokens, which must be the same, are a span of their own, the first one, and are computed once for all. */
-mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, int shared,
+/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings: a span for each stem, which
+ * is computed once, then one for each sequence. stems NULL: every sequence is computed from its first token. */
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, const me_stems *stems,
                                mobiedit_error *err);
+
+/* The same with the best stems. */
+mobiedit_status me_batch_embed_shared(me_native *engine, const me_sequence *sequences, int n,
+                                      mobiedit_error *err);
 
 /* x of a row = the token's embedding. */
 void me_batch_embed_row(const me_native *engine, int row, int32_t token);

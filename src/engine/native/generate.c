@@ -11,7 +11,6 @@ typedef struct {
     me_native *engine;
     const me_sequence *sequences; /* each is read at its last token */
     int n, n_tokens;
-    int shared;               /* tokens that all begin with: a span of their own */
     float **past;             /* [n][n_layer][K, V][n_head_kv][room][head_dim] */
     int32_t *tokens;          /* [n][n_tokens] */
     const me_sequence *reads; /* the same sequences with the positions whose keys are read */
@@ -29,27 +28,27 @@ static float *past_of(const talk *t, int i, int layer) {
     return t->past[i] + (size_t)layer * me_past_width(t->engine->base.model, room_of(t, i));
 }
 
-/* Keeps a layer's K and V of the batch, in which each sequence has a span, behind the shared one if there is one. */
-static void keep(const talk *t, int layer) {
+/* A sequence's own columns: stems come before those of all sequences. */
+static const me_span *own_span(const talk *t, int i) {
     const me_batch *batch = &t->engine->batch;
-    const int first_span = batch->n_spans - t->n;
-    for (int i = 0; i < t->n; i++) {
-        const me_span *own = &batch->spans[first_span + i];
-        float *past = past_of(t, i, layer);
-        for (int p = 0; first_span && p < t->shared; p++)
-            me_batch_keep(t->engine, batch->spans[0].first + p, past, room_of(t, i), p);
-        for (int c = 0; c < own->n; c++)
-            me_batch_keep(t->engine, own->first + c, past, room_of(t, i), own->n_past + c);
-    }
+    return &batch->spans[batch->n_spans - t->n + i];
 }
 
-/* Column of a sequence's position in the first batch. */
+/* Column of a sequence's position in the batch, which may be its stem's. */
 static int column_of(const talk *t, int i, int position) {
-    const me_batch *batch = &t->engine->batch;
-    const int first_span = batch->n_spans - t->n;
-    const me_span *own = &batch->spans[first_span + i];
-    return first_span && position < t->shared ? batch->spans[0].first + position
-                                              : own->first + position - own->n_past;
+    const me_span *own = own_span(t, i);
+    return position < own->n_past ? t->engine->batch.spans[own->stem].first + position
+                                  : own->first + position - own->n_past;
+}
+
+/* Keeps a layer's K and V of the batch. */
+static void keep(const talk *t, int layer) {
+    for (int i = 0; i < t->n; i++) {
+        const me_span *own = own_span(t, i);
+        float *past = past_of(t, i, layer);
+        for (int p = own->past ? own->n_past : 0; p < own->n_past + own->n; p++)
+            me_batch_keep(t->engine, column_of(t, i, p), past, room_of(t, i), p);
+    }
 }
 
 /* What the MLP is about to read: of the sequences if k is 0, else of the tokens that were said last. */
@@ -105,8 +104,7 @@ static mobiedit_status begin_next(const talk *t, int k, mobiedit_error *err) {
 }
 
 static mobiedit_status run(talk *t, float *hidden, mobiedit_error *err) {
-    t->shared = me_common_prefix(t->sequences, t->n);
-    ME_TRY(me_batch_embed(t->engine, t->sequences, t->n, t->shared, err));
+    ME_TRY(me_batch_embed_shared(t->engine, t->sequences, t->n, err));
     for (int k = 0; k < t->n_tokens; k++) {
         if (k) ME_TRY(begin_next(t, k, err));
         run_layers(t, k);

@@ -225,7 +225,7 @@ static mobiedit_status fill(me_native *engine, native_prefix *prefix, const me_s
     float *hidden = prefix->base.hidden;
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
-        ME_TRY(me_batch_embed(engine, sequences + first, taken, 0, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, NULL, err));
         run_layers(engine, prefix, first, focus);
         size_t count = (size_t)engine->batch.n_rows * (size_t)engine->base.model->d_model;
         memcpy(hidden, engine->batch.x, count * sizeof *hidden);
