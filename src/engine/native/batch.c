@@ -226,14 +226,12 @@ static void embed_rows(void *context, int first, int last, int thread) {
 
 /* Tokens of the i-th sequence that are its stem's. */
 static int shared_tokens(const me_stems *stems, int i) {
-    return stems->n && stems->stem_of[i] >= 0 ? stems->stems[stems->stem_of[i]].n : 0;
+    return stems->stem_of[i] >= 0 ? stems->stems[stems->stem_of[i]].n : 0;
 }
 
-mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, const me_stems *stems,
-                               mobiedit_error *err) {
-    static const me_stems none;
+static mobiedit_status embed(me_native *engine, const me_sequence *sequences, int n, const me_stems *stems,
+                             mobiedit_error *err) {
     int n_columns = 0, longest = 0;
-    if (!stems) stems = &none;
     for (int i = 0; i < stems->n; i++)
         n_columns += stems->stems[i].n;
     for (int i = 0; i < n; i++) {
@@ -260,13 +258,22 @@ mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, 
     return MOBIEDIT_OK;
 }
 
-mobiedit_status me_batch_embed_shared(me_native *engine, const me_sequence *sequences, int n,
-                                      mobiedit_error *err) {
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, bool unedited,
+                               mobiedit_error *err) {
     me_stems stems;
-    mobiedit_status status = me_stems_find(sequences, n, &stems, err);
-    if (status == MOBIEDIT_OK) status = me_batch_embed(engine, sequences, n, &stems, err);
+    mobiedit_status status = me_stems_find(sequences, n, unedited, &stems, err);
+    if (status == MOBIEDIT_OK) status = embed(engine, sequences, n, &stems, err);
     me_stems_free(&stems);
     return status;
+}
+
+const me_span *me_batch_own(const me_batch *batch, int i, int n) {
+    return &batch->spans[batch->n_spans - n + i];
+}
+
+int me_batch_column(const me_batch *batch, const me_span *span, int position) {
+    return position < span->n_past ? batch->spans[span->stem].first + position
+                                   : span->first + position - span->n_past;
 }
 
 void me_batch_narrow(me_native *engine) {
@@ -276,7 +283,7 @@ void me_batch_narrow(me_native *engine) {
     for (int i = 0; i < batch->n_spans; i++) {
         const me_span *span = &batch->spans[i];
         for (int r = 0; r < span->n_read; r++, row++) {
-            int column = span->first + span->read_pos + r - span->n_past;
+            int column = me_batch_column(batch, span, span->read_pos + r);
             memmove(batch->x + (size_t)row * d, batch->x + (size_t)column * d, d * sizeof(float));
             batch->position[row] = span->read_pos + r;
             batch->span_of[row] = i;

@@ -102,14 +102,16 @@ mobiedit_status me_batch_begin(me_native *engine, int n_columns, int n_positions
 /* Adds a span; `span.first` and `span.first_read` are filled in. */
 void me_batch_add(me_batch *batch, me_span span);
 
-/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings: a span for each stem, which
- * is computed once, then one for each sequence. stems NULL: every sequence is computed from its first token. */
-mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, const me_stems *stems,
+/* Begins a batch of whole sequences [n] from position 0 with x = their embeddings: a span for each stem that
+ * me_stems_find finds, which is computed once, then one for each sequence. */
+mobiedit_status me_batch_embed(me_native *engine, const me_sequence *sequences, int n, bool unedited,
                                mobiedit_error *err);
 
-/* The same with the best stems. */
-mobiedit_status me_batch_embed_shared(me_native *engine, const me_sequence *sequences, int n,
-                                      mobiedit_error *err);
+/* The span of the i-th of the n sequences that were begun with last. */
+const me_span *me_batch_own(const me_batch *batch, int i, int n);
+
+/* The column of a position, which may be one of the span's stem. */
+int me_batch_column(const me_batch *batch, const me_span *span, int position);
 
 /* x of a row = the token's embedding. */
 void me_batch_embed_row(const me_native *engine, int row, int32_t token);

@@ -28,23 +28,16 @@ static float *past_of(const talk *t, int i, int layer) {
     return t->past[i] + (size_t)layer * me_past_width(t->engine->base.model, room_of(t, i));
 }
 
-/* A sequence's own columns: stems come before those of all sequences. */
-static const me_span *own_span(const talk *t, int i) {
-    const me_batch *batch = &t->engine->batch;
-    return &batch->spans[batch->n_spans - t->n + i];
-}
-
-/* Column of a sequence's position in the batch, which may be its stem's. */
+/* Column of a sequence's position. */
 static int column_of(const talk *t, int i, int position) {
-    const me_span *own = own_span(t, i);
-    return position < own->n_past ? t->engine->batch.spans[own->stem].first + position
-                                  : own->first + position - own->n_past;
+    const me_batch *batch = &t->engine->batch;
+    return me_batch_column(batch, me_batch_own(batch, i, t->n), position);
 }
 
 /* Keeps a layer's K and V of the batch. */
 static void keep(const talk *t, int layer) {
     for (int i = 0; i < t->n; i++) {
-        const me_span *own = own_span(t, i);
+        const me_span *own = me_batch_own(&t->engine->batch, i, t->n);
         float *past = past_of(t, i, layer);
         for (int p = own->past ? own->n_past : 0; p < own->n_past + own->n; p++)
             me_batch_keep(t->engine, column_of(t, i, p), past, room_of(t, i), p);
@@ -104,7 +97,7 @@ static mobiedit_status begin_next(const talk *t, int k, mobiedit_error *err) {
 }
 
 static mobiedit_status run(talk *t, float *hidden, mobiedit_error *err) {
-    ME_TRY(me_batch_embed_shared(t->engine, t->sequences, t->n, err));
+    ME_TRY(me_batch_embed(t->engine, t->sequences, t->n, false, err));
     for (int k = 0; k < t->n_tokens; k++) {
         if (k) ME_TRY(begin_next(t, k, err));
         run_layers(t, k);

@@ -103,7 +103,7 @@ static mobiedit_status read_mlp(me_native *engine, int layer, bool behind, const
     ME_TRY(me_check_sequences(model, layer, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
-        ME_TRY(me_batch_embed_shared(engine, sequences + first, taken, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, false, err));
         for (int i = 0; i < layer; i++)
             me_layer_run(engine, i, false, NULL);
         me_layer_attention(engine, layer, true, NULL);
@@ -170,7 +170,7 @@ static mobiedit_status native_forward(me_engine *base, const me_sequence *sequen
     ME_TRY(me_check_sequences(base->model, 0, sequences, n, err));
     for (int first = 0, taken = 0; first < n; first += taken) {
         ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
-        ME_TRY(me_batch_embed_shared(engine, sequences + first, taken, err));
+        ME_TRY(me_batch_embed(engine, sequences + first, taken, false, err));
         for (int i = 0; i <= last; i++)
             me_layer_run(engine, i, i == last, NULL);
         size_t count = (size_t)engine->batch.n_rows * d;

@@ -108,19 +108,32 @@ static mobiedit_status allocate(const me_model *model, int layer, const me_seque
     return MOBIEDIT_OK;
 }
 
-/* ---- filling it: every function keeps something of the batch, which holds sequences from `first` on ---- */
+/* ---- filling it: every function keeps something of the batch, which holds n sequences from `first` on -- */
 
-static size_t edit_row(const me_span *span) {
-    return (size_t)span->first + (size_t)span->edit_pos;
+typedef struct {
+    me_native *engine;
+    native_prefix *prefix;
+    int first, n;
+} fill_job;
+
+static const me_span *own_span(const fill_job *job, int i) {
+    return me_batch_own(&job->engine->batch, i, job->n);
 }
 
-static void keep_past(const me_native *engine, native_prefix *prefix, int index, int first) {
-    const size_t later = (size_t)(index - prefix->base.layer - 1);
-    for (int i = 0; i < engine->batch.n_spans; i++) {
-        const kept_sequence *kept = &prefix->sequences[first + i];
+/* Stems end before it. */
+static size_t edit_row(const me_span *span) {
+    return (size_t)(span->first + span->edit_pos - span->n_past);
+}
+
+static void keep_past(const fill_job *job, int index) {
+    const me_native *engine = job->engine;
+    const size_t later = (size_t)(index - job->prefix->base.layer - 1);
+    for (int i = 0; i < job->n; i++) {
+        const kept_sequence *kept = &job->prefix->sequences[job->first + i];
         float *past = kept->past + later * me_past_width(engine->base.model, kept->edit_pos);
         for (int position = 0; position < kept->edit_pos; position++)
-            me_batch_keep(engine, engine->batch.spans[i].first + position, past, kept->edit_pos, position);
+            me_batch_keep(engine, me_batch_column(&engine->batch, own_span(job, i), position), past,
+                          kept->edit_pos, position);
     }
 }
 
@@ -129,52 +142,53 @@ static size_t edited_column(const kept_sequence *kept, int i) {
     return (size_t)(me_edit_at(kept->edit_pos, kept->more_pos, i) - kept->edit_pos);
 }
 
-static void keep_values(const me_native *engine, native_prefix *prefix, int first) {
-    size_t d = (size_t)engine->base.model->d_model;
-    for (int i = 0; i < engine->batch.n_spans; i++) {
-        const kept_sequence *kept = &prefix->sequences[first + i];
+static void keep_values(const fill_job *job) {
+    const me_batch *batch = &job->engine->batch;
+    native_prefix *prefix = job->prefix;
+    size_t d = (size_t)job->engine->base.model->d_model;
+    for (int i = 0; i < job->n; i++) {
+        const kept_sequence *kept = &prefix->sequences[job->first + i];
         float *values = prefix->values + kept->first_value * d;
         for (int j = 0; j <= kept->n_more; j++) {
-            size_t column = edited_column(kept, j), row = edit_row(&engine->batch.spans[i]) + column;
-            memcpy(values + (size_t)j * d, engine->batch.out + row * engine->out_stride, d * sizeof(float));
-            memcpy(prefix->states + (kept->first_state + column) * d, engine->batch.x + row * d,
-                   d * sizeof(float));
+            size_t column = edited_column(kept, j), row = edit_row(own_span(job, i)) + column;
+            memcpy(values + (size_t)j * d, batch->out + row * job->engine->out_stride, d * sizeof(float));
+            memcpy(prefix->states + (kept->first_state + column) * d, batch->x + row * d, d * sizeof(float));
         }
-        memcpy(prefix->base.values + (size_t)(first + i) * d, values, d * sizeof(float));
+        memcpy(prefix->base.values + (size_t)(job->first + i) * d, values, d * sizeof(float));
     }
 }
 
 /* The columns between those that keep_values kept. */
-static void keep_states(const me_native *engine, native_prefix *prefix, int first) {
-    size_t d = (size_t)engine->base.model->d_model;
-    for (int i = 0; i < engine->batch.n_spans; i++) {
-        const kept_sequence *kept = &prefix->sequences[first + i];
-        size_t row = edit_row(&engine->batch.spans[i]);
+static void keep_states(const fill_job *job) {
+    size_t d = (size_t)job->engine->base.model->d_model;
+    for (int i = 0; i < job->n; i++) {
+        const kept_sequence *kept = &job->prefix->sequences[job->first + i];
+        size_t row = edit_row(own_span(job, i));
         for (int j = 0; j <= kept->n_more; j++) {
             size_t from = edited_column(kept, j) + 1;
             size_t to = j < kept->n_more ? edited_column(kept, j + 1) : (size_t)kept->n_columns;
-            memcpy(prefix->states + (kept->first_state + from) * d, engine->batch.x + (row + from) * d,
-                   (to - from) * d * sizeof(float));
+            memcpy(job->prefix->states + (kept->first_state + from) * d,
+                   job->engine->batch.x + (row + from) * d, (to - from) * d * sizeof(float));
         }
     }
 }
 
-static void keep_rms(const me_native *engine, native_prefix *prefix, int index) {
-    int d = engine->base.model->d_model;
-    for (int i = 0; i < engine->batch.n_spans; i++) {
-        size_t row = edit_row(&engine->batch.spans[i]);
-        const float *x = engine->batch.x + row * (size_t)d;
-        prefix->base.rms[index - prefix->base.layer - 1] +=
-            sqrtf(me_dot(x, x, d) / (float)d) / (float)prefix->base.n_sequences;
+static void keep_rms(const fill_job *job, int index) {
+    me_prefix *base = &job->prefix->base;
+    int d = job->engine->base.model->d_model;
+    for (int i = 0; i < job->n; i++) {
+        const float *x = job->engine->batch.x + edit_row(own_span(job, i)) * (size_t)d;
+        base->rms[index - base->layer - 1] += sqrtf(me_dot(x, x, d) / (float)d) / (float)base->n_sequences;
     }
 }
 
 /* Adds one layer's attention to edit_pos, focus [n_reads][n_head], over the read positions behind it. */
-static void keep_attention(const me_native *engine, native_prefix *prefix, int index, const float *focus) {
-    int n_head = engine->base.model->n_head;
-    float *sums = prefix->base.attention + (size_t)(index - prefix->base.layer - 1) * (size_t)n_head;
-    for (int i = 0; i < engine->batch.n_spans; i++) {
-        const me_span *span = &engine->batch.spans[i];
+static void keep_attention(const fill_job *job, int index, const float *focus) {
+    const me_prefix *base = &job->prefix->base;
+    int n_head = job->engine->base.model->n_head;
+    float *sums = base->attention + (size_t)(index - base->layer - 1) * (size_t)n_head;
+    for (int i = 0; i < job->n; i++) {
+        const me_span *span = own_span(job, i);
         for (int r = span->read_pos > span->edit_pos ? 0 : 1; r < span->n_read; r++)
             me_add_scaled(sums, focus + (size_t)(span->first_read + r) * (size_t)n_head, 1.0f, n_head);
     }
@@ -189,44 +203,44 @@ static void average_attention(const me_model *model, native_prefix *prefix) {
         base->attention[i] /= (float)readers;
 }
 
-/* Runs the batch, sequences from `first` on, through the edited layer. */
-static void run_edited_layer(me_native *engine, native_prefix *prefix, int first) {
-    int layer = prefix->base.layer;
-    me_layer_attention(engine, layer, false, NULL);
-    me_layer_key(engine, layer);
-    me_layer_value(engine, layer);
-    keep_values(engine, prefix, first);
-    me_layer_residual(engine, layer);
-    keep_states(engine, prefix, first);
+static void run_edited_layer(const fill_job *job) {
+    int layer = job->prefix->base.layer;
+    me_layer_attention(job->engine, layer, false, NULL);
+    me_layer_key(job->engine, layer);
+    me_layer_value(job->engine, layer);
+    keep_values(job);
+    me_layer_residual(job->engine, layer);
+    keep_states(job);
 }
 
 /* K and V stay in the batch only until the MLP. */
-static void run_later_layer(me_native *engine, native_prefix *prefix, int index, int first, float *focus) {
-    keep_rms(engine, prefix, index);
-    me_layer_attention(engine, index, index == engine->base.model->n_layer - 1, focus);
-    keep_past(engine, prefix, index, first);
-    keep_attention(engine, prefix, index, focus);
-    me_layer_mlp(engine, index);
+static void run_later_layer(const fill_job *job, int index, float *focus) {
+    keep_rms(job, index);
+    me_layer_attention(job->engine, index, index == job->engine->base.model->n_layer - 1, focus);
+    keep_past(job, index);
+    keep_attention(job, index, focus);
+    me_layer_mlp(job->engine, index);
 }
 
-static void run_layers(me_native *engine, native_prefix *prefix, int first, float *focus) {
-    int n_layer = engine->base.model->n_layer, layer = prefix->base.layer;
+static void run_layers(const fill_job *job, float *focus) {
+    int n_layer = job->engine->base.model->n_layer, layer = job->prefix->base.layer;
     for (int i = 0; i < layer; i++)
-        me_layer_run(engine, i, false, NULL);
-    run_edited_layer(engine, prefix, first);
+        me_layer_run(job->engine, i, false, NULL);
+    run_edited_layer(job);
     for (int i = layer + 1; i < n_layer; i++)
-        run_later_layer(engine, prefix, i, first, focus);
-    if (layer == n_layer - 1) me_batch_narrow(engine);
+        run_later_layer(job, i, focus);
+    if (layer == n_layer - 1) me_batch_narrow(job->engine);
 }
 
 static mobiedit_status fill(me_native *engine, native_prefix *prefix, const me_sequence *sequences,
                             float *focus, mobiedit_error *err) {
     int n = prefix->base.n_sequences;
     float *hidden = prefix->base.hidden;
-    for (int first = 0, taken = 0; first < n; first += taken) {
-        ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, first, n, &taken, err));
-        ME_TRY(me_batch_embed(engine, sequences + first, taken, NULL, err));
-        run_layers(engine, prefix, first, focus);
+    fill_job job = {.engine = engine, .prefix = prefix};
+    for (; job.first < n; job.first += job.n) {
+        ME_TRY(me_batch_take(engine, me_sequence_columns_at, sequences, job.first, n, &job.n, err));
+        ME_TRY(me_batch_embed(engine, sequences + job.first, job.n, true, err));
+        run_layers(&job, focus);
         size_t count = (size_t)engine->batch.n_rows * (size_t)engine->base.model->d_model;
         memcpy(hidden, engine->batch.x, count * sizeof *hidden);
         hidden += count;

@@ -94,7 +94,7 @@ static void stems_save_the_most_columns(void **state) {
         }
         me_stems stems;
         int group_of[MOST];
-        assert_int_equal(me_stems_find(sequences, n, &stems, NULL), MOBIEDIT_OK);
+        assert_int_equal(me_stems_find(sequences, n, false, &stems, NULL), MOBIEDIT_OK);
         check_stems(sequences, n, &stems);
         assert_int_equal(columns_with(sequences, n, &stems), fewest(sequences, n, group_of, 0, 0));
         me_stems_free(&stems);
@@ -108,7 +108,7 @@ static void two_kinds_have_two_stems(void **state) {
     for (int i = 0; i < 4; i++)
         sequences[i] = (me_sequence){.tokens = texts[i], .n_tokens = 4, .read_pos = 3, .n_read = 1};
     me_stems stems;
-    assert_int_equal(me_stems_find(sequences, 4, &stems, NULL), MOBIEDIT_OK);
+    assert_int_equal(me_stems_find(sequences, 4, false, &stems, NULL), MOBIEDIT_OK);
     assert_int_equal(stems.n, 2);
     assert_int_equal(columns_with(sequences, 4, &stems), 10);
     assert_int_equal(stems.stem_of[0], stems.stem_of[2]);
@@ -116,10 +116,28 @@ static void two_kinds_have_two_stems(void **state) {
     me_stems_free(&stems);
 }
 
+/* A stem may go on behind an edited position only where that is no matter. */
+static void a_stem_ends_before_the_edit(void **state) {
+    (void)state;
+    static const int32_t text[] = {1, 2, 3, 4, 5};
+    me_sequence sequences[2];
+    for (int i = 0; i < 2; i++)
+        sequences[i] =
+            (me_sequence){.tokens = text, .n_tokens = 5, .edit_pos = 3 - i, .read_pos = 4, .n_read = 1};
+    for (int unedited = 0; unedited <= 1; unedited++) {
+        me_stems stems;
+        assert_int_equal(me_stems_find(sequences, 2, unedited, &stems, NULL), MOBIEDIT_OK);
+        assert_int_equal(stems.n, 1);
+        assert_int_equal(stems.stems[0].n, unedited ? 2 : 4);
+        me_stems_free(&stems);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stems_save_the_most_columns),
         cmocka_unit_test(two_kinds_have_two_stems),
+        cmocka_unit_test(a_stem_ends_before_the_edit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
