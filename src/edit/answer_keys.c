@@ -145,37 +145,21 @@ static mobiedit_status ask_about_names(const me_session *s, const char *text, in
     return add_names(s, text, which, me_texts_names, choice, out, err);
 }
 
-/* Lists in out[i] the names that are asked about in text i, if it is one of the model's and the prompt's. */
+/* Lists the names that are asked about, text by text where the model and the prompt have it. answered: the first
+ * few in the first text, which the model is to answer; borrowed. */
 static mobiedit_status list_names(const me_session *s, const me_prompt *prompt, const me_name_choice *choice,
-                                  me_sequences *out, mobiedit_error *err) {
-    mobiedit_status status = MOBIEDIT_OK;
-    for (int i = 0; i < NAME_TEXTS && status == MOBIEDIT_OK; i++) {
-        char *text = NULL;
-        status = names_text(s, prompt, i, &text, err);
-        if (status == MOBIEDIT_OK && text) status = ask_about_names(s, text, i, choice, &out[i], err);
-        me_free(text);
-    }
-    return status;
-}
-
-/* Of these, the first in the first text, which the model answers. Borrowed. */
-static me_sequences answered_names(me_sequences *names) {
-    me_sequences answered = names[ANSWERED];
-    if (answered.n > MOST_ANSWERED) answered.n = MOST_ANSWERED;
-    read_on(&answered);
-    return answered;
-}
-
-/* Appends the keys of the others. */
-static mobiedit_status append_names(me_session *s, int layer, const me_sequences *names, int n_answered,
-                                    me_key_set *out, mobiedit_error *err) {
+                                  me_sequences *out, me_sequences *answered, mobiedit_error *err) {
+    int n_answered = 0;
     for (int i = 0; i < NAME_TEXTS; i++) {
-        me_sequences rest = names[i];
-        const int read = i == ANSWERED ? n_answered : 0;
-        rest.items += read;
-        rest.n -= read;
-        ME_TRY(append_keys(s, layer, &rest, out, err));
+        char *text = NULL;
+        mobiedit_status status = names_text(s, prompt, i, &text, err);
+        if (status == MOBIEDIT_OK && text) status = ask_about_names(s, text, i, choice, out, err);
+        me_free(text);
+        ME_TRY(status);
+        if (i == ANSWERED) n_answered = out->n < MOST_ANSWERED ? out->n : MOST_ANSWERED;
     }
+    *answered = (me_sequences){.items = out->items, .n = n_answered};
+    read_on(answered);
     return MOBIEDIT_OK;
 }
 
@@ -215,21 +199,22 @@ mobiedit_status me_answer_keys_read(me_session *s, int layer, const me_prompt *p
                                     const me_answer_choice *choice, me_answer_keys *out,
                                     mobiedit_error *err) {
     enum { OTHERS, ASKED, SAID, GROUPS };
-    me_sequences others = {0}, told = {0}, names[NAME_TEXTS] = {0};
+    me_sequences others = {0}, told = {0}, names = {0}, answered = {0};
     me_key_set keys[GROUPS] = {0};
     *out = (me_answer_keys){0};
     mobiedit_status status =
         choice->others ? list_others(s, prompt, choice->others, &others, err) : MOBIEDIT_OK;
-    if (status == MOBIEDIT_OK && choice->names) status = list_names(s, prompt, choice->names, names, err);
+    if (status == MOBIEDIT_OK && choice->names)
+        status = list_names(s, prompt, choice->names, &names, &answered, err);
     if (status == MOBIEDIT_OK && choice->carriers) status = list_told(choice->carriers, &told, err);
-    const me_sequences groups[GROUPS] = {[OTHERS] = others, [ASKED] = answered_names(names), [SAID] = told};
+    const me_sequences groups[GROUPS] = {[OTHERS] = others, [ASKED] = answered, [SAID] = told};
     if (status == MOBIEDIT_OK) status = me_session_answer_keys(s, layer, groups, GROUPS, keys, err);
     *out = (me_answer_keys){.others = keys[OTHERS], .asked = keys[ASKED], .said = keys[SAID]};
-    if (status == MOBIEDIT_OK) status = append_names(s, layer, names, groups[ASKED].n, &out->asked, err);
+    const me_sequences rest = {.items = names.n ? names.items + answered.n : NULL, .n = names.n - answered.n};
+    if (status == MOBIEDIT_OK) status = append_keys(s, layer, &rest, &out->asked, err);
     me_sequences_free(&others);
     me_sequences_free(&told);
-    for (int i = 0; i < NAME_TEXTS; i++)
-        me_sequences_free(&names[i]);
+    me_sequences_free(&names);
     if (status != MOBIEDIT_OK) me_answer_keys_free(out);
     return status;
 }
