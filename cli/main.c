@@ -1,11 +1,15 @@
 /* The mobiedit command: finds the subcommand and runs it. */
+#define _POSIX_C_SOURCE 200809L
 #include "files.h"
 #include "json.h"
 #include "options.h"
 #include "output.h"
 
 #include <cblas.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
 
 const command *const commands[] = {&command_edit,    &command_ask,
                                    &command_eval,    &command_import,
@@ -62,7 +66,18 @@ static bool wants_json(int argc, char **argv) {
     return false;
 }
 
+/* libllama's threads wait for each other in a loop, which takes the processors from the threads that they wait for
+ * where other programs use them too. OpenMP reads how to wait before main: the program starts anew with it set.
+ * Where it cannot, it goes on as it is. Started by a dynamic linker that was given it as an argument, it would start
+ * that one: then nothing has loaded a linker (AT_BASE). */
+static void wait_without_spinning(char **argv) {
+    static const char name[] = "OMP_WAIT_POLICY";
+    if (getauxval(AT_BASE) == 0 || getenv(name) || setenv(name, "passive", 1) != 0) return;
+    execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv) {
+    wait_without_spinning(argv);
     /* The solver's dense products are small, and between them OpenBLAS's threads spin on the processors that
      * the engine's threads need: a second one doubles the time of an edit on a busy machine. */
     openblas_set_num_threads(1);

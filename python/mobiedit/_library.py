@@ -16,10 +16,26 @@ StrPath = str | os.PathLike[str]
 Struct = TypeVar("Struct", bound=ctypes.Structure)
 
 
+@contextmanager
+def _waiting_asleep() -> Iterator[None]:
+    """OpenMP reads how its threads wait when it is loaded. In a loop they take the processors from the threads that they
+    wait for, where other programs use them too."""
+    name = "OMP_WAIT_POLICY"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "passive"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def _load() -> ctypes.CDLL:
     path = Path(__file__).parent / "lib" / "libmobiedit.so"
     # Another libllama may be in the process, such as llama-cpp-python's, which is open to all: ours comes first for us.
-    library = ctypes.CDLL(os.fspath(path), mode=os.RTLD_LOCAL | getattr(os, "RTLD_DEEPBIND", 0))
+    with _waiting_asleep():
+        library = ctypes.CDLL(os.fspath(path), mode=os.RTLD_LOCAL | getattr(os, "RTLD_DEEPBIND", 0))
     _c.declare(library)
     found = library.mobiedit_version().decode()
     if found != _c.VERSION:

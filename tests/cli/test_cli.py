@@ -5,6 +5,7 @@
   test_cli.py MOBIEDIT Long           what takes longest of that, marked @long
 """
 import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -227,6 +228,24 @@ class CommandLine(Case):
             for args in (["devices"], ["edit", model, PROMPT, TARGET]):
                 with self.subTest(name=name, args=args):
                     self.assert_refused(args, USAGE, "MOBIEDIT_KERNELS", f'"{name}"', *native["kernels"], env=env)
+
+    def test_threads_sleep_while_they_wait(self):
+        """Unless the environment says how they wait; OpenMP tells what it has read."""
+        for given, told in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")):
+            kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+            done = self.run_command("--version", env={**kept, "OMP_DISPLAY_ENV": "true", **given})
+            self.assertEqual(done.returncode, DONE)
+            policies = re.findall(r"OMP_WAIT_POLICY = '(\w*)'", done.stderr.decode())
+            self.assertEqual(policies[-1:], [told], done.stderr)
+
+    def test_a_dynamic_linker_may_start_it(self):
+        linkers = glob.glob("/lib*/ld-linux-*.so.*")
+        if not linkers:
+            self.skipTest("there is no such linker")
+        kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        done = subprocess.run([linkers[0], self.mobiedit, "--version"], env=kept, capture_output=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (DONE, b""))
+        self.assertIn(b"mobiedit", done.stdout)
 
     def test_models_that_are_none(self):
         text, empty = self.folder / "text.gguf", self.folder / "empty.gguf"
