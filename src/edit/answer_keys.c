@@ -105,7 +105,7 @@ static mobiedit_status list_others(const me_session *s, const me_prompt *prompt,
 enum {
     ANSWERED = 0,
     MOST_ANSWERED = 8,
-    NAME_CHATS = 3,
+    NAME_CHATS = 4,
     NAME_WORDINGS = 3,
     NAME_TEXTS = NAME_CHATS + NAME_WORDINGS
 };
@@ -115,7 +115,7 @@ enum {
 static mobiedit_status names_text(const me_session *s, const me_prompt *prompt, int i, char **out,
                                   mobiedit_error *err) {
     const me_texts_chat *const chats[NAME_CHATS] = {&me_texts_openings[0], &me_texts_openings[1],
-                                                    &me_texts_chats[0]};
+                                                    &me_texts_chats[0], &me_texts_openings[7]};
     static const int wordings[NAME_WORDINGS] = {0, 3, 5};
     *out = NULL;
     if (i >= NAME_CHATS)
