@@ -13,7 +13,7 @@ typedef struct {
     me_token **texts;   /* [n]: their tokens, with room for all of them */
     int n, n_tokens;
     float *hidden; /* [n][d_model] */
-    float *logits; /* [ME_LOGIT_ROWS][n_vocab] */
+    float *logits; /* [me_logit_rows(n)][n_vocab] */
     me_token *tokens;
 } growth;
 
@@ -31,7 +31,8 @@ static bool growth_begin(growth *g, const me_sequences *from) {
     g->items = me_calloc((size_t)g->n, sizeof *g->items);
     g->texts = me_calloc((size_t)g->n, sizeof *g->texts);
     g->hidden = me_calloc((size_t)g->n, (size_t)model->d_model * sizeof *g->hidden);
-    g->logits = me_calloc(ME_LOGIT_ROWS, (size_t)model->n_vocab * sizeof *g->logits);
+    g->logits =
+        me_calloc((size_t)me_logit_rows(model, (size_t)g->n), (size_t)model->n_vocab * sizeof *g->logits);
     if (!g->items || !g->texts || !g->hidden || !g->logits) return false;
     for (int i = 0; i < g->n; i++) {
         const me_sequence *one = &from->items[i];

@@ -3,6 +3,7 @@
 
 #include "base/logits.h"
 #include "base/memory.h"
+#include "engine/likeliest.h"
 
 #include <cblas.h>
 #include <lbfgs.h>
@@ -12,7 +13,7 @@
 
 /* ---- tokens that can win ----------------------------------------------------------------------------- */
 
-enum { SUBSET_LOGIT_ROWS = 16, LBFGS_ITERATIONS = 60 };
+enum { LBFGS_ITERATIONS = 60 };
 
 typedef struct {
     float log_prob; /* the highest over the rows */
@@ -29,13 +30,14 @@ static int by_log_prob_descending(const void *a, const void *b) {
 static mobiedit_status rank_tokens(me_problem *p, const float *hidden, int n_rows, ranked *ranks, float *all,
                                    mobiedit_error *err) {
     size_t n_vocab = (size_t)p->model->n_vocab;
-    float *logits = me_calloc(SUBSET_LOGIT_ROWS * n_vocab, sizeof *logits);
+    const int rows = me_logit_rows(p->model, (size_t)n_rows);
+    float *logits = me_calloc((size_t)rows * n_vocab, sizeof *logits);
     if (!logits) return me_fail_memory(err, "logits");
     for (size_t i = 0; i < n_vocab; i++)
         ranks[i] = (ranked){.log_prob = -INFINITY, .token = (int)i};
     mobiedit_status status = MOBIEDIT_OK;
-    for (int first = 0; first < n_rows && status == MOBIEDIT_OK; first += SUBSET_LOGIT_ROWS) {
-        int m = n_rows - first < SUBSET_LOGIT_ROWS ? n_rows - first : SUBSET_LOGIT_ROWS;
+    for (int first = 0; first < n_rows && status == MOBIEDIT_OK; first += rows) {
+        int m = n_rows - first < rows ? n_rows - first : rows;
         status = p->engine->ops->logits(p->engine, hidden + (size_t)first * (size_t)p->model->d_model, m,
                                         logits, err);
         for (int r = 0; r < m && status == MOBIEDIT_OK; r++) {

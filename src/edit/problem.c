@@ -3,14 +3,11 @@
 
 #include "base/logits.h"
 #include "base/memory.h"
+#include "engine/likeliest.h"
 
 #include <cblas.h>
 #include <math.h>
 #include <string.h>
-
-/* Logits of this many hidden vectors are held at once: enough columns
- * to pay for unpacking the unembedding. */
-enum { LOGIT_BYTES = 24 << 20, MIN_LOGIT_ROWS = 8 };
 
 static size_t sequence_tokens(const me_prefix *prefix, size_t n_deltas, size_t n_which) {
     return prefix->suffix_tokens * n_deltas * n_which / (size_t)prefix->n_sequences;
@@ -186,10 +183,8 @@ static me_score score_one(const me_problem *p, int carrier, const float *logits)
 mobiedit_status me_problem_score(me_problem *p, const float *hidden, int n, me_score *scores,
                                  mobiedit_error *err) {
     size_t n_vocab = (size_t)p->model->n_vocab, d = (size_t)p->model->d_model, nr = (size_t)p->n_read;
-    size_t rows = LOGIT_BYTES / (n_vocab * sizeof(float));
-    if (rows < MIN_LOGIT_ROWS) rows = MIN_LOGIT_ROWS;
-    size_t chunk = rows / nr > 0 ? rows / nr : 1;
-    if (chunk > (size_t)n) chunk = (size_t)n;
+    size_t chunk = (size_t)me_logit_rows(p->model, (size_t)n * nr) / nr;
+    if (chunk < 1) chunk = 1;
     float *logits = me_calloc(chunk * nr * n_vocab, sizeof *logits);
     if (!logits) return me_fail_memory(err, "logits");
     mobiedit_status status = MOBIEDIT_OK;

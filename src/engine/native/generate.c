@@ -16,7 +16,7 @@ typedef struct {
     const me_sequence *reads; /* the same sequences with the positions whose keys are read */
     int layer;                /* of the keys */
     float *keys;              /* each sequence's own, behind those of the one before; NULL: not wanted */
-    float *logits;            /* [ME_LOGIT_ROWS][n_vocab] */
+    float *logits;            /* [me_logit_rows(n)][n_vocab] */
 } talk;
 
 /* Positions that a sequence's past has room for. */
@@ -160,7 +160,9 @@ mobiedit_status me_native_generate(me_engine *base, const me_sequence *sequences
               .n_tokens = n_tokens,
               .layer = layer,
               .keys = keys,
-              .logits = me_calloc(ME_LOGIT_ROWS * (size_t)base->model->n_vocab, sizeof *t.logits)};
+              .logits =
+                  me_calloc((size_t)me_logit_rows(base->model, (size_t)n) * (size_t)base->model->n_vocab,
+                            sizeof *t.logits)};
     mobiedit_status status = last && t.logits ? MOBIEDIT_OK : me_fail_memory(err, "what the model says");
     for (int i = 0; status == MOBIEDIT_OK && i < n; i++)
         last[i] = (me_sequence){.tokens = sequences[i].tokens,
