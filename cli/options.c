@@ -97,6 +97,11 @@ static const option_row options_model[] = {{.name = "hf",
                                                 "the model, in place of its path: one that llama.cpp or hf "
                                                 "has downloaded",
                                             .value = "USER/REPO[:QUANT]"},
+                                           {.name = "hf-repo",
+                                            .kind = OPTION_TEXT,
+                                            .at = offsetof(options, hub),
+                                            .help = "the same",
+                                            .value = "USER/REPO[:QUANT]"},
                                            OPTION_ROW_END};
 
 static const option_row options_help[] = {

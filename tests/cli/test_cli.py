@@ -345,7 +345,7 @@ class Model(Case):
         env = {**os.environ, "LLAMA_CACHE": str(self.folder / "hub")}
         ran = self.run_command("inspect", "-hf", "some/thing", "--json", env=env)
         self.assertEqual([told["path"] for told in json.loads(ran.stdout)["files"]], [str(file)])
-        ran = self.run_command("ask", "-hf", "some/thing:Q4_1", BARE, "-n", "8", env=env)
+        ran = self.run_command("ask", "--hf-repo", "some/thing:Q4_1", BARE, "-n", "8", env=env)
         self.assertEqual((ran.returncode, ran.stderr, ran.stdout), (DONE, b"", self.run_command("ask", file, BARE, "-n", "8").stdout))
         before = self.listing()
         ran = self.run_command("edit", PROMPT, TARGET, "-hf", "some/thing", "-o", file, env=env)
